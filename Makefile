@@ -9,13 +9,43 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done)
 
-.PHONY: env run test lint bench clean
+.PHONY: env run test lint bench lock clean
 env: $(STAMP)
 
 $(STAMP): requirements-dev.txt requirements-bootstrap.txt pyproject.toml .ci/make_env.py
 	@test -n "$(PYTHON)" || { echo "env: no Python 3.11-3.13 with its venv module found;" \
 		"install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@"$(PYTHON)" .ci/make_env.py
+
+# CONFIG=NAME or a TOML file; the sample's data is prepared on the way.
+CONFIG ?= mnist-sample
+SAMPLE := .work/data/mnist-sample
+
+run: $(STAMP) $(if $(filter mnist-sample,$(CONFIG)),$(SAMPLE))
+	@$(PY) -m pipeline run --config "$(CONFIG)"
+
+$(SAMPLE): | $(STAMP)
+	@$(PY) -m pipeline data mnist-sample --output $@
+
+test: $(STAMP)
+	@$(PY) -m pytest
+
+lint: $(STAMP)
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+
+# IDX=DIR: a folder with the four MNIST files; without it the embedded sample stands in.
+bench: $(STAMP)
+	@for b in tests/benchmarks/bench_*.py; do m=$${b%.py}; \
+		$(PY) -m $${m//\//.} $(if $(IDX),--idx "$(IDX)") || exit 1; done
+
+# Locks the versions that pyproject.toml allows, for every Python and platform at once.
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+lock: $(STAMP)
+	$(COMPILE) --group bootstrap -o requirements-bootstrap.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .work build *.egg-info

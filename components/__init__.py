@@ -1,0 +1,1 @@
+"""TFX nodes of this project: ImageExampleGen, ExampleValidator, TripletGen."""

@@ -1,0 +1,1 @@
+"""User code that TFX loads by path: preprocessing, networks, losses, trainer, evaluation."""

@@ -1,0 +1,1 @@
+"""Ready configurations; the header of each states its command, time and result."""

@@ -1,0 +1,170 @@
+"""The executor of ImageExampleGen: reads the images, reports on them and judges the outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from absl import logging
+from google.protobuf import struct_pb2
+from tfx import types
+from tfx.components.example_gen import base_example_gen_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.image_example_gen.reading import IGNORED, UNDECODABLE, ReadImages
+
+# Keys of the settings in the execution property `custom_config`.
+MAX_UNDECODABLE = "max_undecodable_fraction"
+MAX_PIXELS = "max_pixels"
+# Files in the root of the artifact `examples`.
+UNDECODABLE_FILE = "undecodable.txt"
+COUNTS_FILE = "counts.json"
+
+_SHOWN = 10  # undecodable files named in a message
+
+
+def _write_report(
+    uri: str, images: Mapping[str, int], ignored: Mapping[str, int], undecodable: list
+) -> None:
+    undecodable = sorted(undecodable)
+    with tf.io.gfile.GFile(f"{uri}/{UNDECODABLE_FILE}", "w") as file:
+        file.write("".join(f"{path}\t{reason}\n" for path, reason in undecodable))
+    counts = {
+        "images": images,
+        "ignored": ignored,
+        "undecodable": len(undecodable),
+        "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
+    }
+    with tf.io.gfile.GFile(f"{uri}/{COUNTS_FILE}", "w") as file:
+        file.write(json.dumps(counts))
+
+
+def _settings(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
+    custom_config = example_gen_pb2.CustomConfig()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom_config
+    )
+    settings = struct_pb2.Struct()
+    custom_config.custom_config.Unpack(settings)
+    return settings
+
+
+class Executor(base_example_gen_executor.BaseExampleGenExecutor):
+    """Writes the examples, then fails the node when too few images could be used.
+
+    Source: `tfx.components.example_gen.base_example_gen_executor.BaseExampleGenExecutor`.
+    """
+
+    def GetInputSourceToExamplePTransform(  # noqa: N802 — TFX's name
+        self,
+    ) -> Callable[[dict[str, Any], str], beam.PTransform]:
+        """Returns what TFX calls with the execution properties and each input pattern."""
+        return lambda exec_properties, pattern: ReadImages(
+            exec_properties[standard_component_specs.INPUT_BASE_KEY],
+            pattern,
+            int(_settings(exec_properties)[MAX_PIXELS]),
+            self._others,
+        )
+
+    def GenerateExamplesByBeam(  # noqa: N802 — TFX's name
+        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
+    ) -> dict[str, beam.PCollection]:
+        """Builds the splits of TFX, and beside them the report of what was read."""
+        self._others: list[beam.pvalue.DoOutputsTuple] = []
+        splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
+        images = [
+            split
+            | f"Count[{name}]" >> beam.combiners.Count.Globally()
+            | f"Name[{name}]" >> beam.Map(lambda count, name=name: (name, count))
+            for name, split in splits.items()
+        ]
+        ignored = (
+            [outputs[IGNORED] for outputs in self._others]
+            | "Ignored" >> beam.Flatten(pipeline=pipeline)
+            | "CountIgnored" >> beam.combiners.Count.PerElement()
+        )
+        undecodable = [outputs[UNDECODABLE] for outputs in self._others] | "Undecodable" >> (
+            beam.Flatten(pipeline=pipeline)
+        )
+        _ = (
+            pipeline
+            | "Artifact" >> beam.Create([self._uri])
+            | "Report"
+            >> beam.Map(
+                _write_report,
+                beam.pvalue.AsDict(images | "Images" >> beam.Flatten(pipeline=pipeline)),
+                beam.pvalue.AsDict(ignored),
+                beam.pvalue.AsList(undecodable),
+            )
+        )
+        return splits
+
+    def Do(  # noqa: N802 — TFX's name
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the splits, records the counts and judges them.
+
+        Args:
+            input_dict: Empty.
+            output_dict: `examples`, one artifact.
+            exec_properties: Those of FileBasedExampleGen; `custom_config` holds the settings.
+
+        Raises:
+            ValueError: No image was found, a split got none, or more than the allowed share of
+                the images cannot be decoded.
+        """
+        examples = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        self._uri = examples.uri
+        super().Do(input_dict, output_dict, exec_properties)
+        with tf.io.gfile.GFile(f"{examples.uri}/{COUNTS_FILE}") as file:
+            counts = json.loads(file.read())
+        images, ignored = sum(counts["images"].values()), sum(counts["ignored"].values())
+        examples.set_int_custom_property("images", images)
+        examples.set_int_custom_property("undecodable", counts["undecodable"])
+        examples.set_int_custom_property("ignored_files", ignored)
+        logging.info("%d images, %s ignored files by suffix.", images, counts["ignored"])
+        _judge(counts, exec_properties)
+
+
+def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any]) -> None:
+    input_base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+    input_config = example_gen_pb2.Input()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.INPUT_CONFIG_KEY], input_config
+    )
+    patterns = ", ".join(f"{split.name}: {split.pattern!r}" for split in input_config.splits)
+    undecodable = counts["undecodable"]
+    total = sum(counts["images"].values()) + undecodable
+    if not total:
+        raise ValueError(
+            f"No JPEG or PNG file in {input_base} with the pattern {patterns}; other files "
+            f"ignored, by suffix: {counts['ignored']}. Expected folders of classes that hold "
+            "files ending in .jpg, .jpeg or .png; correct input_base or the pattern."
+        )
+    listed = "\n  ".join(counts["first_undecodable"])
+    if undecodable:
+        logging.warning("%d of %d images are undecodable:\n  %s", undecodable, total, listed)
+    limit = _settings(exec_properties)[MAX_UNDECODABLE]
+    if undecodable / total > limit:
+        raise ValueError(
+            f"{undecodable} of {total} images ({undecodable / total:.2%}) in {input_base} cannot "
+            f"be decoded, more than {MAX_UNDECODABLE} = {limit:.2%} allows. The first:\n  "
+            f"{listed}\nRepair or remove these files, or raise {MAX_UNDECODABLE}."
+        )
+    for name, count in counts["images"].items():
+        if not count:
+            raise ValueError(
+                f"The split {name!r} has no image; there are {counts['images']} in {input_base} "
+                f"with the pattern {patterns}. Correct the pattern, or, if the split is made by "
+                "hash, its share: by label, few classes can all fall on one side."
+            )

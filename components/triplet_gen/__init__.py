@@ -1,0 +1,5 @@
+"""TripletGen: a TFX node that makes triplets of labelled images."""
+
+from components.triplet_gen.component import TripletGen
+
+__all__ = ["TripletGen"]

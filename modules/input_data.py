@@ -1,0 +1,107 @@
+"""tf.data input: triplet shards to batches of pixels and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from modules.contract import ID, IMAGE, LABEL, ROLES
+
+_FILES_IN_PARALLEL = 8
+
+
+class LabelledImages(NamedTuple):
+    """Encoded images with their labels and ids, three object arrays [N] of bytes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+
+def triplet_batches(
+    file_patterns: Sequence[str],
+    transform_images: Callable[[tf.Tensor], tf.Tensor],
+    batch_size: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """Reads triplets for training in the row order that the losses expect.
+
+    Args:
+        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
+        transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
+        batch_size: B, in triplets.
+        seed: Of the shuffling, which is anew in every pass.
+
+    Returns:
+        An endless dataset of (pixels float32 [3·B, H, W, C], labels int32 [3·B]); rows are the B
+        anchors, the B positives, the B negatives. Labels are numbers that are valid in the batch.
+
+    Raises:
+        ValueError: If no file matches.
+    """
+    features = _string_features(ROLES, (IMAGE, LABEL))
+    files = _files(file_patterns)
+
+    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = tf.io.parse_example(serialized, features)
+        labels = tf.concat([parsed[f"{role}/{LABEL}"] for role in ROLES], axis=0)
+        images = tf.concat([parsed[f"{role}/{IMAGE}"] for role in ROLES], axis=0)
+        return transform_images(images), tf.unique(labels).idx
+
+    return (
+        tf.data.Dataset.from_tensor_slices(files)
+        .shuffle(len(files), seed=seed)
+        .interleave(tf.data.TFRecordDataset, cycle_length=_FILES_IN_PARALLEL)
+        # A shard is in random order already; the buffer mixes the shards that are read together.
+        .shuffle(8 * batch_size, seed=seed)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def anchor_images(file_patterns: Sequence[str], limit: int) -> LabelledImages:
+    """Reads the anchors of triplet shards, each image once.
+
+    Args:
+        file_patterns: As for `triplet_batches`.
+        limit: The largest number of images; they stay in memory, encoded.
+
+    Returns:
+        The first anchors by file and place. TripletGen puts them in random order.
+
+    Raises:
+        ValueError: If no file matches.
+    """
+    names = [f"anchor/{name}" for name in (IMAGE, LABEL, ID)]
+    features = _string_features(ROLES[:1], (IMAGE, LABEL, ID))
+    found: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+    for serialized in tf.data.TFRecordDataset(_files(file_patterns)).batch(256):
+        parsed = tf.io.parse_example(serialized, features)
+        for row in zip(*(parsed[name].numpy() for name in names), strict=True):
+            found.setdefault(row[2], row)
+        if len(found) >= limit:
+            break
+    rows = list(found.values())[:limit]
+    return LabelledImages(*(np.array(column, object) for column in zip(*rows, strict=True)))
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    files = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
+    if not files:
+        raise ValueError(
+            f"No triplet files match {', '.join(patterns)}. Did TripletGen write this split?"
+        )
+    return files
+
+
+def _string_features(
+    roles: Sequence[str], names: Sequence[str]
+) -> dict[str, tf.io.FixedLenFeature]:
+    return {
+        f"{role}/{name}": tf.io.FixedLenFeature([], tf.string) for role in roles for name in names
+    }

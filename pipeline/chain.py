@@ -1,0 +1,146 @@
+"""The chain of nodes, from labelled images to a pushed model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx import components as tfx_components
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.baseline_resolver import LatestBlessedBaselineStrategy
+from components.example_validator import ExampleValidator
+from components.image_example_gen import ImageExampleGen, given_splits, hash_split
+from components.triplet_gen import TripletGen
+from modules.evaluator import make_eval_config
+from pipeline.config import Config, DataSettings
+from pipeline.schema import SCHEMA_FILE, statistics_options
+
+MODULES = Path(__file__).resolve().parent.parent / "modules"
+
+
+def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
+    """Builds the pipeline that a configuration describes.
+
+    Args:
+        config: See `pipeline.config.load_config`.
+
+    Returns:
+        ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
+        Resolver → Evaluator → Pusher, for any runner of TFX.
+    """
+    name = config.pipeline.name
+    return tfx_pipeline.Pipeline(
+        pipeline_name=name,
+        pipeline_root=config.pipeline.root,
+        components=_nodes(config),
+        enable_cache=config.pipeline.cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            config.pipeline.metadata
+        ),
+        beam_pipeline_args=list(config.pipeline.beam_args),
+    )
+
+
+def _nodes(config: Config) -> list[BaseNode]:
+    example_gen = _example_gen(config.data)
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx_components.StatisticsGen(
+        examples=examples, stats_options=statistics_options()
+    )
+    schema_gen = _schema_gen(config.data, statistics_gen)
+    schema = schema_gen.outputs["schema"]
+    validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    transform = tfx_components.Transform(
+        examples=examples,
+        schema=schema,
+        module_file=str(MODULES / "preprocessing.py"),
+        materialize=False,
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+        custom_config=config.custom_config("image"),
+    )
+    triplet_gen = TripletGen(
+        examples=examples,
+        triplets_per_anchor=config.triplets.per_anchor,
+        seed=config.triplets.seed,
+        bucket_size=config.triplets.bucket_size,
+    )
+    # Nothing is computed from data that did not pass the validation.
+    transform.add_upstream_node(validator)
+    triplet_gen.add_upstream_node(validator)
+    trainer = tfx_components.Trainer(
+        module_file=str(MODULES / "trainer.py"),
+        examples=triplet_gen.outputs["triplets"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
+        eval_args=trainer_pb2.EvalArgs(),
+        custom_config=config.custom_config("image", "model", "training"),
+    )
+    model = trainer.outputs["model"]
+    baseline = Resolver(
+        strategy_class=LatestBlessedBaselineStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        candidate=model,
+    ).with_id("BaselineResolver")
+    evaluator = tfx_components.Evaluator(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        eval_config=make_eval_config(
+            ks=config.evaluation.ks,
+            thresholds={
+                metric: threshold.model_dump()
+                for metric, threshold in config.evaluation.thresholds.items()
+            },
+            slice_by=["label"] if config.evaluation.by_label else [],
+        ),
+        module_file=str(MODULES / "evaluator.py"),
+    )
+    pusher = tfx_components.Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=config.pipeline.serving_directory
+            )
+        ),
+    )
+    return [
+        example_gen, statistics_gen, schema_gen, validator, transform, triplet_gen, trainer,
+        baseline, evaluator, pusher,
+    ]  # fmt: skip
+
+
+def _example_gen(data: DataSettings) -> BaseComponent:
+    """Images in class folders go through our node, records of the contract through TFX's."""
+    output = None
+    if data.split != "given":
+        by = "label" if data.split == "class_disjoint" else "id"
+        output = hash_split(data.eval_fraction, by=by)
+    if data.format == "tfrecord":
+        return tfx_components.ImportExampleGen(
+            input_base=data.path, input_config=given_splits(data.patterns), output_config=output
+        )
+    return ImageExampleGen(
+        input_base=data.path,
+        input_config=given_splits(data.patterns),
+        output_config=output,
+        max_undecodable_fraction=data.max_undecodable_fraction,
+        max_pixels=data.max_pixels,
+    )
+
+
+def _schema_gen(data: DataSettings, statistics_gen: BaseComponent) -> BaseComponent:
+    """The data contract or a curated schema is imported; `inferred` leaves it to the statistics."""
+    if data.schema_file == "inferred":
+        return tfx_components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    path = SCHEMA_FILE if data.schema_file == "contract" else data.schema_file
+    return ImportSchemaGen(schema_file=str(path))

@@ -1,0 +1,83 @@
+"""Keeps start-up chatter of TensorFlow, TFX and Beam out of the user's output."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import TextIO
+
+import absl.logging
+
+# Written by C++ to the file descriptor, before any log level applies. Everything else passes.
+TENSORFLOW_CHATTER = re.compile(
+    rb"All log messages before absl::InitializeLog|port\.cc.*oneDNN|cudart_stub\.cc|"
+    rb"cpu_feature_guard\.cc|To enable the following instructions|TF-TRT Warning|"
+    rb"computation_placer\.cc|cuda_(dnn|fft|blas|platform)\.cc"
+)
+EVERYTHING = re.compile(rb"")
+# What TFX says about every node although there is nothing to do about it.
+_TFX_CHATTER = re.compile(
+    r"non-ZetaSQL|ArtifactQuery\.property_predicate|in-place Transform because|tf_record_iterator"
+)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return not _TFX_CHATTER.search(record.getMessage())
+
+
+def set_log_levels() -> None:
+    """Asks for warnings and errors only, in this process and in those it starts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("PIP_QUIET", "1")  # TFX installs the module_file wheels with pip
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    absl.logging.get_absl_logger().addFilter(_matters)
+    logging.getLogger("tensorflow").addFilter(_matters)
+
+
+@contextlib.contextmanager
+def held_back(stream: TextIO, chatter: re.Pattern[bytes]) -> Iterator[None]:
+    """Holds back what is written meanwhile and then passes on all lines that are not chatter.
+
+    Works on the file descriptor, so it holds for C++ code and child processes too.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr`.
+        chatter: Lines to drop. If the block raises, every line is passed on.
+    """
+    stream.flush()
+    descriptor = stream.fileno()
+    original = os.dup(descriptor)
+    failed = True
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+            failed = False
+        finally:
+            stream.flush()
+            os.dup2(original, descriptor)
+            os.close(original)
+            file.seek(0)
+            for line in file:
+                if failed or not chatter.search(line):
+                    os.write(descriptor, line)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """For the import of TensorFlow and TFX; also looks for devices, which is noisy without one."""
+    set_log_levels()
+    with held_back(sys.stderr, TENSORFLOW_CHATTER):
+        yield
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()

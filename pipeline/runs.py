@@ -1,0 +1,217 @@
+"""What happened in a run, read from the metadata database and the artifacts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from pipeline.config import Config, ConfigError
+
+_ERROR = "error"
+_STATES = {
+    proto.Execution.COMPLETE: "run",
+    proto.Execution.CACHED: "cached",
+    proto.Execution.FAILED: "failed",
+    proto.Execution.RUNNING: "running",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRun:
+    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+
+    node: str
+    state: str
+    seconds: float
+    error: str | None
+    outputs: dict[str, dict[str, Any]]  # by output key: uri and properties of its first artifact
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A threshold that a metric did not reach."""
+
+    metric: str
+    slice: str
+    value: float | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Metrics of the overall slice, and of the slices; model name → slice → metric → value."""
+
+    metrics: dict[str, dict[str, dict[str, float]]]
+    blessed: bool | None  # None: the gate did not decide
+    failures: list[Failure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of the pipeline."""
+
+    pipeline: str
+    run_id: str
+    nodes: list[NodeRun]
+    evaluation: Evaluation | None
+    pushed_to: str | None
+
+    @property
+    def failed(self) -> NodeRun | None:
+        """The node that ended the run."""
+        return next((node for node in self.nodes if node.state == "failed"), None)
+
+
+def record_failure(config: Config, node: str, error: Exception) -> None:
+    """Keeps the message of a failed node with its execution, which TFX marks without a reason."""
+    store = mlmd.MetadataStore(_connection(config, readonly=False))
+    context = store.get_context_by_type_and_name("node", f"{config.pipeline.name}.{node}")
+    executions = store.get_executions_by_context(context.id) if context else []
+    latest = max(executions, key=lambda execution: execution.id, default=None)
+    if latest is not None and latest.last_known_state == proto.Execution.FAILED:
+        latest.custom_properties[_ERROR].string_value = f"{type(error).__name__}: {error}"
+        store.put_executions([latest])
+
+
+def _connection(config: Config, *, readonly: bool) -> proto.ConnectionConfig:
+    connection = proto.ConnectionConfig()
+    connection.sqlite.filename_uri = config.pipeline.metadata
+    if readonly:
+        connection.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READONLY
+    return connection
+
+
+def latest_run(config: Config) -> Run:
+    """Reads the latest run of a pipeline.
+
+    Raises:
+        ConfigError: The pipeline has not run yet.
+    """
+    name = config.pipeline.name
+    if not Path(config.pipeline.metadata).exists():
+        raise ConfigError(f"Pipeline {name!r} has not run yet: no {config.pipeline.metadata}.")
+    store = mlmd.MetadataStore(_connection(config, readonly=True))
+    context = store.get_context_by_type_and_name("pipeline", name)
+    executions = store.get_executions_by_context(context.id) if context else []
+    if not executions:
+        raise ConfigError(f"Pipeline {name!r} has not run yet.")
+    newest = max(executions, key=lambda execution: execution.id)
+    types = {kind.id: kind.name for kind in store.get_context_types()}
+    run = next(
+        context
+        for context in store.get_contexts_by_execution(newest.id)
+        if types[context.type_id] == "pipeline_run"
+    )
+    nodes = [
+        _node_run(store, types, execution)
+        for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id)
+    ]
+    return Run(name, run.name, nodes, _evaluation(nodes), _pushed_to(nodes))
+
+
+def _node_run(
+    store: mlmd.MetadataStore, types: dict[int, str], execution: proto.Execution
+) -> NodeRun:
+    node = next(
+        context.name
+        for context in store.get_contexts_by_execution(execution.id)
+        if types[context.type_id] == "node"
+    )
+    state = _STATES.get(
+        execution.last_known_state,
+        proto.Execution.State.Name(execution.last_known_state).lower(),
+    )
+    return NodeRun(
+        node=node.rpartition(".")[2],
+        state=state,
+        seconds=(
+            execution.last_update_time_since_epoch - execution.create_time_since_epoch
+        ) / 1000,
+        error=execution.custom_properties[_ERROR].string_value or None,
+        outputs=_outputs(store, execution.id),
+    )  # fmt: skip
+
+
+def _outputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, dict[str, Any]]:
+    outputs: dict[str, dict[str, Any]] = {}
+    for event in store.get_events_by_execution_ids([execution_id]):
+        if event.type not in (proto.Event.OUTPUT, proto.Event.INTERNAL_OUTPUT):
+            continue
+        key = event.path.steps[0].key if event.path.steps else ""
+        for artifact in store.get_artifacts_by_id([event.artifact_id]):
+            values = {**artifact.properties, **artifact.custom_properties}
+            outputs.setdefault(
+                key,
+                {"uri": artifact.uri}
+                | {name: getattr(v, v.WhichOneof("value")) for name, v in values.items()
+                   if v.WhichOneof("value") in ("int_value", "double_value", "string_value")},
+            )  # fmt: skip
+    return outputs
+
+
+def _pushed_to(nodes: list[NodeRun]) -> str | None:
+    """The version folder that this run's Pusher wrote; None if cached or without a blessing."""
+    for node in nodes:
+        pushed = node.outputs.get("pushed_model", {})
+        if pushed.get("pushed") == 1 and node.state == "run":
+            return pushed.get("pushed_destination")
+    return None
+
+
+def _evaluation(nodes: list[NodeRun]) -> Evaluation | None:
+    evaluator = next((node for node in nodes if "evaluation" in node.outputs), None)
+    if evaluator is None:
+        return None
+    import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
+    from tensorflow_model_analysis import load_metrics, load_validation_result
+
+    uri = evaluator.outputs["evaluation"]["uri"]
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    for record in load_metrics(uri):
+        name = _slice_name(record.slice_key)
+        for item in record.metric_keys_and_values:
+            model = item.key.model_name or "candidate"
+            by_slice = metrics.setdefault("change" if item.key.is_diff else model, {})
+            by_slice.setdefault(name, {})[item.key.name] = item.value.double_value.value
+    blessed = evaluator.outputs.get("blessing", {}).get("blessed")
+    failures = []
+    if blessed is not None:
+        for checked in load_validation_result(uri).metric_validations_per_slice:
+            failures += [
+                Failure(
+                    metric=failure.metric_key.name,
+                    slice=_slice_name(checked.slice_key),
+                    value=failure.metric_value.double_value.value,
+                    reason=_reason(failure),
+                )
+                for failure in checked.failures
+            ]
+    return Evaluation(metrics, None if blessed is None else blessed == 1, failures)
+
+
+def _slice_name(slice_key: Any) -> str:
+    parts = [f"{part.column}={_text(part)}" for part in slice_key.single_slice_keys]
+    return ", ".join(parts) or "overall"
+
+
+def _text(part: Any) -> str:
+    kind = part.WhichOneof("kind")
+    value = getattr(part, kind)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _reason(failure: Any) -> str:
+    """What the threshold asked for and by how much the value misses it."""
+    value = failure.metric_value.double_value.value
+    if failure.metric_key.is_diff:
+        allowed = failure.metric_threshold.change_threshold.absolute.value
+        return (
+            f"{-value:.4f} below the last blessed model, at most {-allowed:.4f} is allowed "
+            f"(missed by {allowed - value:.4f})"
+        )
+    bound = failure.metric_threshold.value_threshold.lower_bound.value
+    return f"{value:.4f} is below the threshold {bound:.4f} (by {bound - value:.4f})"

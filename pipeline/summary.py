@@ -1,0 +1,111 @@
+"""`python -m pipeline summary`: the latest run as tables, or as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import load_config
+from pipeline.quiet import quiet_imports
+from pipeline.runs import Evaluation, Run, latest_run
+
+_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
+# Counts that a node keeps on its artifact and that are worth a look.
+_NOTED = ("images", "undecodable", "ignored_files", "triplets", "anchors_without_positive")
+
+
+@click.command("summary")
+@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def summary_command(config_name: str | None, as_json: bool) -> None:
+    """Show the latest run: nodes, metrics, blessing, where the model went."""
+    with quiet_imports():
+        run = latest_run(load_config(config_name))
+    show(run, as_json=as_json)
+
+
+def show(run: Run, *, as_json: bool = False) -> None:
+    """Prints a run.
+
+    Args:
+        run: As `pipeline.runs.latest_run` returns it.
+        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, ….
+    """
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(run), indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_node_table(run))
+    if run.evaluation:
+        console.print(_metric_table(run.evaluation))
+        _print_blessing(console, run.evaluation)
+    if run.failed:
+        console.print(f"[bold red]{run.failed.node} failed:[/] {run.failed.error}", markup=True)
+    elif run.pushed_to:
+        console.print(f"Pushed to {run.pushed_to}")
+    else:
+        console.print(f"Nothing was pushed: {_why_not_pushed(run)}")
+
+
+def _node_table(run: Run) -> Table:
+    table = Table(title=f"{run.pipeline}, run of {run.run_id[:19]}", title_justify="left")
+    table.add_column("node")
+    table.add_column("state")
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for node in run.nodes:
+        noted = {
+            key: value
+            for output in node.outputs.values()
+            for key, value in output.items()
+            if key.endswith(_NOTED) and value
+        }
+        table.add_row(
+            node.node,
+            f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",
+            f"{node.seconds:.1f}",
+            ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in noted.items()),
+        )
+    total = sum(node.seconds for node in run.nodes)
+    table.add_section()
+    table.add_row("", "", f"{total:.1f}", "")
+    return table
+
+
+def _metric_table(evaluation: Evaluation) -> Table:
+    """The overall slice; candidate and baseline side by side."""
+    table = Table(title="Retrieval on the eval split", title_justify="left")
+    table.add_column("metric")
+    models = [name for name in ("candidate", "baseline", "change") if name in evaluation.metrics]
+    for model in models:
+        table.add_column(model, justify="right")
+    for metric in evaluation.metrics["candidate"]["overall"]:
+        values = [evaluation.metrics[model]["overall"].get(metric) for model in models]
+        table.add_row(metric, *("" if v is None else _number(metric, v) for v in values))
+    return table
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if metric.endswith("queries") else f"{value:.4f}"
+
+
+def _print_blessing(console: Console, evaluation: Evaluation) -> None:
+    if evaluation.blessed:
+        console.print("[green]BLESSED[/]: every threshold is met.")
+        return
+    console.print("[bold red]NOT BLESSED[/]")
+    for failure in evaluation.failures:
+        console.print(f"  {failure.metric} ({failure.slice}): {failure.reason}")
+
+
+def _why_not_pushed(run: Run) -> str:
+    states = {node.node: node.state for node in run.nodes}
+    if run.evaluation and not run.evaluation.blessed:
+        return "the model is not blessed."
+    if states.get("Pusher") == "cached":
+        return "nothing changed since this model was pushed."
+    return "the run did not get that far."

@@ -1,0 +1,84 @@
+"""Whole runs in this process: image folders, and runs that must stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from modules.contract import make_example
+from pipeline import local_runner
+from pipeline.config import CONFIG_VARIABLE, load_config
+from pipeline.runs import Run, latest_run
+from tests.real_data import digits
+
+pytestmark = pytest.mark.slow
+
+
+def run(root: Path, monkeypatch, data: str) -> Run:
+    config = root / "config.toml"
+    config.write_text(f"""
+[pipeline]
+name = "local"
+directory = "{root}"
+[data]
+path = "{root}/data"
+{data}
+[training]
+steps = 40
+batch_size = 32
+validate_every = 20
+[evaluation.thresholds."precision@1"]
+lower = 0.4
+""")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(config))
+    try:
+        local_runner.main()
+    finally:
+        result = latest_run(load_config())
+    return result
+
+
+def test_class_folders_with_unseen_classes_at_evaluation(tmp_path, monkeypatch) -> None:
+    for image, label, example_id in digits(40):
+        folder = tmp_path / "data" / f"digit {label.decode()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{example_id.decode().replace('/', '-')}.png").write_bytes(image)
+    (tmp_path / "data" / "digit 3" / "broken.jpg").write_bytes(b"not an image")
+    found = run(
+        tmp_path,
+        monkeypatch,
+        'format = "images"\nsplit = "class_disjoint"\neval_fraction = 0.4',
+    )
+    assert {node.state for node in found.nodes} == {"run"}
+    examples = found.nodes[0].outputs["examples"]
+    assert (examples["images"], examples["undecodable"]) == (400, 1)
+    assert found.evaluation is not None
+    slices = found.evaluation.metrics["candidate"]
+    queries = {name: metrics["queries"] for name, metrics in slices.items() if name != "overall"}
+    # Whole classes are held out: each has all of its 40 images in the eval split.
+    assert set(queries.values()) == {40}
+    assert 0 < len(queries) < 10
+    assert slices["overall"]["queries"] == 40 * len(queries)
+    assert found.evaluation.blessed
+    assert found.pushed_to is not None
+
+
+def test_anomalies_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch) -> None:
+    for split in ("train", "eval"):
+        folder = tmp_path / "data" / split
+        folder.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(folder / "data.tfrecord")) as writer:
+            for number, row in enumerate(digits(4)):
+                example = make_example(*row)
+                if number == 7:
+                    del example.features.feature["label"]
+                writer.write(example.SerializeToString())
+    with pytest.raises(ValueError, match="label"):
+        run(tmp_path, monkeypatch, "")
+    stopped = latest_run(load_config())
+    assert stopped.failed is not None
+    assert stopped.failed.node == "ExampleValidator"
+    assert "label" in stopped.failed.error
+    assert {node.node for node in stopped.nodes}.isdisjoint({"Transform", "TripletGen", "Trainer"})

@@ -1,0 +1,143 @@
+"""The whole chain through the real `tfx` command on real digits, several runs of one pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pipeline.config import CONFIG_VARIABLE, PROJECT
+from pipeline.data import write_dataset
+from tests.real_data import digits
+
+NODES = [
+    "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "Transform",
+    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "Pusher",
+]  # fmt: skip
+ENGINE = ["--engine", "local"]
+
+pytestmark = pytest.mark.slow
+
+
+class Workspace:
+    """A pipeline of its own in a temporary folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.toml"
+        self.environment = os.environ | {
+            "LOCAL_HOME": str(root / "tfx"),
+            CONFIG_VARIABLE: str(self.config),
+        }
+        write_dataset(
+            root / "data",
+            {"train": digits(60), "eval": digits(25, start=60)},
+        )
+
+    def configure(self, *, steps: int) -> None:
+        self.config.write_text(f"""
+[pipeline]
+name = "e2e"
+directory = "{self.root}"
+[data]
+path = "{self.root}/data"
+[training]
+steps = {steps}
+batch_size = 64
+validate_every = 20
+[evaluation.thresholds."precision@1"]
+lower = 0.5
+max_drop = 0.02
+[evaluation.thresholds."map@r"]
+max_drop = 0.02
+""")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=PROJECT, env=self.environment, capture_output=True, text=True,
+        )  # fmt: skip
+
+    def tfx(self, *arguments: str) -> str:
+        done = self.command("tfx.tools.cli.cli_main", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def summary(self) -> dict:
+        done = self.command("pipeline", "summary", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def run(self) -> dict:
+        output = self.tfx("run", "create", *ENGINE, "--pipeline_name", "e2e")
+        assert "[10/10] Pusher" in output  # progress is visible
+        return self.summary()
+
+    def pushed(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "e2e" / "serving").glob("*"))
+
+
+def states(summary: dict) -> dict[str, str]:
+    assert sorted(node["node"] for node in summary["nodes"]) == sorted(NODES)  # each exactly once
+    return {node["node"]: node["state"] for node in summary["nodes"]}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("e2e"))
+    workspace.configure(steps=60)
+    runner = str(PROJECT / "pipeline" / "local_runner.py")
+    output = workspace.tfx("pipeline", "create", *ENGINE, "--pipeline_path", runner)
+    assert 'Pipeline "e2e" created successfully.' in output
+    return workspace
+
+
+def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
+    first = workspace.run()
+    assert set(states(first).values()) == {"run"}
+    assert first["evaluation"]["blessed"] is True
+    assert list(first["evaluation"]["metrics"]) == ["candidate"]  # no baseline yet
+    assert first["evaluation"]["metrics"]["candidate"]["overall"]["precision@1"] > 0.5
+    assert len(first["evaluation"]["metrics"]["candidate"]) == 1 + 10  # overall and each digit
+    versions = workspace.pushed()
+    assert len(versions) == 1
+    assert first["pushed_to"].endswith(versions[0])
+    pushed = tf.saved_model.load(first["pushed_to"])
+    embedding = pushed.signatures["images"](images=tf.constant([digits(1)[0][0]]))["embedding"]
+    assert embedding.shape == (1, 128)
+
+    again = workspace.run()
+    ran = {node for node, state in states(again).items() if state != "cached"}
+    assert ran == {"BaselineResolver"}  # TFX never caches a Resolver
+    assert again["pushed_to"] is None
+    assert workspace.pushed() == versions
+
+    workspace.configure(steps=1)
+    worse = workspace.run()
+    ran = {node for node, state in states(worse).items() if state != "cached"}
+    assert ran == {"Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+    metrics = worse["evaluation"]["metrics"]
+    # The baseline is the model of the first run, on the same eval split.
+    assert metrics["baseline"]["overall"]["map@r"] == pytest.approx(
+        first["evaluation"]["metrics"]["candidate"]["overall"]["map@r"], abs=1e-6
+    )
+    assert metrics["change"]["overall"]["map@r"] == pytest.approx(
+        metrics["candidate"]["overall"]["map@r"] - metrics["baseline"]["overall"]["map@r"]
+    )
+    assert worse["evaluation"]["blessed"] is False
+    assert "map@r" in {failure["metric"] for failure in worse["evaluation"]["failures"]}
+    assert any(
+        "below the last blessed model" in failure["reason"]
+        for failure in worse["evaluation"]["failures"]
+    )
+    assert worse["pushed_to"] is None
+    assert workspace.pushed() == versions
+
+    table = workspace.command("pipeline", "summary")
+    assert "NOT BLESSED" in table.stdout
+    assert "Nothing was pushed: the model is not blessed." in table.stdout

@@ -1,0 +1,205 @@
+"""Transform and Trainer through their real executors, on triplets of the real TripletGen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.transform.executor import Executor as TransformExecutor
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.proto import trainer_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import json_utils, proto_utils
+
+from components.triplet_gen.executor import Executor as TripletExecutor
+from modules.input_data import triplet_batches
+from modules.training import TrainingFailedError
+from pipeline.chain import MODULES
+from pipeline.schema import SCHEMA_FILE
+from tests.real_data import BEAM_ARGS, digits, examples_artifact
+
+ROWS = {"train": digits(12), "eval": digits(6, start=12)}
+SETTINGS = {
+    "image": {"height": 28, "width": 28, "channels": 1},
+    "model": {"name": "small_cnn", "embedding_size": 16},
+    "training": {"steps": 12, "batch_size": 32, "validate_every": 6},
+}
+
+
+def beam_context(tmp: Path) -> BaseBeamExecutor.Context:
+    return BaseBeamExecutor.Context(beam_pipeline_args=BEAM_ARGS, tmp_dir=str(tmp), unique_id="1")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> dict[str, list[Any]]:
+    """The Trainer's inputs, made by the real nodes."""
+    root = tmp_path_factory.mktemp("chain")
+    examples = examples_artifact(root / "examples", ROWS)
+    schema = standard_artifacts.Schema()
+    schema.uri = str(root / "schema")
+    Path(schema.uri).mkdir()
+    Path(schema.uri, "schema.pbtxt").write_text(SCHEMA_FILE.read_text())
+    graph = standard_artifacts.TransformGraph()
+    graph.uri = str(root / "graph")
+    TransformExecutor(beam_context(root)).Do(
+        {"examples": [examples], "schema": [schema]},
+        {"transform_graph": [graph]},
+        {
+            "module_file": str(MODULES / "preprocessing.py"),
+            "custom_config": json_utils.dumps({"image": SETTINGS["image"]}),
+            "force_tf_compat_v1": 0,
+            "disable_statistics": 1,
+        },
+    )
+    triplets = standard_artifacts.Examples()
+    triplets.uri = str(root / "triplets")
+    TripletExecutor(beam_context(root)).Do(
+        {"examples": [examples]},
+        {"triplets": [triplets]},
+        {
+            "triplets_per_anchor": 1,
+            "seed": 0,
+            "bucket_size": 64,
+            "splits": json_utils.dumps(["train", "eval"]),
+        },
+    )
+    return {"examples": [triplets], "transform_graph": [graph]}
+
+
+def train(prepared: dict[str, list[Any]], root: Path, **training: Any) -> Path:
+    """Runs the Trainer; returns the SavedModel."""
+    model, run = standard_artifacts.Model(), standard_artifacts.ModelRun()
+    model.uri, run.uri = str(root / "model"), str(root / "run")
+    settings = SETTINGS | {"training": SETTINGS["training"] | training}
+    GenericExecutor().Do(
+        prepared,
+        {"model": [model], "model_run": [run]},
+        {
+            "module_file": str(MODULES / "trainer.py"),
+            "train_args": proto_utils.proto_to_json(
+                trainer_pb2.TrainArgs(num_steps=settings["training"]["steps"])
+            ),
+            "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs()),
+            "custom_config": json_utils.dumps(settings),
+        },
+    )
+    return Path(model.uri) / "Format-Serving"
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory) -> Path:
+    return train(prepared, tmp_path_factory.mktemp("trained"))
+
+
+def test_pixels_are_normalised_over_the_train_split(prepared) -> None:
+    import tensorflow_transform as tft
+
+    layer = tft.TFTransformOutput(prepared["transform_graph"][0].uri).transform_features_layer()
+    images = tf.constant([[image] for image, _, _ in ROWS["train"]])
+    pixels = layer({"image": images})["image"].numpy()
+    assert pixels.shape == (120, 28, 28, 1)
+    assert pixels.mean() == pytest.approx(0, abs=1e-4)
+    assert pixels.var() == pytest.approx(1, abs=1e-3)
+    # Against the definition: (p − mean) / standard deviation.
+    raw = np.stack([tf.io.decode_png(image[0]).numpy() for image in images.numpy()]) / 255
+    np.testing.assert_allclose(pixels, (raw - raw.mean()) / raw.std(), atol=1e-3)
+
+
+def test_batches_hold_anchors_positives_and_negatives_in_order(prepared) -> None:
+    uri = prepared["examples"][0].uri
+    dataset = triplet_batches(
+        [f"{uri}/Split-train/*"], lambda encoded: encoded, 32, shuffle_seed=None
+    )
+    by_image = {image: label for image, label, _ in ROWS["train"]}
+    seen = 0
+    for images, codes in dataset:
+        labels = np.array([by_image[image] for image in images.numpy()])
+        anchor, positive, negative = np.split(labels, 3)
+        assert (anchor == positive).all()
+        assert (anchor != negative).all()
+        np.testing.assert_array_equal(
+            labels[:, None] == labels[None, :], codes.numpy()[:, None] == codes.numpy()[None, :]
+        )
+        seen += len(anchor)
+    assert seen == 120  # one per training digit, the last batch is smaller
+
+
+def test_training_batches_repeat_and_depend_on_the_seed_only(prepared) -> None:
+    pattern = f"{prepared['examples'][0].uri}/Split-train/*"
+
+    def first_epochs(seed: int) -> list[bytes]:
+        dataset = triplet_batches([pattern], lambda encoded: encoded, 32, shuffle_seed=seed)
+        return [image for images, _ in dataset.take(6) for image in images.numpy()]
+
+    assert first_epochs(1) == first_epochs(1)
+    assert first_epochs(1) != first_epochs(2)
+    assert len(first_epochs(1)) == 6 * 32 * 3
+
+
+def test_no_files_is_an_error_that_names_the_pattern(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"No triplet files match .*nothing"):
+        triplet_batches([f"{tmp_path}/nothing*"], lambda x: x, 4, shuffle_seed=0)
+
+
+def test_the_model_loads_without_project_code_and_both_signatures_agree(trained, tmp_path) -> None:
+    """A bare process: the project is not importable there."""
+    image = ROWS["eval"][0][0]
+    (tmp_path / "image.png").write_bytes(image)
+    script = f"""
+import json, sys
+import tensorflow as tf
+assert not any(name.split(".")[0] in ("modules", "pipeline", "tfx") for name in sys.modules)
+model = tf.saved_model.load({str(trained)!r})
+image = open("image.png", "rb").read()
+feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+example = tf.train.Example(features=tf.train.Features(feature={{"image": feature}}))
+a = model.signatures["serving_default"](examples=tf.constant([example.SerializeToString()]))
+b = model.signatures["images"](images=tf.constant([image]))
+print(json.dumps([a["embedding"].numpy().tolist(), b["embedding"].numpy().tolist()]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    from_example, from_image = map(np.array, json.loads(done.stdout.splitlines()[-1]))
+    assert from_example.shape == (1, 16)
+    np.testing.assert_allclose(np.linalg.norm(from_example), 1, atol=1e-5)
+    np.testing.assert_allclose(from_example, from_image, atol=1e-6)
+
+
+def test_tensorboard_logs_are_written(trained) -> None:
+    written = [path.parent.name for path in trained.parent.parent.rglob("events.out.tfevents*")]
+    assert {"train", "validation"} <= set(written)
+
+
+def test_training_is_reproducible_and_depends_on_the_seed(prepared, trained, tmp_path) -> None:
+    images = tf.constant([image for image, _, _ in ROWS["eval"]])
+
+    def embed(path: Path) -> np.ndarray:
+        return (
+            tf.saved_model.load(str(path)).signatures["images"](images=images)["embedding"].numpy()
+        )
+
+    again, other = train(prepared, tmp_path / "a"), train(prepared, tmp_path / "b", seed=1)
+    np.testing.assert_allclose(embed(trained), embed(again), atol=1e-4)
+    assert np.abs(embed(trained) - embed(other)).max() > 1e-2
+
+
+def test_mixed_precision_is_served_in_float32(prepared, tmp_path) -> None:
+    path = train(prepared, tmp_path, precision="mixed_bfloat16", max_shift=0.1, max_rotation=0.05)
+    served = tf.saved_model.load(str(path)).signatures["images"]
+    dtypes = {tensor.dtype for op in served.graph.get_operations() for tensor in op.outputs}
+    assert tf.bfloat16 not in dtypes
+
+
+def test_a_collapsed_embedding_fails_and_writes_no_model(prepared, tmp_path) -> None:
+    """A huge rate drives every image to one point, or to NaN."""
+    with pytest.raises(TrainingFailedError, match=r"Lower training\.learning_rate"):
+        train(prepared, tmp_path, learning_rate=1.0, schedule="constant", steps=60)
+    assert not (tmp_path / "model" / "Format-Serving").exists()

@@ -1,0 +1,101 @@
+"""The configuration: what is accepted, and what the messages say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import CONFIG_VARIABLE, CONFIGS, PROJECT, ConfigError, config_path, load_config
+
+MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
+
+
+def load(tmp_path: Path, text: str):
+    file = tmp_path / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(str(file))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_configurations_are_valid_and_their_header_states_the_command(path: Path) -> None:
+    config = load_config(path.stem)
+    assert config.pipeline.name == path.stem
+    header = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert "make run" in header
+    assert "P@1" in header
+
+
+def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load(tmp_path, MINIMAL)
+    assert config.data.path == str(PROJECT / "photos")
+    assert config.pipeline.serving_directory == str(PROJECT / ".work/mine/serving")
+
+
+def test_remote_and_absolute_paths_stay(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL.replace("photos", "gs://bucket/photos"))
+    assert config.data.path == "gs://bucket/photos"
+    config = load(tmp_path, MINIMAL.replace("photos", "/photos"))
+    assert config.data.path == "/photos"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("", {"train": "train/*", "eval": "eval/*"}),
+        ('format = "images"', {"train": "train/*/*", "eval": "eval/*/*"}),
+        ('format = "images"\neval = "test/*/*"', {"train": "train/*/*", "eval": "test/*/*"}),
+        ('split = "hash"', {"all": "*"}),
+        ('format = "images"\nsplit = "class_disjoint"', {"all": "*/*"}),
+    ],
+)
+def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
+    assert load(tmp_path, MINIMAL + data).data.patterns == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nstep = 3", "training.step: unknown key; allowed here: batch_size, "),
+        ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, image, "),
+        ('[training]\nsteps = "many"', "training.steps: Input should be a valid integer"),
+        ("[training]\nmargin = 9", "training.margin: Input should be less than or equal to 4"),
+        ('[training]\nmining = "x"', "mining: Input should be 'none', 'semi_hard' or 'all'"),
+        (
+            '[evaluation.thresholds."map@r"]\nlow = 1',
+            "evaluation.thresholds.map@r.low: unknown key; allowed here: lower, max_drop",
+        ),
+        ('[evaluation.thresholds."map@r"]', "needs `lower`, `max_drop` or both"),
+        ("[training", "is not valid TOML"),
+    ],
+)
+def test_messages_name_the_file_the_key_and_what_is_allowed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, MINIMAL + text)
+    assert message in str(caught.value)
+    assert str(tmp_path / "config.toml") in str(caught.value)
+
+
+def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)pipeline\.name.*data\.path"):
+        load(tmp_path, '[pipeline]\nname = "Not A Name"\n[data]\n')
+
+
+@pytest.mark.parametrize(
+    "data", ['split = "hash"\ntrain = "a/*"', 'pattern = "*"', "max_pixels = 3"]
+)
+def test_a_key_without_effect_is_an_error(tmp_path: Path, data: str) -> None:
+    with pytest.raises(ConfigError, match="has no effect"):
+        load(tmp_path, MINIMAL + data)
+
+
+def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    assert config_path().stem == "mnist-sample"
+    monkeypatch.setenv(CONFIG_VARIABLE, "mnist")
+    assert config_path().stem == "mnist"
+    with pytest.raises(ConfigError, match="mnist-sample"):
+        config_path("no-such-configuration")
