@@ -21,8 +21,8 @@ from rich.progress import (
 from modules.input_data import LabelledImages
 from modules.retrieval import make_gallery, score_queries
 
-# Spread (0…1) under which all images practically share one embedding.
-COLLAPSED_SPREAD = 1e-3
+# Variance of the embeddings (at most 1) under which all images practically share one point.
+COLLAPSED_SPREAD = 5e-4
 _EMBED_BATCH = 256
 
 

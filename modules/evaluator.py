@@ -105,9 +105,8 @@ def _metric_threshold(name: str, threshold: Any) -> config_pb2.MetricThreshold:
         raise ValueError(
             f"the threshold of {name!r} takes `lower`, `max_drop` or both, got {dict(fields)}"
         )
-    # Without a baseline TFX takes change thresholds away, and without any threshold it blesses
-    # nothing: with `max_drop` alone no model could ever become the first baseline. 0 bounds a
-    # metric that is at least 0, and still stops NaN.
+    # TFX drops change thresholds when there is no baseline. 0 is no bound on these metrics, but it
+    # still stops a first model whose mean is NaN because no query had a positive.
     result = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=lower or 0))
     )

@@ -41,6 +41,7 @@ class ExtractEmbeddings(beam.PTransform):
         eval_config: config_pb2.EvalConfig,
         features: Sequence[str],
     ) -> None:
+        """Takes the models by TFMA's names, their ModelSpecs, and the features to keep."""
         super().__init__()
         self._embed = _Embed(models, eval_config.model_specs, features)
 
@@ -70,6 +71,12 @@ class _Embed(beam.DoFn):
     def setup(self) -> None:
         # A loader keeps one copy of its model per process.
         self._models = {name: loader.load() for name, loader in self._loaders.items()}
+        for name, model in self._models.items():
+            if self._signature_names[name] not in model.signatures:
+                raise ValueError(
+                    f"the {name or 'candidate'} model has no signature "
+                    f"{self._signature_names[name]!r}, only {sorted(model.signatures)}"
+                )
 
     def start_bundle(self) -> None:
         self._examples: list[bytes] = []

@@ -12,10 +12,10 @@ from modules.settings import TrainingSettings
 class TripletTrainer(keras.Model):
     """Trains `embedder` on batches of triplets with one fused forward pass per step.
 
-    Logged: `loss` (mean over active mined triplets), `triplet_loss`
-    (mean over all explicit triplets, comparable between miners), `active` (fraction of the mined
-    triplets with a loss above 0), `d_ap` and `d_an` (mean squared distances of the mined triplets),
-    `spread` = 1 − ‖mean embedding‖², near 0 when the embedding has collapsed.
+    Logged: `loss` (mean over active mined triplets), `triplet_loss` (mean over all explicit
+    triplets, comparable between miners), `active` (fraction of the mined triplets with a loss above
+    0), `d_ap` and `d_an` (mean squared distances of the mined triplets), `spread` (variance of the
+    embeddings, mean ‖e‖² − ‖mean e‖², near 0 when they have collapsed).
     """
 
     def __init__(self, embedder: keras.Model, settings: TrainingSettings) -> None:
@@ -56,7 +56,7 @@ class TripletTrainer(keras.Model):
             "active": mined.active / count,
             "d_ap": mined.d_ap / count,
             "d_an": mined.d_an / count,
-            "spread": 1.0 - tf.reduce_sum(tf.square(tf.reduce_mean(y_pred, axis=0))),
+            "spread": tf.reduce_sum(tf.math.reduce_variance(y_pred, axis=0)),
         }
         for name, value in values.items():
             self.trackers[name].update_state(value)

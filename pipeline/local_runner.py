@@ -64,8 +64,8 @@ def main() -> None:
         sys.exit(str(error))
     with contextlib.ExitStack() as compiling:
         # Compiling builds a wheel for each module_file, and setuptools tells all about it.
-        compiling.enter_context(held_back(sys.stdout, EVERYTHING))
-        compiling.enter_context(held_back(sys.stderr, EVERYTHING))
+        compiling.enter_context(held_back(1, EVERYTHING))
+        compiling.enter_context(held_back(2, EVERYTHING))
         ProgressRunner(config, compiling.close).run(create_pipeline(config))
 
 

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from typing import TextIO
 
 import absl.logging
 
@@ -31,6 +30,11 @@ def _matters(record: logging.LogRecord) -> bool:
     return not _TFX_CHATTER.search(record.getMessage())
 
 
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 def set_log_levels() -> None:
     """Asks for warnings and errors only, in this process and in those it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -44,17 +48,16 @@ def set_log_levels() -> None:
 
 
 @contextlib.contextmanager
-def held_back(stream: TextIO, chatter: re.Pattern[bytes]) -> Iterator[None]:
+def held_back(descriptor: int, chatter: re.Pattern[bytes]) -> Iterator[None]:
     """Holds back what is written meanwhile and then passes on all lines that are not chatter.
 
     Works on the file descriptor, so it holds for C++ code and child processes too.
 
     Args:
-        stream: `sys.stdout` or `sys.stderr`.
+        descriptor: 1 for stdout, 2 for stderr.
         chatter: Lines to drop. If the block raises, every line is passed on.
     """
-    stream.flush()
-    descriptor = stream.fileno()
+    _flush()
     original = os.dup(descriptor)
     failed = True
     with tempfile.TemporaryFile() as file:
@@ -63,7 +66,7 @@ def held_back(stream: TextIO, chatter: re.Pattern[bytes]) -> Iterator[None]:
             yield
             failed = False
         finally:
-            stream.flush()
+            _flush()
             os.dup2(original, descriptor)
             os.close(original)
             file.seek(0)
@@ -76,7 +79,7 @@ def held_back(stream: TextIO, chatter: re.Pattern[bytes]) -> Iterator[None]:
 def quiet_imports() -> Iterator[None]:
     """For the import of TensorFlow and TFX; also looks for devices, which is noisy without one."""
     set_log_levels()
-    with held_back(sys.stderr, TENSORFLOW_CHATTER):
+    with held_back(2, TENSORFLOW_CHATTER):
         yield
         import tensorflow as tf
 

@@ -16,6 +16,7 @@ from pipeline.runs import Evaluation, Run, latest_run
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # Counts that a node keeps on its artifact and that are worth a look.
 _NOTED = ("images", "undecodable", "ignored_files", "triplets", "anchors_without_positive")
+_COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 
 @click.command("summary")
@@ -62,7 +63,7 @@ def _node_table(run: Run) -> Table:
             key: value
             for output in node.outputs.values()
             for key, value in output.items()
-            if key.endswith(_NOTED) and value
+            if key in _NOTED and value
         }
         table.add_row(
             node.node,
@@ -90,7 +91,7 @@ def _metric_table(evaluation: Evaluation) -> Table:
 
 
 def _number(metric: str, value: float) -> str:
-    return f"{value:,.0f}" if metric.endswith("queries") else f"{value:.4f}"
+    return f"{value:,.0f}" if metric in _COUNTS else f"{value:.4f}"
 
 
 def _print_blessing(console: Console, evaluation: Evaluation) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.quiet import quiet_imports
+
 Record = tuple[bytes, str, str]  # encoded image, label, id
 
 
@@ -94,7 +96,8 @@ def check_output(output: Path, overwrite: bool) -> None:
 def _write_split(
     folder: Path, records: Iterable[Record], shard_size: int, on_image: Callable[[], object]
 ) -> SplitSummary:
-    import tensorflow as tf
+    with quiet_imports():
+        import tensorflow as tf
 
     from modules.contract import make_example
 

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
+from components.triplet_gen.statistics import InputStats
 from components.triplet_gen.transforms import SUMMARY_FILE, Settings, make_triplets
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
@@ -127,7 +128,7 @@ def _files(examples: list[types.Artifact], split: str) -> list[str]:
             )
         files += tf.io.gfile.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*")
     if not files:
-        raise ValueError(_problem(split, examples, "it has no files."))
+        raise ValueError(_problem(split, examples, InputStats().problem()))
     return files
 
 
@@ -152,9 +153,9 @@ def _check(
             _problem(
                 split,
                 examples,
-                f"ids are not unique: {counts['duplicates']} examples have the id of another, "
-                f"such as {counts['duplicate']!r}. An example with its own copy as positive "
-                "teaches nothing; remove the copies or give each image its own id.",
+                f"ids are not unique ({counts['duplicates']} repeated, such as "
+                f"{counts['duplicate']!r}). An example with its own copy as positive teaches "
+                "nothing; remove the copies or give each image its own id.",
             )
         )
     anchors = counts["examples"] - counts["anchors_without_positive"]

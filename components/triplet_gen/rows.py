@@ -87,5 +87,5 @@ def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
         absent feature is b"".
     """
     batches = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH)
-    for batch in batches.prefetch(2):
+    for batch in batches.prefetch(1):
         yield {name: column.numpy() for name, column in _parse(batch).items()}

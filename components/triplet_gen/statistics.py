@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -57,22 +58,22 @@ class InputStats:
         if self.unreadable:
             shown = sorted(self.unreadable.items())[:_SHOWN]
             return (
-                f"{len(self.unreadable)} files are not gzipped TFRecords of tf.Examples with one "
-                f"bytes value for each of {', '.join(FEATURES)}: "
+                f"it has unreadable files ({len(self.unreadable)}), such as "
                 + "; ".join(f"{path}: {reason}" for path, reason in shown)
-                + ". Write them again in that form."
+                + ". Each must be a gzipped TFRecord file of tf.Examples with one bytes value for "
+                f"each of {', '.join(FEATURES)}; write them again in that form."
             )
         if self.missing:
-            counts = ", ".join(f"{name} in {n}" for name, n in sorted(self.missing.items()))
+            counts = ", ".join(f"{name}: {n}" for name, n in sorted(self.missing.items()))
             return (
-                f"features are absent or empty: {counts} examples, such as {self.missing_where}. "
-                f"Every example needs {', '.join(FEATURES)}; ingest the data with "
-                "ImageExampleGen, or add the features to your own TFRecords."
+                f"features are absent or empty in some examples ({counts}), such as "
+                f"{self.missing_where}. Every example needs {', '.join(FEATURES)}; ingest the data "
+                "with ImageExampleGen, or add the features to your own TFRecords."
             )
         if not self.labels:
             return (
-                "it has no examples. Change the share of this split in ImageExampleGen's output "
-                "config, or leave the split out of TripletGen's `splits`."
+                "it has no examples. Give it a larger share of the data in the component that "
+                "wrote the examples, or leave it out of TripletGen's `splits`."
             )
         if len(self.labels) == 1:
             return (
@@ -148,7 +149,7 @@ def count_file(element: tuple[str, str]) -> tuple[str, InputStats]:
                 stats.missing_where = stats.missing_where or where
             record += len(broken)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        stats.unreadable[path] = error.message.splitlines()[0]
+        stats.unreadable[path] = _reason(error)
     return split, stats
 
 
@@ -206,6 +207,12 @@ def summarize(
             for name, split in stats.items()
         },
     }
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What went wrong, without the Python frames before and the graph names around it."""
+    text = error.message.split("\n\n")[-1]
+    return re.sub(r"\{\{.*?\}\}|\s*\[(\[|Op:).*", "", text, flags=re.DOTALL).strip()[:200]
 
 
 def _show(value: bytes) -> str:

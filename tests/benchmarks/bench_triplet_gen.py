@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import statistics
 import tempfile
@@ -43,19 +42,23 @@ def load_rows(idx: Path | None) -> list[Row]:
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
     few = digits(500)
-    return [
+    rows = [
         (image, label, b"%s/%d" % (example_id, copy))
         for copy in range(EXAMPLES // len(few))
         for image, label, example_id in few
     ]
+    # In random order as MNIST's own: np.where is nearly twice as fast on sorted labels.
+    return random.Random(0).sample(rows, len(rows))
 
 
 def time_tutorial_loop(labels: np.ndarray) -> float:
+    """The loop of most tutorials: two members of a class, one of the others, an np.where for each."""
     started = time.perf_counter()
     triplets = []
-    for anchor in random.sample(range(len(labels)), LOOP_ANCHORS):
-        positive = random.choice(np.where(labels == labels[anchor])[0])
-        negative = random.choice(np.where(labels != labels[anchor])[0])
+    for _ in range(LOOP_ANCHORS):
+        label = labels[np.random.randint(len(labels))]
+        anchor, positive = np.random.choice(np.where(labels == label)[0], 2, replace=False)
+        negative = np.random.choice(np.where(labels != label)[0])
         triplets.append((anchor, positive, negative))
     return time.perf_counter() - started
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pipeline.config import CONFIG_VARIABLE, PROJECT
+from pipeline.config import CONFIG_VARIABLE, PROJECT, load_config
 from pipeline.data import write_dataset
+from pipeline.runs import latest_run
 from tests.real_data import digits
 
 NODES = [
@@ -34,9 +36,13 @@ class Workspace:
             "LOCAL_HOME": str(root / "tfx"),
             CONFIG_VARIABLE: str(self.config),
         }
+        splits = {"train": digits(60), "eval": digits(25, start=60)}
         write_dataset(
             root / "data",
-            {"train": digits(60), "eval": digits(25, start=60)},
+            {
+                split: [(image, label.decode(), name.decode()) for image, label, name in rows]
+                for split, rows in splits.items()
+            },
         )
 
     def configure(self, *, steps: int) -> None:
@@ -57,26 +63,25 @@ max_drop = 0.02
 max_drop = 0.02
 """)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=PROJECT, env=self.environment, capture_output=True, text=True,
-        )  # fmt: skip
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True
+        )
 
     def tfx(self, *arguments: str) -> str:
-        done = self.command("tfx.tools.cli.cli_main", *arguments)
+        done = self.command(Path(sys.executable).with_name("tfx"), *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def summary(self) -> dict:
-        done = self.command("pipeline", "summary", "--json")
+    def json_summary(self) -> dict:
+        done = self.command(sys.executable, "-m", "pipeline", "summary", "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def run(self) -> dict:
         output = self.tfx("run", "create", *ENGINE, "--pipeline_name", "e2e")
         assert "[10/10] Pusher" in output  # progress is visible
-        return self.summary()
+        return dataclasses.asdict(latest_run(load_config(str(self.config))))
 
     def pushed(self) -> list[str]:
         return sorted(path.name for path in (self.root / "e2e" / "serving").glob("*"))
@@ -138,6 +143,7 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
     assert worse["pushed_to"] is None
     assert workspace.pushed() == versions
 
-    table = workspace.command("pipeline", "summary")
+    assert workspace.json_summary() == worse
+    table = workspace.command(sys.executable, "-m", "pipeline", "summary")
     assert "NOT BLESSED" in table.stdout
     assert "Nothing was pushed: the model is not blessed." in table.stdout

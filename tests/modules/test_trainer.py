@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.transform.executor import Executor as TransformExecutor
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import trainer_pb2
@@ -19,8 +21,10 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.triplet_gen.executor import Executor as TripletExecutor
-from modules.input_data import triplet_batches
-from modules.training import TrainingFailedError
+from modules import trainer
+from modules.callbacks import TrainingFailedError
+from modules.input_data import anchor_images, triplet_batches
+from modules.models import build_embedding_model
 from pipeline.chain import MODULES
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
@@ -112,14 +116,15 @@ def test_pixels_are_normalised_over_the_train_split(prepared) -> None:
     np.testing.assert_allclose(pixels, (raw - raw.mean()) / raw.std(), atol=1e-3)
 
 
+def shards(prepared: dict[str, list[Any]], split: str) -> list[str]:
+    return [f"{prepared['examples'][0].uri}/Split-{split}/*"]
+
+
 def test_batches_hold_anchors_positives_and_negatives_in_order(prepared) -> None:
-    uri = prepared["examples"][0].uri
-    dataset = triplet_batches(
-        [f"{uri}/Split-train/*"], lambda encoded: encoded, 32, shuffle_seed=None
-    )
     by_image = {image: label for image, label, _ in ROWS["train"]}
-    seen = 0
-    for images, codes in dataset:
+    dataset = triplet_batches(shards(prepared, "train"), lambda encoded: encoded, 30, seed=0)
+    anchors = []
+    for images, codes in dataset.take(120 // 30):  # one pass: one triplet per training digit
         labels = np.array([by_image[image] for image in images.numpy()])
         anchor, positive, negative = np.split(labels, 3)
         assert (anchor == positive).all()
@@ -127,25 +132,32 @@ def test_batches_hold_anchors_positives_and_negatives_in_order(prepared) -> None
         np.testing.assert_array_equal(
             labels[:, None] == labels[None, :], codes.numpy()[:, None] == codes.numpy()[None, :]
         )
-        seen += len(anchor)
-    assert seen == 120  # one per training digit, the last batch is smaller
+        anchors += list(images.numpy()[:30])
+    assert sorted(anchors) == sorted(by_image)
 
 
-def test_training_batches_repeat_and_depend_on_the_seed_only(prepared) -> None:
-    pattern = f"{prepared['examples'][0].uri}/Split-train/*"
+def test_batches_repeat_in_new_order_and_depend_on_the_seed_only(prepared) -> None:
+    def two_passes(seed: int) -> list[bytes]:
+        dataset = triplet_batches(shards(prepared, "train"), lambda encoded: encoded, 30, seed)
+        return [image for images, _ in dataset.take(8) for image in images.numpy()[:30]]
 
-    def first_epochs(seed: int) -> list[bytes]:
-        dataset = triplet_batches([pattern], lambda encoded: encoded, 32, shuffle_seed=seed)
-        return [image for images, _ in dataset.take(6) for image in images.numpy()]
+    first = two_passes(1)
+    assert first == two_passes(1)
+    assert first != two_passes(2)
+    assert first[:120] != first[120:]
+    assert sorted(first[:120]) == sorted(first[120:])
 
-    assert first_epochs(1) == first_epochs(1)
-    assert first_epochs(1) != first_epochs(2)
-    assert len(first_epochs(1)) == 6 * 32 * 3
+
+def test_anchor_images_holds_each_image_once_up_to_the_limit(prepared) -> None:
+    data = anchor_images(shards(prepared, "eval"), limit=1000)
+    rows = zip(data.images, data.labels, data.ids, strict=True)
+    assert sorted(rows) == sorted(ROWS["eval"])
+    assert list(anchor_images(shards(prepared, "eval"), limit=7).ids) == list(data.ids[:7])
 
 
 def test_no_files_is_an_error_that_names_the_pattern(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"No triplet files match .*nothing"):
-        triplet_batches([f"{tmp_path}/nothing*"], lambda x: x, 4, shuffle_seed=0)
+        triplet_batches([f"{tmp_path}/nothing*"], lambda x: x, 4, seed=0)
 
 
 def test_the_model_loads_without_project_code_and_both_signatures_agree(trained, tmp_path) -> None:
@@ -173,9 +185,16 @@ print(json.dumps([a["embedding"].numpy().tolist(), b["embedding"].numpy().tolist
     np.testing.assert_allclose(from_example, from_image, atol=1e-6)
 
 
-def test_tensorboard_logs_are_written(trained) -> None:
-    written = [path.parent.name for path in trained.parent.parent.rglob("events.out.tfevents*")]
-    assert {"train", "validation"} <= set(written)
+def test_tensorboard_gets_losses_and_retrieval_of_the_eval_split(trained) -> None:
+    tags: dict[str, list[int]] = {}
+    for path in trained.parent.parent.rglob("events.out.tfevents*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                tags.setdefault(f"{path.parent.name}/{value.tag}", []).append(event.step)
+    validations = [0, 1]  # 12 steps, one validation every 6
+    assert tags["validation/epoch_map@r"] == validations
+    assert tags["validation/epoch_precision@1"] == validations
+    assert tags["train/epoch_active"] == validations
 
 
 def test_training_is_reproducible_and_depends_on_the_seed(prepared, trained, tmp_path) -> None:
@@ -198,8 +217,30 @@ def test_mixed_precision_is_served_in_float32(prepared, tmp_path) -> None:
     assert tf.bfloat16 not in dtypes
 
 
-def test_a_collapsed_embedding_fails_and_writes_no_model(prepared, tmp_path) -> None:
-    """A huge rate drives every image to one point, or to NaN."""
-    with pytest.raises(TrainingFailedError, match=r"Lower training\.learning_rate"):
-        train(prepared, tmp_path, learning_rate=1.0, schedule="constant", steps=60)
-    assert not (tmp_path / "model" / "Format-Serving").exists()
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [(0.0, r"collapsed to one point .*training\.mining"), (np.nan, r"loss is nan .*learning_rate")],
+)
+def test_failed_training_says_why_and_writes_no_model(
+    prepared, tmp_path, monkeypatch, weight: float, message: str
+) -> None:
+    """A dead network (no gradient can move it) and a diverged one, in the real training loop."""
+
+    def broken(*arguments: Any) -> keras.Model:
+        model = build_embedding_model(*arguments)
+        model.set_weights([np.full_like(values, weight) for values in model.get_weights()])
+        return model
+
+    monkeypatch.setattr(trainer, "build_embedding_model", broken)
+    fn_args = FnArgs(
+        train_files=shards(prepared, "train"),
+        eval_files=shards(prepared, "eval"),
+        transform_output=prepared["transform_graph"][0].uri,
+        serving_model_dir=str(tmp_path / "model"),
+        model_run_dir=str(tmp_path / "run"),
+        train_steps=6,
+        custom_config=SETTINGS,
+    )
+    with pytest.raises(TrainingFailedError, match=message):
+        trainer.run_fn(fn_args)
+    assert not (tmp_path / "model").exists()
