@@ -93,7 +93,7 @@ def fetch_libc(target: Path) -> Path:
 
 def use_private_libc(libraries: Path) -> None:
     """Replaces `.venv/bin/python` by a copy of the real binary that loads `libraries` first."""
-    original = Path(os.path.realpath(sys._base_executable))  # noqa: PTH118
+    original = Path(os.path.realpath(sys._base_executable))
     for link in PYTHON.parent.glob("python*"):
         link.unlink()
     shutil.copy2(original, PYTHON)
@@ -112,7 +112,11 @@ def use_private_libc(libraries: Path) -> None:
 
 def index_settings() -> dict[str, str]:
     """Hands pip's package index settings on to uv, which does not read them."""
-    names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+    names = {
+        "index-url": "UV_DEFAULT_INDEX",
+        "extra-index-url": "UV_INDEX",
+        "cert": "SSL_CERT_FILE",
+    }
     settings: dict[str, str] = {}
     for line in run(PYTHON, "-m", "pip", "config", "list").splitlines():
         key, _, value = line.partition("=")

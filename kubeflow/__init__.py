@@ -1,0 +1,1 @@
+"""Deployment on Kubeflow Pipelines; empty until that part is built."""

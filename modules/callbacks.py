@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -100,13 +101,19 @@ class TrainingProgress(keras.callbacks.Callback):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self._steps = steps
+        self._done = 0
 
     def __enter__(self) -> TrainingProgress:
         self._started = time.monotonic()
         self._bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
-            TextColumn("{task.description}"), transient=True,
-        )  # fmt: skip
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
         self._task = self._bar.add_task("", total=self._steps)
         self._bar.start()
         return self
@@ -117,14 +124,14 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar."""
         text = " ".join(f"{k} {(logs or {})[k]:.3f}" for k in ("loss", "active", "d_ap", "d_an"))
-        self._bar.update(self._task, advance=1, description=text)
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, description=text)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints the validation."""
         logs = logs or {}
-        step = int(self._bar.tasks[self._task].completed)
         self._bar.console.print(
-            f"step {step:5}/{self._steps}  loss {logs['loss']:.4f}  active {logs['active']:.3f}  "
+            f"step {self._done:5}/{self._steps}  loss {logs['loss']:.4f}  active {logs['active']:.3f}  "
             f"d_ap {logs['d_ap']:.3f}  d_an {logs['d_an']:.3f}  "
             f"eval P@1 {logs['val_precision@1']:.4f}  MAP@R {logs['val_map@r']:.4f}  "
             f"{time.monotonic() - self._started:.0f} s",

@@ -84,7 +84,11 @@ def _metric_table(evaluation: Evaluation) -> Table:
     models = [name for name in ("candidate", "baseline", "change") if name in evaluation.metrics]
     for model in models:
         table.add_column(model, justify="right")
-    for metric in evaluation.metrics["candidate"]["overall"]:
+    overall = evaluation.metrics["candidate"]["overall"]
+    for metric, value in overall.items():
+        # Differs from precision@k only where a class has fewer than k + 1 images.
+        if value == overall.get(metric.replace("_capped", "")) and "_capped" in metric:
+            continue
         values = [evaluation.metrics[model]["overall"].get(metric) for model in models]
         table.add_row(metric, *("" if v is None else _number(metric, v) for v in values))
     return table

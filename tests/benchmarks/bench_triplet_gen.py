@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import shutil
 import statistics
 import tempfile
@@ -52,7 +53,7 @@ def load_rows(idx: Path | None) -> list[Row]:
 
 
 def time_tutorial_loop(labels: np.ndarray) -> float:
-    """The loop of most tutorials: two members of a class, one of the others, an np.where for each."""
+    """The loop of most tutorials: two of a class and one of the others, an np.where for each."""
     started = time.perf_counter()
     triplets = []
     for _ in range(LOOP_ANCHORS):
