@@ -131,8 +131,8 @@ class TrainingProgress(keras.callbacks.Callback):
         """Prints the validation."""
         logs = logs or {}
         self._bar.console.print(
-            f"step {self._done:5}/{self._steps}  loss {logs['loss']:.4f}  active {logs['active']:.3f}  "
-            f"d_ap {logs['d_ap']:.3f}  d_an {logs['d_an']:.3f}  "
+            f"step {self._done:5}/{self._steps}  loss {logs['loss']:.4f}  "
+            f"active {logs['active']:.3f}  d_ap {logs['d_ap']:.3f}  d_an {logs['d_an']:.3f}  "
             f"eval P@1 {logs['val_precision@1']:.4f}  MAP@R {logs['val_map@r']:.4f}  "
             f"{time.monotonic() - self._started:.0f} s",
             highlight=False,
