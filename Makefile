@@ -1,5 +1,4 @@
 # The two commands: `make run` and `make test`. Everything they need is set up first.
-SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/complete
@@ -35,9 +34,10 @@ lint: $(STAMP)
 	@$(VENV)/bin/ruff format --check
 
 # IDX=DIR: a folder with the four MNIST files; without it the embedded sample stands in.
+BENCHMARKS := $(subst /,.,$(basename $(wildcard tests/benchmarks/bench_*.py)))
 bench: $(STAMP)
-	@for b in tests/benchmarks/bench_*.py; do m=$${b%.py}; \
-		$(PY) -m $${m//\//.} $(if $(IDX),--idx "$(IDX)") || exit 1; done
+	@for benchmark in $(BENCHMARKS); do \
+		$(PY) -m $$benchmark $(if $(IDX),--idx "$(IDX)") || exit 1; done
 
 # Locks the versions that pyproject.toml allows, for every Python and platform at once.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.triplet_gen.buckets import as_digests
-from modules.contract import FEATURES
+from modules.contract import FEATURES, ID, LABEL
 
 _BATCH = 1024
 
@@ -69,11 +69,20 @@ def encode_labels(labels: np.ndarray) -> np.ndarray:
     return np.fromiter(map(code.__getitem__, column), np.int64, len(column))
 
 
+_SPEC = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in FEATURES}
+
+
 # Traced once per process: run eagerly, the Python side of parsing costs more than parsing.
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 def _parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-    spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in FEATURES}
-    return tf.io.parse_example(batch, spec)
+    return tf.io.parse_example(batch, _SPEC)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def _inspect(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    parsed = tf.io.parse_example(batch, _SPEC)
+    absent = tf.stack([tf.strings.length(parsed[name]) == 0 for name in FEATURES])
+    return parsed[LABEL], parsed[ID], absent
 
 
 def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
@@ -86,6 +95,24 @@ def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
         `image`, `label` and `id` of up to 1,024 examples, object arrays of bytes `[rows]`; an
         absent feature is b"".
     """
-    batches = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH)
-    for batch in batches.prefetch(1):
+    for batch in _serialized(path):
         yield {name: column.numpy() for name, column in _parse(batch).items()}
+
+
+def inspect_batches(path: str) -> Iterator[tuple[np.ndarray, tf.Tensor, np.ndarray]]:
+    """Reads what is to be counted; the images stay in TensorFlow, which saves copying them.
+
+    Args:
+        path: File of tf.Examples, gzipped TFRecords.
+
+    Yields:
+        Of up to 1,024 examples: the labels, object array of bytes `[rows]`; the ids, string tensor
+        `[rows]`; whether each of `FEATURES` is absent or empty, bool `[features, rows]`.
+    """
+    for batch in _serialized(path):
+        labels, ids, absent = _inspect(batch)
+        yield labels.numpy(), ids, absent.numpy()
+
+
+def _serialized(path: str) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH).prefetch(1)

@@ -12,8 +12,8 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.triplet_gen.rows import read_batches
-from modules.contract import FEATURES, ID, LABEL
+from components.triplet_gen.rows import inspect_batches
+from modules.contract import FEATURES
 
 _SHOWN = 3  # how many broken files an error names
 
@@ -135,16 +135,15 @@ def count_file(element: tuple[str, str]) -> tuple[str, InputStats]:
     stats = InputStats()
     record = 0
     try:
-        for batch in read_batches(path):
-            absent = np.stack([batch[name] == b"" for name in FEATURES])
+        for labels, ids, absent in inspect_batches(path):
             broken = absent.any(axis=0)
-            stats.labels.update(batch[LABEL][~broken].tolist())
+            stats.labels.update(labels[~broken].tolist())
             if broken.any():
                 stats.missing.update(
                     {n: int(k) for n, k in zip(FEATURES, absent.sum(axis=1), strict=True) if k}
                 )
                 first = int(np.argmax(broken))
-                name = batch[ID][first].decode(errors="replace")
+                name = ids[first].numpy().decode(errors="replace")
                 where = f"id {name!r}" if name else f"record {record + first} of {path}"
                 stats.missing_where = stats.missing_where or where
             record += len(broken)
