@@ -53,7 +53,8 @@ class TripletGen(base_beam_component.BaseBeamComponent):
     - custom properties (and `triplets.json`, the same): `triplets`, `anchors`,
       `anchors_without_positive` (examples alone in their class), all summed over the splits, and
       `classes` (different labels over all splits); then each of them of one split, as in
-      `train_triplets`.
+      `train_triplets`; and `train_class_sizes`, the number of classes by size in powers of two.
+    - `gallery-NAME.png`: the first eight triplets of each split, to look at.
 
     The executor raises ValueError, with the split and the remedy, if no triplets can be made of
     a split.

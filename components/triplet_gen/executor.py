@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
+from components.triplet_gen.gallery import write_gallery
 from components.triplet_gen.statistics import InputStats
 from components.triplet_gen.transforms import SUMMARY_FILE, Settings, make_triplets
 
@@ -113,6 +114,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for split in splits:
             _check(split, examples, summary["splits"][split], settings)
         _publish(output, summary)
+        for split, folder in split_dirs.items():
+            write_gallery(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/gallery-{split}.png")
 
 
 def _files(examples: list[types.Artifact], split: str) -> list[str]:
@@ -176,6 +179,9 @@ def _publish(output: types.Artifact, summary: dict[str, Any]) -> None:
         properties |= {f"{split}_{name}": counts[name] for name in (*_SUMMED, "classes")}
     for name, value in properties.items():
         output.set_int_custom_property(name, value)
+    for split, counts in splits:
+        properties[f"{split}_class_sizes"] = counts["class_sizes"]
+        output.set_string_custom_property(f"{split}_class_sizes", json.dumps(counts["class_sizes"]))
     with tf.io.gfile.GFile(f"{output.uri}/{STATISTICS_FILE}", "w") as file:
         json.dump(properties, file, indent=2)
     logging.info("TripletGen: %s", properties)

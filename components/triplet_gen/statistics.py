@@ -53,6 +53,17 @@ class InputStats:
         """Number of examples that are alone in their class, so without any positive."""
         return sum(count == 1 for count in self.labels.values())
 
+    def class_sizes(self) -> dict[str, int]:
+        """Histogram of the class sizes: number of classes by size, in powers of two.
+
+        The keys are "1", "2-3", "4-7", "8-15" and so on, ascending, without empty ones.
+        """
+        powers = Counter(size.bit_length() - 1 for size in self.labels.values())
+        return {
+            f"{2**power}-{2 ** (power + 1) - 1}" if power else "1": powers[power]
+            for power in sorted(powers)
+        }
+
     def problem(self) -> str | None:
         """Says why no triplets can be made of the split, and the remedy; None if they can."""
         if self.unreadable:
@@ -187,8 +198,8 @@ def summarize(
 
     Returns:
         `classes`: number of different labels over all splits. `splits`: by name, a dict of
-        `problem` (a sentence or None), `examples`, `classes`, `anchors_without_positive`, and the
-        fields of OutputStats.
+        `problem` (a sentence or None), `examples`, `classes`, `anchors_without_positive`,
+        `class_sizes`, and the fields of OutputStats.
     """
     written = {split: OutputStats() for split in stats}
     for split, result in results:
@@ -201,6 +212,7 @@ def summarize(
                 "examples": split.examples,
                 "classes": len(split.labels),
                 "anchors_without_positive": split.singletons,
+                "class_sizes": split.class_sizes(),
                 **dataclasses.asdict(written[name]),
             }
             for name, split in stats.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
@@ -9,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tfx import types
 from tfx.orchestration import data_types
 from tfx.types import artifact_utils, standard_artifacts
@@ -20,7 +23,7 @@ from components.triplet_gen.executor import Executor
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.transforms import Settings, WriteTriplets
 from modules.contract import make_example
-from tests.real_data import BEAM_ARGS, digits, examples_artifact
+from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
 
 ROLES = ("anchor", "positive", "negative")
 
@@ -95,7 +98,7 @@ def test_guarantees(tmp_path, bucket_size, triplets_per_anchor):
     assert output.get_int_custom_property("triplets") == 300 * triplets_per_anchor
     # 300 examples in buckets of bucket_size: the names tell how many there are.
     buckets = -(-300 // bucket_size)
-    files = [name for name in contents(output) if name != "triplets.json"]
+    files = [name for name in contents(output) if name.startswith("Split-")]
     assert files
     assert all(name.endswith(f"-of-{buckets:05d}.tfrecord") for name in files)
 
@@ -109,6 +112,30 @@ def test_neighbours_in_a_file_are_random(tmp_path):
     ids = [triplet["anchor"][2] for triplet in triplets]
     assert ids[:300] == ids[300:]
     assert len(set(ids[:300])) == 300
+
+
+def test_gallery_shows_the_first_triplets(tmp_path):
+    examples = examples_artifact(tmp_path / "examples", {"train": digits(5)})
+    output = make(tmp_path / "out", examples)
+    sheet = Image.open(Path(output.uri, "gallery-train.png"))
+    # Tiles of 96 with a caption of 16 and gaps of 8: three columns, eight rows.
+    assert sheet.size == (3 * (96 + 8) + 8, 8 * (96 + 16 + 8) + 8)
+    for row, triplet in enumerate(read(output)[:8]):
+        for column, role in enumerate(("anchor", "positive", "negative")):
+            left, top = 8 + column * 104, 8 + row * 120 + 16
+            digit = Image.open(io.BytesIO(triplet[role][0])).convert("RGB")
+            tile = digit.resize((96, 96), Image.Resampling.NEAREST)
+            assert sheet.crop((left, top, left + 96, top + 96)).tobytes() == tile.tobytes()
+
+
+def test_gallery_fits_any_shape_and_shows_broken_images_in_grey(tmp_path):
+    shapes = [np.zeros((2, 500), np.uint8), np.zeros((300, 1), np.uint8)]
+    rows = [(png(pixels), b"thin", b"%d" % i) for i, pixels in enumerate(shapes)]
+    rows.append((b"not an image", b"broken", b"2"))
+    output = make(tmp_path / "out", examples_artifact(tmp_path / "examples", {"train": rows}))
+    sheet = Image.open(Path(output.uri, "gallery-train.png"))
+    broken = sheet.crop((8 + 2 * 104, 24, 8 + 2 * 104 + 96, 24 + 96))
+    assert broken.getcolors() == [(96 * 96, (220, 220, 220))]
 
 
 def test_counts_of_several_splits_with_singletons(tmp_path):
@@ -135,7 +162,11 @@ def test_counts_of_several_splits_with_singletons(tmp_path):
         "eval_classes": 3,
     }
     assert {name: output.get_int_custom_property(name) for name in expected} == expected
-    assert json.loads(Path(output.uri, "triplets.json").read_text()) == expected
+    # 5 of each of three classes and two singletons; 4 of each of two classes and a singleton.
+    sizes = {"train_class_sizes": {"1": 2, "4-7": 3}, "eval_class_sizes": {"1": 1, "4-7": 2}}
+    assert json.loads(Path(output.uri, "triplets.json").read_text()) == expected | sizes
+    for name, histogram in sizes.items():
+        assert json.loads(output.get_string_custom_property(name)) == histogram
     assert artifact_utils.decode_split_names(output.split_names) == ["train", "eval"]
     for split, rows in splits.items():
         check(read(output, split), rows, 2)
