@@ -15,7 +15,14 @@ from pipeline.runs import Evaluation, Run, latest_run
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # Counts that a node keeps on its artifact and that are worth a look.
-_NOTED = ("images", "undecodable", "ignored_files", "triplets", "classes", "anchors_without_positive")
+_NOTED = (
+    "images",
+    "undecodable",
+    "ignored_files",
+    "triplets",
+    "classes",
+    "anchors_without_positive",
+)
 _COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 
