@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -87,3 +88,11 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
     (version,) = (tmp_path / "mine" / "serving").iterdir()
     assert f"Pushed to {version}" in done.stdout
     assert done.stderr == ""
+
+    (snippet,) = blocks("python")
+    for written, here in {".work/mnist-sample/serving/VERSION": version, "one.png": path}.items():
+        assert written in snippet
+        snippet = snippet.replace(written, str(here))
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    assert names["embedding"].shape == (1, 128)
