@@ -45,6 +45,11 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     return tf.map_fn(decode, encoded, fn_output_signature=spec) / 255.0
 
 
+def _rounded(statistic: tf.Tensor) -> tf.Tensor:
+    """To five decimals: Beam adds in any order, and the last bits would change every training."""
+    return tf.round(statistic * 1e5) / 1e5
+
+
 def preprocessing_fn(
     inputs: dict[str, tf.Tensor], custom_config: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
@@ -61,7 +66,7 @@ def preprocessing_fn(
     settings = from_custom_config(ImageSettings, custom_config)
     pixels = decode_images(tf.reshape(inputs[IMAGE], [-1]), settings)
     per_channel = tf.reshape(pixels, [-1, settings.channels])
-    mean = tft.mean(per_channel, reduce_instance_dims=False)
-    variance = tft.var(per_channel, reduce_instance_dims=False)
+    mean = _rounded(tft.mean(per_channel, reduce_instance_dims=False))
+    variance = _rounded(tft.var(per_channel, reduce_instance_dims=False))
     # A constant channel has variance 0; it becomes 0 rather than NaN.
     return {IMAGE: (pixels - mean) * tf.math.rsqrt(tf.maximum(variance, 1e-6))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from tfx.components.trainer.executor import GenericExecutor
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.transform.executor import Executor as TransformExecutor
@@ -41,11 +43,8 @@ def beam_context(tmp: Path) -> BaseBeamExecutor.Context:
     return BaseBeamExecutor.Context(beam_pipeline_args=BEAM_ARGS, tmp_dir=str(tmp), unique_id="1")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory) -> dict[str, list[Any]]:
-    """The Trainer's inputs, made by the real nodes."""
-    root = tmp_path_factory.mktemp("chain")
-    examples = examples_artifact(root / "examples", ROWS)
+def transform(root: Path, examples: standard_artifacts.Examples) -> Any:
+    """Runs Transform; returns the transform graph."""
     schema = standard_artifacts.Schema()
     schema.uri = str(root / "schema")
     Path(schema.uri).mkdir()
@@ -62,6 +61,15 @@ def prepared(tmp_path_factory) -> dict[str, list[Any]]:
             "disable_statistics": 1,
         },
     )
+    return graph
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> dict[str, list[Any]]:
+    """The Trainer's inputs, made by the real nodes."""
+    root = tmp_path_factory.mktemp("chain")
+    examples = examples_artifact(root / "examples", ROWS)
+    graph = transform(root, examples)
     triplets = standard_artifacts.Examples()
     triplets.uri = str(root / "triplets")
     TripletExecutor(beam_context(root)).Do(
@@ -103,8 +111,6 @@ def trained(prepared, tmp_path_factory) -> Path:
 
 
 def test_pixels_are_normalised_over_the_train_split(prepared) -> None:
-    import tensorflow_transform as tft
-
     layer = tft.TFTransformOutput(prepared["transform_graph"][0].uri).transform_features_layer()
     images = tf.constant([[image] for image, _, _ in ROWS["train"]])
     pixels = layer({"image": images})["image"].numpy()
@@ -114,6 +120,18 @@ def test_pixels_are_normalised_over_the_train_split(prepared) -> None:
     # Against the definition: (p − mean) / standard deviation.
     raw = np.stack([tf.io.decode_png(image[0]).numpy() for image in images.numpy()]) / 255
     np.testing.assert_allclose(pixels, (raw - raw.mean()) / raw.std(), atol=1e-3)
+
+
+def test_pixels_do_not_depend_on_the_order_of_the_examples(prepared, tmp_path) -> None:
+    """Else every training would differ: Beam delivers the examples in another order each time."""
+    rows = {split: random.Random(0).sample(rows, len(rows)) for split, rows in ROWS.items()}
+    shuffled = transform(tmp_path, examples_artifact(tmp_path / "examples", rows, shards=5))
+    images = tf.constant([[image] for image, _, _ in ROWS["eval"]])
+    first, second = (
+        tft.TFTransformOutput(graph.uri).transform_features_layer()({"image": images})["image"]
+        for graph in (prepared["transform_graph"][0], shuffled)
+    )
+    np.testing.assert_array_equal(first, second)
 
 
 def shards(prepared: dict[str, list[Any]], split: str) -> list[str]:
