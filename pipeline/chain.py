@@ -33,7 +33,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → Pusher, for any runner of TFX.
+        Resolver → Evaluator → Pusher.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from modules.retrieval import score_names
 from modules.settings import Fraction, ImageSettings, ModelSettings, Settings, TrainingSettings
 
 CONFIG_VARIABLE = "TRIPLET_CONFIG"
@@ -133,6 +134,13 @@ class EvaluationSettings(Settings):
     thresholds: dict[str, Threshold] = Field(
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> EvaluationSettings:
+        known = score_names(self.ks)
+        if unknown := sorted(set(self.thresholds) - set(known)):
+            raise ValueError(f"no metric {', '.join(unknown)} in thresholds; there are {known}")
+        return self
 
 
 class Config(Settings):

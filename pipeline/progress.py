@@ -32,7 +32,7 @@ class NodeProgress(logging.Handler):
         self.running_node: str | None = None
         self._cached = False
         self._since = 0.0
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Reacts to the three templates."""

@@ -213,5 +213,8 @@ def _reason(failure: Any) -> str:
             f"{-value:.4f} below the last blessed model, at most {-allowed:.4f} is allowed "
             f"(missed by {allowed - value:.4f})"
         )
-    bound = failure.metric_threshold.value_threshold.lower_bound.value
+    limits = failure.metric_threshold.value_threshold
+    if limits.HasField("upper_bound"):
+        return f"{value:g} is above the limit {limits.upper_bound.value:g}"
+    bound = limits.lower_bound.value
     return f"{value:.4f} is below the threshold {bound:.4f} (by {bound - value:.4f})"

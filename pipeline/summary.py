@@ -7,6 +7,7 @@ import json
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.config import load_config
@@ -52,9 +53,9 @@ def show(run: Run, *, as_json: bool = False) -> None:
         console.print(_metric_table(run.evaluation))
         _print_blessing(console, run.evaluation)
     if run.failed:
-        console.print(f"[bold red]{run.failed.node} failed:[/] {run.failed.error}", markup=True)
+        console.print(f"[bold red]{run.failed.node} failed:[/] {escape(str(run.failed.error))}")
     elif run.pushed_to:
-        console.print(f"Pushed to {run.pushed_to}")
+        console.print(f"Pushed to {escape(run.pushed_to)}")
     else:
         console.print(f"Nothing was pushed: {_why_not_pushed(run)}")
 
@@ -111,7 +112,7 @@ def _print_blessing(console: Console, evaluation: Evaluation) -> None:
         return
     console.print("[bold red]NOT BLESSED[/]")
     for failure in evaluation.failures:
-        console.print(f"  {failure.metric} ({failure.slice}): {failure.reason}")
+        console.print(f"  {failure.metric} ({failure.slice}): {failure.reason}", markup=False)
 
 
 def _why_not_pushed(run: Run) -> str:

@@ -65,6 +65,20 @@ def test_class_folders_with_unseen_classes_at_evaluation(tmp_path, monkeypatch) 
     assert found.pushed_to is not None
 
 
+def test_records_split_here_with_an_inferred_schema(tmp_path, monkeypatch) -> None:
+    (tmp_path / "data").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "data" / "all.tfrecord")) as writer:
+        for row in digits(40):
+            writer.write(make_example(*row).SerializeToString())
+    found = run(tmp_path, monkeypatch, 'split = "hash"\nschema_file = "inferred"')
+    assert {node.state for node in found.nodes} == {"run"}
+    assert "SchemaGen" in {node.node for node in found.nodes}
+    assert found.evaluation is not None
+    queries = found.evaluation.metrics["candidate"]["overall"]["queries"]
+    assert 40 < queries < 120  # about a fifth of 400
+    assert found.pushed_to is not None
+
+
 def test_anomalies_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch) -> None:
     for split in ("train", "eval"):
         folder = tmp_path / "data" / split

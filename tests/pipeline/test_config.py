@@ -67,6 +67,11 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
             "evaluation.thresholds.map@r.low: unknown key; allowed here: lower, max_drop",
         ),
         ('[evaluation.thresholds."map@r"]', "needs `lower`, `max_drop` or both"),
+        (
+            '[evaluation]\nks = [3]\n[evaluation.thresholds."precision@1"]\nlower = 0.5',
+            "evaluation: no metric precision@1 in thresholds; there are ['precision@3', ",
+        ),
+        ("[evaluation]\nks = [2, 2]", "ks must be different integers"),
         ("[training", "is not valid TOML"),
     ],
 )
