@@ -40,7 +40,7 @@ bench: $(STAMP)
 		$(PY) -m $$benchmark $(if $(IDX),--idx "$(IDX)") || exit 1; done
 
 # Locks the versions that pyproject.toml allows, for every Python and platform at once.
-COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 lock: $(STAMP)
 	$(COMPILE) --group bootstrap -o requirements-bootstrap.txt
