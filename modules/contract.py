@@ -12,7 +12,10 @@ A triplet is a tf.Example with the three features of each of its roles: `anchor/
 
 from __future__ import annotations
 
-import tensorflow as tf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # loaded where it is needed: the command line reads names from here
+    import tensorflow as tf
 
 IMAGE = "image"
 LABEL = "label"
@@ -32,6 +35,8 @@ def make_example(image: bytes, label: bytes, example_id: bytes) -> tf.train.Exam
     Returns:
         The tf.Example with exactly one value for each of the three features.
     """
+    import tensorflow as tf
+
     values = {IMAGE: image, LABEL: label, ID: example_id}
     return tf.train.Example(
         features=tf.train.Features(

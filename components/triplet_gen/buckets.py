@@ -15,8 +15,10 @@ import numpy as np
 # Mean number of examples in a block, at least. Blocks are filled by hash, so their sizes vary;
 # an example is alone in its block with probability about exp(−64), which is never.
 BLOCK = 64
-# A bucket in which some class meets fewer rows of other classes than this gets the reserve.
-MIN_NEGATIVES = 32
+# A bucket in which some class is expected to meet fewer rows of other classes than this gets the
+# reserve. The others are whole classes, or blocks of 64 or more on average, so of 128 expected rows
+# fewer than 32 turn up with a probability below exp(−36).
+MIN_NEGATIVES = 128
 # Expected rows in the reserve: of the most frequent class, and of all others together.
 RESERVE_FREQUENT = 128
 RESERVE_OTHERS = 256
@@ -35,28 +37,20 @@ def derive_key(seed: int, *parts: object) -> bytes:
     return hashlib.blake2b(repr((seed, *parts)).encode(), digest_size=16).digest()
 
 
-def hash_ids(ids: Sequence[bytes], key: bytes) -> bytes:
-    """Hashes ids to 128 bits each.
+def hash_ids(ids: Sequence[bytes], seed: int, split: str) -> np.ndarray:
+    """Hashes the ids of a split to 128 bits each.
 
     Args:
         ids: Ids of examples.
-        key: A key of `derive_key`.
+        seed: The user's seed.
+        split: Name of the split; equal ids in two splits have different hashes.
 
     Returns:
-        16 bytes per id, concatenated; `as_digests` reads them.
+        uint64 `[rows, 2]`: the first says the order within a bucket, the second the block.
     """
-    blake2b = hashlib.blake2b
-    return b"".join([blake2b(i, digest_size=16, key=key).digest() for i in ids])
-
-
-def as_digests(data: bytes) -> np.ndarray:
-    """Views the bytes of `hash_ids` as uint64 `[rows, 2]`: order hash and block hash."""
-    return np.frombuffer(data, "<u8").reshape(-1, 2)
-
-
-def count_buckets(examples: int, bucket_size: int) -> int:
-    """The number of buckets of a split: ⌈examples / bucket_size⌉."""
-    return -(-examples // bucket_size)
+    blake2b, key = hashlib.blake2b, derive_key(seed, split, "examples")
+    data = b"".join([blake2b(i, digest_size=16, key=key).digest() for i in ids])
+    return np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
 
 
 class BucketPlan:
@@ -71,8 +65,8 @@ class BucketPlan:
     whatever class fills a bucket, the reserve has rows of other classes.
 
     Attributes:
-        num_buckets: See `count_buckets`.
-        key: Key to hash the ids of this split with.
+        num_buckets: ⌈examples / bucket_size⌉.
+        needs_reserve: Numbers of the buckets that get the reserve.
     """
 
     def __init__(
@@ -86,12 +80,10 @@ class BucketPlan:
             seed: The user's seed.
             split: Name of the split; equal data in two splits is bucketed differently.
         """
-        labels = list(label_counts)
-        counts = np.fromiter(label_counts.values(), np.int64, len(labels))
+        labels = sorted(label_counts)
+        counts = np.fromiter(map(label_counts.__getitem__, labels), np.int64, len(labels))
         total = int(counts.sum())
-        self.num_buckets = count_buckets(total, bucket_size)
-        self.key = derive_key(seed, split, "examples")
-        self._code = {label: code for code, label in enumerate(labels)}
+        self.num_buckets = -(-total // bucket_size)
         blocks = np.maximum(1, counts // BLOCK)
         self._blocks = blocks.astype(np.uint64)
         self._first = np.cumsum(blocks) - blocks
@@ -110,25 +102,35 @@ class BucketPlan:
             int(blocks.sum()),
         )
 
-        frequent = max(label_counts, key=lambda label: (label_counts[label], label))
-        others = total - label_counts[frequent]
-        self._reserve_below = np.full(len(labels), _threshold(RESERVE_OTHERS, others))
-        self._reserve_below[self._code[frequent]] = _threshold(
-            RESERVE_FREQUENT, label_counts[frequent]
+        self.needs_reserve = self._few_negatives(counts, blocks)
+        frequent = len(counts) - 1 - int(np.argmax(counts[::-1]))
+        self._reserve_below = np.full(
+            len(labels), _threshold(RESERVE_OTHERS, total - int(counts[frequent]))
         )
+        self._reserve_below[frequent] = _threshold(RESERVE_FREQUENT, int(counts[frequent]))
 
-    def assign(self, labels: Sequence[bytes], digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _few_negatives(self, counts: np.ndarray, blocks: np.ndarray) -> list[int]:
+        """Buckets in which the greatest class is expected to leave fewer than `MIN_NEGATIVES`."""
+        size = np.repeat(counts / blocks, blocks)
+        label = np.repeat(np.arange(len(counts)), blocks)
+        expected = np.bincount(self._bucket, size, self.num_buckets)
+        # All blocks of a label in a bucket together are one class of it.
+        classes, which = np.unique(self._bucket * len(counts) + label, return_inverse=True)
+        greatest = np.zeros(self.num_buckets)
+        np.maximum.at(greatest, classes // len(counts), np.bincount(which, size))
+        return np.flatnonzero((expected > 0) & (expected - greatest < MIN_NEGATIVES)).tolist()
+
+    def assign(self, codes: np.ndarray, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Assigns examples to buckets and the reserve.
 
         Args:
-            labels: Label of each example, all of them among the counted ones.
-            digests: uint64 `[rows, 2]` of their ids, see `as_digests`.
+            codes: Label of each example, its number among the sorted labels, int64 `[rows]`.
+            digests: uint64 `[rows, 2]` of their ids, see `hash_ids`.
 
         Returns:
             The bucket of each row, int64 `[rows]`, and whether it is in the reserve, bool
             `[rows]`.
         """
-        codes = np.fromiter(map(self._code.__getitem__, labels), np.int64, len(labels))
         block = (digests[:, 1] % self._blocks[codes]).astype(np.int64)
         return (
             self._bucket[self._first[codes] + block],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 from typing import Any
 
@@ -12,33 +14,18 @@ from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import path_utils
 
 from components.triplet_gen.gallery import write_gallery
-from components.triplet_gen.statistics import InputStats
-from components.triplet_gen.transforms import SUMMARY_FILE, Settings, make_triplets
+from components.triplet_gen.publishing import STATISTICS_FILE, Counts, publish
+from components.triplet_gen.settings import Settings
+from components.triplet_gen.statistics import InputStats, OutputStats
+from components.triplet_gen.transforms import load_result, make_triplets
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
+MODEL_KEY = standard_component_specs.MODEL_KEY
 TRIPLETS_KEY = "triplets"
-TRIPLETS_PER_ANCHOR_KEY = "triplets_per_anchor"
-BUCKET_SIZE_KEY = "bucket_size"
-SEED_KEY = "seed"
 SPLITS_KEY = "splits"
-
-STATISTICS_FILE = "triplets.json"
-_SUMMED = ("triplets", "anchors", "anchors_without_positive")
-_MINIMUM = {TRIPLETS_PER_ANCHOR_KEY: 1, BUCKET_SIZE_KEY: 2}
-
-
-def check_minimum(key: str, value: int) -> None:
-    """Checks `triplets_per_anchor` or `bucket_size`.
-
-    Raises:
-        ValueError: If the value is too small.
-    """
-    if value < _MINIMUM[key]:
-        raise ValueError(
-            f"TripletGen: {key} is {value}, but must be an integer of at least {_MINIMUM[key]}."
-        )
 
 
 def check_splits(splits: Any) -> None:
@@ -71,26 +58,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Runs one Beam pipeline over all splits, then publishes the counts.
 
         Args:
-            input_dict: `examples`, one or more Examples artifacts with all splits asked for.
+            input_dict: `examples`, one or more Examples artifacts with all splits asked for;
+                `model`, none or one Model artifact.
             output_dict: `triplets`, one Examples artifact, see the component.
-            exec_properties: `triplets_per_anchor`, `bucket_size`, `seed`, and `splits` in JSON.
+            exec_properties: The fields of `Settings`, each with its default if it is absent, and
+                `splits` in JSON.
 
         Raises:
             ValueError: If a setting is out of range, or triplets cannot be made of a split: it
                 is not in the input or has no examples, features are absent, files cannot be
-                read, ids are not unique, there is one class only, or no class has two examples.
-            RuntimeError: If the files changed while they were read.
+                read, ids are not unique, there is one class only, no class has two examples, or
+                the model gives no finite embedding of an image.
+            RuntimeError: If examples were lost, or a step of the Beam pipeline failed, as when a
+                file cannot be written; the message has the cause.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         splits = json.loads(exec_properties[SPLITS_KEY])
         check_splits(splits)
-        for key in _MINIMUM:
-            check_minimum(key, exec_properties[key])
-        settings = Settings(
-            exec_properties[TRIPLETS_PER_ANCHOR_KEY],
-            exec_properties[BUCKET_SIZE_KEY],
-            exec_properties[SEED_KEY],
-        )
+        names = [field.name for field in dataclasses.fields(Settings)]
+        configured = Settings(**{n: exec_properties[n] for n in names if n in exec_properties})
+        settings, model = _resolve_model(configured, input_dict.get(MODEL_KEY) or [])
         examples = input_dict[EXAMPLES_KEY]
         files = [(split, path) for split in splits for path in _files(examples, split)]
 
@@ -98,24 +85,59 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(output, example_gen_pb2.FORMAT_TF_EXAMPLE)
         split_dirs = {s: artifact_utils.get_split_uri([output], s) for s in splits}
-        # Beside the splits, where no pattern Split-*/* finds a file that is not finished.
-        temp_dir = f"{output.uri}/.tmp"
-        for folder in (temp_dir, *split_dirs.values()):
-            _remove(folder)  # of an earlier attempt at this artifact
-            tf.io.gfile.makedirs(folder)
+        _clear(output.uri)  # of an earlier attempt at this artifact
         try:
-            with self._make_beam_pipeline() as pipeline:
-                make_triplets(pipeline, files, settings, split_dirs, temp_dir)
-            with tf.io.gfile.GFile(f"{temp_dir}/{SUMMARY_FILE}") as file:
-                summary = json.load(file)
-        finally:
-            _remove(temp_dir)
+            counts = self._write(output.uri, files, settings, split_dirs, model)
+            for split in splits:
+                _check(split, examples, *counts[split], settings, model)
+            for split, folder in split_dirs.items():
+                write_gallery(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/gallery-{split}.png")
+            # Last, so that an attempt that fails has nothing that looks complete.
+            publish(output, counts, configured, settings)
+        except BaseException:
+            with contextlib.suppress(tf.errors.OpError):  # the first error is the one to see
+                _clear(output.uri)
+            raise
 
-        for split in splits:
-            _check(split, examples, summary["splits"][split], settings)
-        _publish(output, summary)
-        for split, folder in split_dirs.items():
-            write_gallery(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/gallery-{split}.png")
+    def _write(
+        self,
+        uri: str,
+        files: list[tuple[str, str]],
+        settings: Settings,
+        split_dirs: dict[str, str],
+        model: str | None,
+    ) -> Counts:
+        """Runs the Beam pipeline and loads what it counted."""
+        # Beside the splits, where no pattern Split-*/* finds a file that is not finished.
+        temp_dir = f"{uri}/.tmp"
+        for folder in (temp_dir, *split_dirs.values()):
+            tf.io.gfile.makedirs(folder)
+        with self._make_beam_pipeline() as pipeline:
+            make_triplets(pipeline, files, settings, split_dirs, temp_dir, model)
+        counts = {
+            split: (
+                load_result(temp_dir, split, InputStats),
+                load_result(temp_dir, split, OutputStats),
+            )
+            for split in split_dirs
+        }
+        tf.io.gfile.rmtree(temp_dir)
+        return counts
+
+
+def _resolve_model(settings: Settings, models: list[types.Artifact]) -> tuple[Settings, str | None]:
+    """What is really done with the models there are, and the SavedModel to do it with."""
+    if not settings.needs_model:
+        return settings, None
+    if not models:
+        logging.warning(
+            "TripletGen: there is no model yet to mine with (strategy %s, positives %s), so the "
+            "triplets of this run are sampled at random.",
+            settings.strategy,
+            settings.positives,
+        )
+        return settings.without_model(), None
+    return settings, path_utils.serving_model_path(artifact_utils.get_single_instance(models).uri)
 
 
 def _files(examples: list[types.Artifact], split: str) -> list[str]:
@@ -135,9 +157,14 @@ def _files(examples: list[types.Artifact], split: str) -> list[str]:
     return files
 
 
-def _remove(folder: str) -> None:
-    if tf.io.gfile.isdir(folder):
-        tf.io.gfile.rmtree(folder)
+def _clear(uri: str) -> None:
+    """Removes all that an attempt may have left, complete or not."""
+    for name in (".tmp", "Split-*", "gallery-*.png", STATISTICS_FILE):
+        for path in tf.io.gfile.glob(f"{uri}/{name}"):
+            if tf.io.gfile.isdir(path):
+                tf.io.gfile.rmtree(path)
+            else:
+                tf.io.gfile.remove(path)
 
 
 def _problem(split: str, examples: list[types.Artifact], what: str) -> str:
@@ -146,42 +173,32 @@ def _problem(split: str, examples: list[types.Artifact], what: str) -> str:
 
 
 def _check(
-    split: str, examples: list[types.Artifact], counts: dict[str, Any], settings: Settings
+    split: str,
+    examples: list[types.Artifact],
+    read: InputStats,
+    written: OutputStats,
+    settings: Settings,
+    model: str | None,
 ) -> None:
     """Raises what is wrong with the data of a split, if anything."""
-    if counts["problem"]:
-        raise ValueError(_problem(split, examples, counts["problem"]))
-    if counts["duplicates"]:
-        raise ValueError(
-            _problem(
-                split,
-                examples,
-                f"ids are not unique ({counts['duplicates']} repeated, such as "
-                f"{counts['duplicate']!r}). An example with its own copy as positive teaches "
-                "nothing; remove the copies or give each image its own id.",
-            )
+    problem = read.problem()
+    if written.duplicates:
+        problem = (
+            f"ids are not unique ({written.duplicates} repeated, such as "
+            f"{written.duplicate!r}). An example with its own copy as positive teaches "
+            "nothing; remove the copies or give each image its own id."
         )
-    anchors = counts["examples"] - counts["anchors_without_positive"]
-    triplets = settings.triplets_per_anchor * anchors
-    if counts["triplets"] != triplets:
+    elif written.unusable:
+        problem = (
+            f"the model {model} gives no usable embedding of some images ({written.unusable}), "
+            f"such as {written.unusable_example}. Repair the image or train the model again, or "
+            "set strategy = 'random' and positives = 'random', which need no model."
+        )
+    if problem:
+        raise ValueError(_problem(split, examples, problem))
+    if written.examples != read.examples or written.unmatched:
         raise RuntimeError(
-            f"TripletGen: split {split!r} should give {triplets} triplets but gave "
-            f"{counts['triplets']}. Its files changed while they were read; run again."
+            f"TripletGen: of {read.examples} examples of split {split!r} {written.examples} "
+            f"reached their bucket, and {written.unmatched} found no triplet there. Run again; "
+            f"if it persists, raise bucket_size = {settings.bucket_size}."
         )
-
-
-def _publish(output: types.Artifact, summary: dict[str, Any]) -> None:
-    """Sets the custom properties and writes them to a file of the artifact too."""
-    splits = summary["splits"].items()
-    properties = {name: sum(counts[name] for _, counts in splits) for name in _SUMMED}
-    properties["classes"] = summary["classes"]
-    for split, counts in splits:
-        properties |= {f"{split}_{name}": counts[name] for name in (*_SUMMED, "classes")}
-    for name, value in properties.items():
-        output.set_int_custom_property(name, value)
-    for split, counts in splits:
-        properties[f"{split}_class_sizes"] = counts["class_sizes"]
-        output.set_string_custom_property(f"{split}_class_sizes", json.dumps(counts["class_sizes"]))
-    with tf.io.gfile.GFile(f"{output.uri}/{STATISTICS_FILE}", "w") as file:
-        json.dump(properties, file, indent=2)
-    logging.info("TripletGen: %s", properties)

@@ -1,15 +1,14 @@
-"""Columns of examples: read from files, cut into chunks for Beam, joined again."""
+"""Columns of examples: read from files, joined, sorted, selected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from components.triplet_gen.buckets import as_digests
-from modules.contract import FEATURES, ID, LABEL
+from modules.contract import FEATURES
 
 _BATCH = 1024
 
@@ -19,47 +18,37 @@ class Rows(NamedTuple):
 
     Attributes:
         digests: Hash of each id, uint64 `[rows, 2]`, see `hash_ids`.
+        repeats: How often each is an anchor, int64 `[rows]`; 0 until that is known.
         labels: Labels, object array of bytes `[rows]`.
         ids: Ids, object array of bytes `[rows]`.
         images: Encoded images, object array of bytes `[rows]`.
     """
 
     digests: np.ndarray
+    repeats: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
     images: np.ndarray
 
-    def take(self, index: np.ndarray) -> Rows:
-        """Selects rows by number or mask."""
+    def take(self, index: np.ndarray | slice) -> Rows:
+        """Selects rows by number, mask or slice."""
         return Rows(*(column[index] for column in self))
 
     def sorted(self) -> Rows:
         """Sorts by digest, so that the order in which rows arrived leaves no trace."""
         return self.take(np.lexsort((self.digests[:, 1], self.digests[:, 0])))
 
-    def pack(self) -> Chunk:
-        """Turns the columns into what Beam's default coder encodes fast."""
-        return (
-            self.digests.tobytes(),
-            self.labels.tolist(),
-            self.ids.tolist(),
-            self.images.tolist(),
-        )
+
+def concatenate(parts: Iterable[Rows]) -> Rows:
+    """Joins rows, in the order given; at least one part."""
+    return Rows(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-# Rows as one Beam element: the 16 bytes of each digest concatenated, then labels, ids, images.
-Chunk = tuple[bytes, list[bytes], list[bytes], list[bytes]]
-
-
-def unpack(chunks: Iterable[Chunk]) -> Rows:
-    """Joins chunks, in the order given."""
-    digests: list[bytes] = []
-    columns: tuple[list[bytes], ...] = ([], [], [])
-    for chunk in chunks:
-        digests.append(chunk[0])
-        for column, part in zip(columns, chunk[1:], strict=True):
-            column += part
-    return Rows(as_digests(b"".join(digests)), *(np.array(column, object) for column in columns))
+def as_column(values: Sequence[bytes]) -> np.ndarray:
+    """Makes an object array `[rows]` of bytes."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
 
 
 def encode_labels(labels: np.ndarray) -> np.ndarray:
@@ -78,13 +67,6 @@ def _parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
     return tf.io.parse_example(batch, _SPEC)
 
 
-@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-def _inspect(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    parsed = tf.io.parse_example(batch, _SPEC)
-    absent = tf.stack([tf.strings.length(parsed[name]) == 0 for name in FEATURES])
-    return parsed[LABEL], parsed[ID], absent
-
-
 def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
     """Reads a gzipped TFRecord file in TensorFlow's C++.
 
@@ -95,24 +77,6 @@ def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
         `image`, `label` and `id` of up to 1,024 examples, object arrays of bytes `[rows]`; an
         absent feature is b"".
     """
-    for batch in _serialized(path):
+    records = tf.data.TFRecordDataset(path, compression_type="GZIP")
+    for batch in records.batch(_BATCH).prefetch(1):
         yield {name: column.numpy() for name, column in _parse(batch).items()}
-
-
-def inspect_batches(path: str) -> Iterator[tuple[np.ndarray, tf.Tensor, np.ndarray]]:
-    """Reads what is to be counted; the images stay in TensorFlow, which saves copying them.
-
-    Args:
-        path: File of tf.Examples, gzipped TFRecords.
-
-    Yields:
-        Of up to 1,024 examples: the labels, object array of bytes `[rows]`; the ids, string tensor
-        `[rows]`; whether each of `FEATURES` is absent or empty, bool `[features, rows]`.
-    """
-    for batch in _serialized(path):
-        labels, ids, absent = _inspect(batch)
-        yield labels.numpy(), ids, absent.numpy()
-
-
-def _serialized(path: str) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH).prefetch(1)

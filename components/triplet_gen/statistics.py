@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.triplet_gen.rows import inspect_batches
-from modules.contract import FEATURES
+from modules.contract import FEATURES, ID, LABEL
 
 _SHOWN = 3  # how many broken files an error names
 
@@ -27,14 +24,43 @@ class InputStats:
         missing: Number of examples by name of a feature that is absent or empty.
         missing_where: One of those examples: its id, or else its place in a file.
         unreadable: What TensorFlow says about each file it cannot read, by path.
+        smallest: The `max_per_class` smallest order hashes of each label, ascending uint64; empty
+            when there is no limit.
     """
 
     labels: Counter[bytes] = dataclasses.field(default_factory=Counter)
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
     missing_where: str = ""
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+    smallest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def merge(self, other: InputStats) -> None:
+    def count(self, batch: Mapping[str, np.ndarray], path: str, first: int) -> None:
+        """Counts the labels and absent features of a batch.
+
+        Args:
+            batch: Object array of bytes `[rows]` by name of a feature, b"" where it is absent.
+            path: File of the batch.
+            first: Number of the batch's first record in the file.
+        """
+        absent = np.array([[not value for value in batch[name].tolist()] for name in FEATURES])
+        broken = absent.any(axis=0)
+        self.labels.update(batch[LABEL][~broken].tolist())
+        if broken.any():
+            absences = zip(FEATURES, absent.sum(axis=1).tolist(), strict=True)
+            self.missing.update({name: count for name, count in absences if count})
+            row = int(np.argmax(broken))
+            name = batch[ID][row].decode(errors="replace")
+            where = f"id {name!r}" if name else f"record {first + row} of {path}"
+            self.missing_where = self.missing_where or where
+
+    def keep_smallest(self, smallest: Mapping[bytes, np.ndarray], limit: int) -> None:
+        """Adds order hashes by label, and keeps the `limit` smallest of each label."""
+        for label, hashes in smallest.items():
+            if label in self.smallest:
+                hashes = np.sort(np.concatenate((self.smallest[label], hashes)))[:limit]
+            self.smallest[label] = hashes
+
+    def merge(self, other: InputStats, max_per_class: int = 0) -> None:
         """Adds the counts of other files of the split to this object."""
         self.labels.update(other.labels)
         self.missing.update(other.missing)
@@ -42,6 +68,7 @@ class InputStats:
             filter(None, (self.missing_where, other.missing_where)), default=""
         )
         self.unreadable.update(other.unreadable)
+        self.keep_smallest(other.smallest, max_per_class)
 
     @property
     def examples(self) -> int:
@@ -100,129 +127,45 @@ class InputStats:
         return None
 
 
-class MergeStats(beam.CombineFn):
-    """Adds up InputStats by split."""
-
-    def create_accumulator(self) -> dict[str, InputStats]:
-        """Starts with no split."""
-        return {}
-
-    def add_input(
-        self, accumulator: dict[str, InputStats], element: tuple[str, InputStats]
-    ) -> dict[str, InputStats]:
-        """Adds the counts of one file."""
-        split, stats = element
-        accumulator.setdefault(split, InputStats()).merge(stats)
-        return accumulator
-
-    def merge_accumulators(
-        self, accumulators: Iterable[dict[str, InputStats]]
-    ) -> dict[str, InputStats]:
-        """Adds the counts of several workers."""
-        merged = self.create_accumulator()
-        for accumulator in accumulators:
-            for element in accumulator.items():
-                self.add_input(merged, element)
-        return merged
-
-    def extract_output(self, accumulator: dict[str, InputStats]) -> dict[str, InputStats]:
-        """Returns the sums."""
-        return accumulator
-
-
-def count_file(element: tuple[str, str]) -> tuple[str, InputStats]:
-    """Counts labels, absent features and unreadable content of one file of a split.
-
-    What is wrong with the data is counted rather than raised, so that the executor can say it
-    without a Beam traceback around it.
-
-    Args:
-        element: Name of the split, path of the file.
-
-    Returns:
-        Name of the split, counts of the file.
-    """
-    split, path = element
-    stats = InputStats()
-    record = 0
-    try:
-        for labels, ids, absent in inspect_batches(path):
-            broken = absent.any(axis=0)
-            stats.labels.update(labels[~broken].tolist())
-            if broken.any():
-                stats.missing.update(
-                    {n: int(k) for n, k in zip(FEATURES, absent.sum(axis=1), strict=True) if k}
-                )
-                first = int(np.argmax(broken))
-                name = ids[first].numpy().decode(errors="replace")
-                where = f"id {name!r}" if name else f"record {record + first} of {path}"
-                stats.missing_where = stats.missing_where or where
-            record += len(broken)
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        stats.unreadable[path] = _reason(error)
-    return split, stats
-
-
 @dataclasses.dataclass
 class OutputStats:
-    """Counts of what was written for one split.
+    """Counts of what became of the examples of one split.
 
     Attributes:
-        triplets: Number of triplets.
+        examples: Number of examples that arrived in a bucket.
+        triplets: Number of triplets written.
         anchors: Number of examples that are an anchor.
+        unmatched: Number of examples that should be an anchor but find no triplet in their bucket.
         duplicates: Number of examples with the id of another one of their bucket.
         duplicate: One such id.
+        unusable: Number of examples without a finite embedding.
+        unusable_example: One of them and the reason.
     """
 
+    examples: int = 0
     triplets: int = 0
     anchors: int = 0
+    unmatched: int = 0
     duplicates: int = 0
     duplicate: str = ""
+    unusable: int = 0
+    unusable_example: str = ""
 
     def merge(self, other: OutputStats) -> None:
-        """Adds the counts of other buckets of the split to this object."""
-        self.triplets += other.triplets
-        self.anchors += other.anchors
-        self.duplicates += other.duplicates
-        self.duplicate = min(filter(None, (self.duplicate, other.duplicate)), default="")
+        """Adds the counts of other buckets of the split; of two texts the first in order stays."""
+        for field in dataclasses.fields(self):
+            mine, others = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, str):
+                merged = min(filter(None, (mine, others)), default="")
+            else:
+                merged = mine + others
+            setattr(self, field.name, merged)
 
 
-def summarize(
-    stats: Mapping[str, InputStats], results: Iterable[tuple[str, OutputStats]]
-) -> dict[str, Any]:
-    """Reduces the counts to what the executor needs, free of anything JSON cannot hold.
-
-    Args:
-        stats: Counts of the examples, by name of the split.
-        results: Name of the split and counts of what was written, of each bucket.
-
-    Returns:
-        `classes`: number of different labels over all splits. `splits`: by name, a dict of
-        `problem` (a sentence or None), `examples`, `classes`, `anchors_without_positive`,
-        `class_sizes`, and the fields of OutputStats.
-    """
-    written = {split: OutputStats() for split in stats}
-    for split, result in results:
-        written[split].merge(result)
-    return {
-        "classes": len(set().union(*(split.labels for split in stats.values()))),
-        "splits": {
-            name: {
-                "problem": split.problem(),
-                "examples": split.examples,
-                "classes": len(split.labels),
-                "anchors_without_positive": split.singletons,
-                "class_sizes": split.class_sizes(),
-                **dataclasses.asdict(written[name]),
-            }
-            for name, split in stats.items()
-        },
-    }
-
-
-def _reason(error: tf.errors.OpError) -> str:
+def explain(error: tf.errors.OpError) -> str:
     """What went wrong, without the Python frames before and the graph names around it."""
     text = error.message.split("\n\n")[-1]
+    text = text.split("<stack traces unavailable>\n")[-1]
     return re.sub(r"\{\{.*?\}\}|\s*\[(\[|Op:).*", "", text, flags=re.DOTALL).strip()[:200]
 
 

@@ -1,179 +1,196 @@
-"""The Beam part of TripletGen: count, assign to buckets, sample, write."""
+"""The Beam part of TripletGen: read and count, assign to buckets, sample, write.
+
+Images go from step to step in files (see spool.py), the label counts too; what Beam shuffles are
+the places of the images in these files. Each shuffle is a plain GroupByKey: that spreads the work
+over the workers as well as Reshuffle, with fewer steps to set up.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import pickle
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.triplet_gen.buckets import (
-    MIN_NEGATIVES,
-    BucketPlan,
-    as_digests,
-    count_buckets,
-    derive_key,
-    hash_ids,
-)
-from components.triplet_gen.records import serialize_triplets
-from components.triplet_gen.rows import Chunk, Rows, encode_labels, read_batches, unpack
-from components.triplet_gen.sampling import sample_triplets
-from components.triplet_gen.statistics import (
-    InputStats,
-    MergeStats,
-    OutputStats,
-    count_file,
-    summarize,
-)
+from components.triplet_gen.anchors import AnchorPlan, smallest_by_label
+from components.triplet_gen.buckets import BucketPlan, hash_ids
+from components.triplet_gen.rows import Rows, concatenate, read_batches
+from components.triplet_gen.settings import Settings
+from components.triplet_gen.spool import Segment, SegmentWriter, read_segment
+from components.triplet_gen.statistics import InputStats, OutputStats, explain
+from components.triplet_gen.writing import Bucket, WriteTriplets
 from modules.contract import ID, IMAGE, LABEL
 
-_RESERVE = "reserve"
-SUMMARY_FILE = "summary.json"
+_Stats = TypeVar("_Stats", InputStats, OutputStats)
+
+# Name of a split, and the fields of a Segment: Beam groups by plain tuples without a warning.
+SegmentKey = tuple[str, str, int, int]
+
+# Encoded images that a worker collects before it writes them to a segment, in bytes.
+_SEGMENT_BYTES = 32 << 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What the sampling of a split depends on, besides the data.
+class Read(NamedTuple):
+    """What was read of a file: its counts, and where its examples are."""
 
-    Attributes:
-        triplets_per_anchor: How often each example is an anchor.
-        bucket_size: Mean number of examples in a bucket.
-        seed: Any integer.
+    stats: InputStats
+    segments: list[Segment]
+
+
+class ReadFile(beam.DoFn):
+    """Reads a file once: counts its labels, hashes its ids, and keeps its examples in segments.
+
+    What is wrong with the data is counted rather than raised, so that the executor can say it
+    without a Beam traceback around it.
     """
 
-    triplets_per_anchor: int
-    bucket_size: int
-    seed: int
+    def __init__(self, settings: Settings, temp_dir: str) -> None:
+        self._settings = settings
+        self._temp_dir = temp_dir
+
+    def process(self, element: tuple[str, Iterable[str]]) -> Iterator[tuple[str, Read]]:
+        """Takes (path, splits) and yields (split, Read)."""
+        path, splits = element
+        for split in splits:
+            read = Read(InputStats(), [])
+            with SegmentWriter(self._temp_dir) as writer:
+                try:
+                    for rows in self._pieces(split, path, read.stats):
+                        read.segments.append(writer.write(rows))
+                except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+                    read.stats.unreadable[path] = explain(error)
+            yield split, read
+
+    def _pieces(self, split: str, path: str, stats: InputStats) -> Iterator[Rows]:
+        """Yields the examples in pieces of some megabytes, and counts them."""
+        batches: list[Rows] = []
+        size = record = 0
+        for batch in read_batches(path):
+            stats.count(batch, path, record)
+            record += len(batch[ID])
+            digests = hash_ids(batch[ID].tolist(), self._settings.seed, split)
+            repeats = np.zeros(len(digests), np.int64)
+            batches.append(Rows(digests, repeats, batch[LABEL], batch[ID], batch[IMAGE]))
+            size += sum(map(len, batch[IMAGE].tolist()))
+            if size >= _SEGMENT_BYTES:
+                yield self._join(batches, stats)
+                batches, size = [], 0
+        if batches:
+            yield self._join(batches, stats)
+
+    def _join(self, batches: list[Rows], stats: InputStats) -> Rows:
+        rows = concatenate(batches)
+        if limit := self._settings.max_per_class:
+            stats.keep_smallest(smallest_by_label(rows.labels, rows.digests, limit), limit)
+        return rows
 
 
 class AssignToBuckets(beam.DoFn):
-    """Reads a file again and cuts it into one chunk per batch and bucket.
+    """Sorts the examples of a segment by bucket, into one segment for each bucket."""
 
-    Yields ((split, bucket), chunk), and (split, chunk) with the tag for the reserve.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, temp_dir: str) -> None:
         self._settings = settings
-        self._plans: dict[str, BucketPlan] = {}
-
-    def process(self, element: tuple[str, str], stats: Mapping[str, InputStats]) -> Iterator[Any]:
-        """Assigns the rows of one file; those of a split with a problem are left out."""
-        split, path = element
-        if stats[split].problem():
-            return
-        if split not in self._plans:
-            self._plans[split] = BucketPlan(
-                stats[split].labels, self._settings.bucket_size, self._settings.seed, split
-            )
-        plan = self._plans[split]
-        for batch in read_batches(path):
-            digests = as_digests(hash_ids(batch[ID].tolist(), plan.key))
-            rows = Rows(digests, batch[LABEL], batch[ID], batch[IMAGE])
-            buckets, in_reserve = plan.assign(rows.labels.tolist(), digests)
-            order = np.argsort(buckets, kind="stable")
-            rows, buckets = rows.take(order), buckets[order]
-            numbers, starts = np.unique(buckets, return_index=True)
-            stops = [*starts[1:].tolist(), len(buckets)]
-            for bucket, start, stop in zip(numbers.tolist(), starts.tolist(), stops, strict=True):
-                yield (split, bucket), rows.take(slice(start, stop)).pack()
-            if in_reserve.any():
-                reserve = rows.take(in_reserve[order]).pack()
-                yield beam.pvalue.TaggedOutput(_RESERVE, (split, reserve))
-
-
-class WriteTriplets(beam.DoFn):
-    """Samples the triplets of one bucket and writes them to one file.
-
-    The file is uncompressed: nearly all of its bytes are images, which are compressed already,
-    so gzip would cost more time than everything else here and save a few percent.
-
-    It is written under a temporary name and then renamed to the name of the bucket. So a bundle
-    that Beam runs twice replaces its own file, and a reader never sees half of one.
-    """
-
-    def __init__(self, settings: Settings, split_dirs: Mapping[str, str], temp_dir: str) -> None:
-        self._settings = settings
-        self._split_dirs = split_dirs
         self._temp_dir = temp_dir
+        self._plans: dict[str, tuple[dict[bytes, int], BucketPlan, AnchorPlan]] = {}
 
     def process(
-        self,
-        element: tuple[tuple[str, int], Iterable[Chunk]],
-        stats: Mapping[str, InputStats],
-        reserve: Sequence[tuple[str, Chunk]],
-    ) -> Iterator[tuple[str, OutputStats]]:
-        """Writes the file of a bucket and yields (split, its counts)."""
-        (split, bucket), chunks = element
-        rows = unpack(chunks).sorted()
-        codes = encode_labels(rows.labels)
-        sizes = np.bincount(codes)
-        # Sorted by digest, equal ids are neighbours; with equal labels they share the bucket.
-        duplicates = np.flatnonzero((rows.digests[1:] == rows.digests[:-1]).all(axis=1))
-        result = OutputStats(duplicates=len(duplicates))
-        if len(duplicates):
-            result.duplicate = rows.ids[duplicates[0]].decode(errors="replace")
+        self, element: tuple[SegmentKey, Iterable[None]]
+    ) -> Iterator[tuple[Bucket, tuple[bool, Segment]]]:
+        """Takes (segment, …) and yields (bucket, (whether it is the reserve, segment)).
 
-        is_anchor = sizes[codes] > 1
-        if len(codes) - sizes.max() < MIN_NEGATIVES:
-            rows = with_reserve(rows, [chunk for name, chunk in reserve if name == split])
-            codes = encode_labels(rows.labels)
-            is_anchor = np.pad(is_anchor, (0, len(codes) - len(is_anchor)))
+        The reserve is yielded for each bucket that needs it.
+        """
+        (split, *place), _ = element
+        codes, bucket_plan, anchor_plan = self._plan(split)
+        rows = read_segment(Segment(*place))
+        code = np.fromiter(map(codes.__getitem__, rows.labels.tolist()), np.int64, len(rows.labels))
+        numbers, in_reserve = bucket_plan.assign(code, rows.digests)
+        in_reserve &= bool(bucket_plan.needs_reserve)
+        reserve = rows.take(in_reserve)
+        rows = rows._replace(repeats=anchor_plan.repeats(code, rows.digests))
 
-        if is_anchor.any():
-            settings = self._settings
-            key = int.from_bytes(derive_key(settings.seed, split, "triplets", bucket))
-            triplets = sample_triplets(
-                codes,
-                is_anchor,
-                settings.triplets_per_anchor,
-                np.random.Generator(np.random.Philox(key=key)),
+        order = np.argsort(numbers, kind="stable")
+        rows, numbers = rows.take(order), numbers[order]
+        found, starts = np.unique(numbers, return_index=True)
+        stops = [*starts[1:].tolist(), len(numbers)]
+        of = bucket_plan.num_buckets
+        output: list[tuple[Bucket, tuple[bool, Segment]]] = []
+        with SegmentWriter(self._temp_dir) as writer:
+            for number, start, stop in zip(found.tolist(), starts.tolist(), stops, strict=True):
+                segment = writer.write(rows.take(slice(start, stop)))
+                output.append(((split, number, of), (False, segment)))
+            if in_reserve.any():
+                segment = writer.write(reserve)
+                output += [((split, n, of), (True, segment)) for n in bucket_plan.needs_reserve]
+        yield from output
+
+    def _plan(self, split: str) -> tuple[dict[bytes, int], BucketPlan, AnchorPlan]:
+        if split not in self._plans:
+            stats = load_result(self._temp_dir, split, InputStats)
+            counts, settings = stats.labels, self._settings
+            self._plans[split] = (
+                {label: code for code, label in enumerate(sorted(counts))},
+                BucketPlan(counts, settings.bucket_size, settings.seed, split),
+                AnchorPlan(counts, stats.smallest, settings),
             )
-            records = serialize_triplets(
-                rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist(), triplets
-            )
-            buckets = count_buckets(stats[split].examples, settings.bucket_size)
-            name = f"triplets-{bucket:05d}-of-{buckets:05d}.tfrecord"
-            self._write(records, f"{self._split_dirs[split]}/{name}")
-            result.triplets = len(triplets.anchor)
-            result.anchors = int(is_anchor.sum())
-        yield split, result
-
-    def _write(self, records: Iterable[bytes], path: str) -> None:
-        temporary = f"{self._temp_dir}/{uuid.uuid4().hex}"
-        with tf.io.TFRecordWriter(temporary) as writer:
-            for record in records:
-                writer.write(record)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
+        return self._plans[split]
 
 
-def with_reserve(rows: Rows, reserve: Sequence[Chunk]) -> Rows:
-    """Appends the rows of the reserve that a bucket does not hold already.
+def _save_counts(
+    element: tuple[str, Iterable[Read]], temp_dir: str, max_per_class: int
+) -> Iterator[tuple[SegmentKey, None]]:
+    """Adds up and saves the counts of a split; if they are good, yields its segments as keys."""
+    split, reads = element
+    stats, segments = InputStats(), []
+    for read in reads:
+        stats.merge(read.stats, max_per_class)
+        segments += read.segments
+    _save_result(temp_dir, split, stats)
+    if not stats.problem():
+        yield from (((split, *segment), None) for segment in segments)
+
+
+def _save_outputs(element: tuple[str, Iterable[OutputStats]], temp_dir: str) -> None:
+    """Adds up and saves the counts of what was written of a split."""
+    split, results = element
+    stats = OutputStats()
+    for result in results:
+        stats.merge(result)
+    _save_result(temp_dir, split, stats)
+
+
+def _save_result(temp_dir: str, split: str, result: InputStats | OutputStats) -> None:
+    """Saves counts of a split in whole or not at all: two attempts may do it at the same time."""
+    temporary = f"{temp_dir}/{uuid.uuid4().hex}"
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(pickle.dumps(result))
+    tf.io.gfile.rename(temporary, _result_path(temp_dir, split, type(result)), overwrite=True)
+
+
+def load_result(temp_dir: str, split: str, kind: type[_Stats]) -> _Stats:
+    """Loads the counts of a split that `make_triplets` saved; none is a count of nothing.
 
     Args:
-        rows: Rows of the bucket, sorted.
-        reserve: Chunks of the reserve of its split, in any order.
+        temp_dir: As given to `make_triplets`.
+        split: Name of the split.
+        kind: `InputStats` or `OutputStats`.
 
     Returns:
-        The rows of the bucket followed by those new to it, the latter sorted by digest.
+        The counts over all files or buckets of the split.
     """
-    extra = unpack(reserve).sorted()
-    known = set(zip(rows.labels.tolist(), rows.ids.tolist(), strict=True))
-    pairs = zip(extra.labels.tolist(), extra.ids.tolist(), strict=True)
-    extra = extra.take(np.array([pair not in known for pair in pairs], bool))
-    return Rows(*(np.concatenate(pair) for pair in zip(rows, extra, strict=True)))
+    path = _result_path(temp_dir, split, kind)
+    if not tf.io.gfile.exists(path):
+        return kind()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return pickle.loads(file.read())
 
 
-def write_summary(
-    _: bytes, path: str, stats: Mapping[str, InputStats], results: Iterable[tuple[str, OutputStats]]
-) -> None:
-    """Writes all counts to one JSON file: `summarize` of both kinds, see there."""
-    with tf.io.gfile.GFile(path, "w") as file:
-        json.dump(summarize(stats, results), file)
+def _result_path(temp_dir: str, split: str, kind: type) -> str:
+    return f"{temp_dir}/{kind.__name__}-{split}"
 
 
 def make_triplets(
@@ -182,45 +199,33 @@ def make_triplets(
     settings: Settings,
     split_dirs: Mapping[str, str],
     temp_dir: str,
+    model: str | None = None,
 ) -> None:
     """Adds everything to a pipeline: reading, counting, sampling, writing.
 
-    The files are read twice, because the number of blocks of a label must be known before its
-    first example can be placed; keeping the images in between would cost more than reading them
-    again.
+    The number of blocks of a label must be known before its first example can be placed. So the
+    first step keeps the examples in files, which costs a fraction of reading the input again.
 
     Args:
         pipeline: Pipeline to add to.
         files: Pairs of split and path of a gzipped TFRecord file, at least one.
         settings: How to sample.
         split_dirs: Existing folder for the triplets of each split.
-        temp_dir: Existing folder on the same file system, for files being written and, at last,
-            the counts in `SUMMARY_FILE`.
+        temp_dir: Existing folder on the same file system, reached by all workers. It takes twice
+            the bytes of the examples and, at last, the counts that `load_result` loads.
+        model: Folder of a SavedModel, if `settings.needs_model`.
     """
-    # Create reshuffles, so that files spread over the workers; only names are kept for the second
-    # reading.
-    paths = pipeline | "Files" >> beam.Create(files)
-    stats = beam.pvalue.AsSingleton(
-        paths
-        | "Count" >> beam.Map(count_file)
-        | "MergeCounts" >> beam.CombineGlobally(MergeStats()).without_defaults()
-    )
-    chunks = paths | "AssignToBuckets" >> beam.ParDo(AssignToBuckets(settings), stats).with_outputs(
-        _RESERVE, main="chunks"
-    )
-    results = (
-        chunks.chunks
-        | "GroupByBucket" >> beam.GroupByKey()
-        | "WriteTriplets"
-        >> beam.ParDo(
-            WriteTriplets(settings, dict(split_dirs), temp_dir),
-            stats,
-            beam.pvalue.AsList(chunks[_RESERVE]),
-        )
-    )
     _ = (
         pipeline
-        | "Once" >> beam.Impulse()
-        | "WriteSummary"
-        >> beam.Map(write_summary, f"{temp_dir}/{SUMMARY_FILE}", stats, beam.pvalue.AsIter(results))
+        | "Files" >> beam.Create([(path, split) for split, path in files], reshuffle=False)
+        | "SpreadFiles" >> beam.GroupByKey()
+        | "ReadFile" >> beam.ParDo(ReadFile(settings, temp_dir))
+        | "GroupCounts" >> beam.GroupByKey()
+        | "SaveCounts" >> beam.FlatMap(_save_counts, temp_dir, settings.max_per_class)
+        | "SpreadSegments" >> beam.GroupByKey()
+        | "AssignToBuckets" >> beam.ParDo(AssignToBuckets(settings, temp_dir))
+        | "GroupByBucket" >> beam.GroupByKey()
+        | "WriteTriplets" >> beam.ParDo(WriteTriplets(settings, dict(split_dirs), temp_dir, model))
+        | "GroupOutputs" >> beam.GroupByKey()
+        | "SaveOutputs" >> beam.Map(_save_outputs, temp_dir)
     )

@@ -9,7 +9,6 @@ import random
 from collections import Counter
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,67 +18,9 @@ from tfx.orchestration import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.triplet_gen import TripletGen
-from components.triplet_gen.executor import Executor
-from components.triplet_gen.statistics import InputStats, OutputStats
-from components.triplet_gen.transforms import Settings, WriteTriplets
-from modules.contract import make_example
-from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
-
-ROLES = ("anchor", "positive", "negative")
-
-
-def make(root: Path, examples, beam_args=(), **properties) -> standard_artifacts.Examples:
-    """Runs the executor on one artifact, or several, and returns its output."""
-    output = standard_artifacts.Examples()
-    output.uri = str(root)
-    context = Executor.Context(
-        make_beam_pipeline_fn=lambda: beam.Pipeline(argv=[*BEAM_ARGS, *beam_args])
-    )
-    defaults = {"triplets_per_anchor": 1, "seed": 0, "bucket_size": 4096, "splits": '["train"]'}
-    Executor(context).Do(
-        {"examples": examples if isinstance(examples, list) else [examples]},
-        {"triplets": [output]},
-        defaults | properties,
-    )
-    return output
-
-
-def contents(artifact) -> dict[str, bytes]:
-    """All files of an artifact by relative path, hidden ones included."""
-    root = Path(artifact.uri)
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def read(artifact, split="train") -> list[dict[str, tuple[bytes, bytes, bytes]]]:
-    """All triplets of a split, each a (image, label, id) by role."""
-    files = sorted(Path(artifact.uri, f"Split-{split}").iterdir())
-    triplets = []
-    for record in tf.data.TFRecordDataset([str(f) for f in files]).as_numpy_iterator():
-        features = tf.train.Example.FromString(record).features.feature
-        assert len(features) == 9
-        triplets.append(
-            {
-                role: tuple(
-                    features[f"{role}/{name}"].bytes_list.value[0]
-                    for name in ("image", "label", "id")
-                )
-                for role in ROLES
-            }
-        )
-    return triplets
-
-
-def check(triplets, rows, triplets_per_anchor) -> None:
-    """The guarantees: roles, content, and how often each example is an anchor."""
-    known = set(rows)
-    sizes = Counter(label for _, label, _ in rows)
-    for triplet in triplets:
-        assert known.issuperset(triplet.values())
-        (_, label, anchor), (_, same, positive), (_, other, _) = (triplet[role] for role in ROLES)
-        assert same == label != other
-        assert positive != anchor
-    anchors = Counter(triplet["anchor"][2] for triplet in triplets)
-    assert anchors == {i: triplets_per_anchor for _, label, i in rows if sizes[label] > 1}
+from modules.contract import ROLES, make_example
+from tests.components.triplet_node import check, contents, make, read
+from tests.real_data import digits, examples_artifact, png
 
 
 @pytest.mark.parametrize("bucket_size", [2, 40, 4096])
@@ -164,7 +105,14 @@ def test_counts_of_several_splits_with_singletons(tmp_path):
     assert {name: output.get_int_custom_property(name) for name in expected} == expected
     # 5 of each of three classes and two singletons; 4 of each of two classes and a singleton.
     sizes = {"train_class_sizes": {"1": 2, "4-7": 3}, "eval_class_sizes": {"1": 1, "4-7": 2}}
-    assert json.loads(Path(output.uri, "triplets.json").read_text()) == expected | sizes
+    texts = {
+        "strategy": "random",
+        "positives": "random",
+        "sampled_by": "random",
+        "positives_sampled_by": "random",
+    }
+    assert json.loads(Path(output.uri, "triplets.json").read_text()) == expected | texts | sizes
+    assert {name: output.get_string_custom_property(name) for name in texts} == texts
     for name, histogram in sizes.items():
         assert json.loads(output.get_string_custom_property(name)) == histogram
     assert artifact_utils.decode_split_names(output.split_names) == ["train", "eval"]
@@ -230,33 +178,6 @@ def test_a_second_run_replaces_what_a_first_left(tmp_path):
     (tmp_path / "out" / ".tmp").mkdir()
     (tmp_path / "out" / ".tmp" / "half-written").write_bytes(b"x")
     assert first == contents(make(tmp_path / "out", examples, bucket_size=50))
-
-
-def test_a_retried_bundle_replaces_its_own_file(tmp_path):
-    rows = digits(3)
-    images, labels, ids = zip(*rows, strict=True)
-    chunk = (
-        b"".join(b"%016d" % i for i in range(len(rows))),
-        list(labels),
-        list(ids),
-        list(images),
-    )
-    stats = {"train": InputStats(labels=Counter(labels))}
-    for name in ("split", "temporary"):
-        (tmp_path / name).mkdir()
-    write = WriteTriplets(
-        Settings(triplets_per_anchor=1, bucket_size=64, seed=0),
-        {"train": str(tmp_path / "split")},
-        str(tmp_path / "temporary"),
-    )
-    written = []
-    for _ in range(2):
-        results = list(write.process((("train", 0), [chunk]), stats, [("train", chunk)]))
-        assert results == [("train", OutputStats(triplets=30, anchors=30))]
-        assert not list((tmp_path / "temporary").iterdir())
-        written.append({p.name: p.read_bytes() for p in (tmp_path / "split").iterdir()})
-    assert written[0] == written[1]
-    assert list(written[0]) == ["triplets-00000-of-00001.tfrecord"]
 
 
 def write_split(
@@ -365,6 +286,13 @@ def test_an_unknown_split_is_an_error(tmp_path):
     [
         ({"triplets_per_anchor": 0}, "triplets_per_anchor is 0, but must be .* at least 1"),
         ({"bucket_size": 1}, "bucket_size is 1, but must be .* at least 2"),
+        ({"max_per_class": -1}, "max_per_class is -1, but must be .* at least 0"),
+        ({"strategy": "easy"}, "strategy is 'easy', but must be one of random, class_balanced, "),
+        ({"positives": "semi_hard"}, "positives is 'semi_hard', but must be one of random, hard"),
+        (
+            {"strategy": "hard", "positives": "hard", "triplets_per_anchor": 2},
+            "an anchor has one triplet, so triplets_per_anchor = 2 .*Set triplets_per_anchor = 1",
+        ),
         ({"splits": []}, r"splits is \[\], but must be a list of one or more"),
         ({"splits": ["a", "a"]}, "splits is .* different names"),
         ({"splits": "train"}, "splits is 'train', but must be a list"),
@@ -390,6 +318,16 @@ def test_component_passes_its_settings_on():
     assert node.exec_properties["triplets_per_anchor"] == 2
     assert node.exec_properties["bucket_size"] == 4096
     assert node.exec_properties["seed"] is seed
+    assert node.exec_properties["strategy"] == node.exec_properties["positives"] == "random"
+    assert node.exec_properties["max_per_class"] == 0
     assert json.loads(node.exec_properties["splits"]) == ["train"]
     assert json.loads(TripletGen(channel).exec_properties["splits"]) == ["train", "eval"]
     assert node.outputs["triplets"].type is standard_artifacts.Examples
+
+
+def test_component_takes_a_model():
+    examples = types.Channel(type=standard_artifacts.Examples)
+    model = types.Channel(type=standard_artifacts.Model)
+    node = TripletGen(examples, model=model, strategy="hard", positives="hard")
+    assert node.inputs["model"] is model
+    assert "model" not in TripletGen(examples, strategy="hard").inputs

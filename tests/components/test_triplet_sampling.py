@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from components.triplet_gen.buckets import BucketPlan, as_digests, derive_key, hash_ids
+from components.triplet_gen.buckets import BucketPlan, derive_key, hash_ids
 from components.triplet_gen.records import serialize_triplets
-from components.triplet_gen.sampling import Triplets, sample_triplets
+from components.triplet_gen.sampling import Classes, Triplets, draw_triplets, order_anchors
+from components.triplet_gen.shards import write_shard
 
 
 def valid_triplets(codes, is_anchor) -> set[tuple[int, int, int]]:
@@ -42,7 +45,8 @@ def buckets(draw):
 @given(buckets(), st.integers(1, 3), st.integers(0, 2**32))
 def test_triplets_are_valid_and_repeat_major(bucket, triplets_per_anchor, seed):
     codes, is_anchor = bucket
-    found = sample_triplets(codes, is_anchor, triplets_per_anchor, np.random.default_rng(seed))
+    repeats = triplets_per_anchor * is_anchor
+    found = draw_triplets(codes, repeats, np.random.default_rng(seed))
     assert found.anchor.tolist() == np.flatnonzero(is_anchor).tolist() * triplets_per_anchor
     triplets = set(zip(*(column.tolist() for column in found), strict=True))
     assert triplets <= valid_triplets(codes, is_anchor)
@@ -52,7 +56,7 @@ def test_every_valid_triplet_of_an_anchor_is_equally_likely():
     codes = np.array([7, 2, 7, 5, 2, 7, 5, 2, 7, 9])  # sizes 4, 3, 2 and a single 9
     is_anchor = np.array([True] * 8 + [False] * 2)
     draws = 20_000
-    found = sample_triplets(codes, is_anchor, draws, np.random.default_rng(0))
+    found = draw_triplets(codes, draws * is_anchor, np.random.default_rng(0))
     counts = Counter(zip(*(column.tolist() for column in found), strict=True))
     valid = valid_triplets(codes, is_anchor)
     assert set(counts) == valid
@@ -66,9 +70,30 @@ def test_every_valid_triplet_of_an_anchor_is_equally_likely():
     ("codes", "message"), [([1, 2, 2], "no positive"), ([1, 1, 1], "no negative")]
 )
 def test_impossible_anchors_are_refused(codes, message):
-    is_anchor = np.array([True, False, False])
     with pytest.raises(ValueError, match=message):
-        sample_triplets(np.array(codes), is_anchor, 1, np.random.default_rng(0))
+        draw_triplets(np.array(codes), np.array([1, 0, 0]), np.random.default_rng(0))
+    assert not Classes(np.array(codes)).has_triplet()[0]
+
+
+@settings(deadline=None, max_examples=100)
+@given(buckets())
+def test_rows_with_a_triplet(bucket):
+    codes, _ = bucket
+    anchors = {anchor for anchor, _, _ in valid_triplets(codes, np.ones(len(codes), bool))}
+    assert set(np.flatnonzero(Classes(codes).has_triplet())) == anchors
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 40), max_size=20))
+def test_repeats_of_an_anchor_are_spread_evenly(repeats):
+    order = order_anchors(np.array(repeats, np.int64)).tolist()
+    assert Counter(order) == {row: n for row, n in enumerate(repeats) if n}
+    total = len(order)
+    for row, n in enumerate(repeats):
+        # In any beginning of the list, each row has its share, give or take one of every row.
+        for stop in range(0, total, 7):
+            share = n * stop / total
+            assert abs(order[:stop].count(row) - share) <= 1 + n * len(repeats) / total
 
 
 def blake(data: bytes, size: int, key: bytes) -> bytes:
@@ -85,6 +110,13 @@ def slow_bucket(example_id, label, counts, bucket_size, seed, split) -> int:
     return int.from_bytes(blake(b"%d:%b" % (block, label), 8, key), "big") % buckets
 
 
+def expand(counts: dict[bytes, int]) -> tuple[list[bytes], np.ndarray, list[bytes]]:
+    """Labels of so many examples, their numbers among the sorted labels, and ids."""
+    labels = [label for label, n in counts.items() for _ in range(n)]
+    codes = np.array([sorted(counts).index(label) for label in labels])
+    return labels, codes, [b"%d" % i for i in range(len(labels))]
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.dictionaries(st.binary(max_size=4), st.integers(1, 300), min_size=1, max_size=5),
@@ -94,9 +126,8 @@ def slow_bucket(example_id, label, counts, bucket_size, seed, split) -> int:
 )
 def test_buckets_as_the_slow_reference(counts, bucket_size, seed, split):
     plan = BucketPlan(counts, bucket_size, seed, split)
-    labels = [label for label, n in counts.items() for _ in range(n)]
-    ids = [b"%d" % i for i in range(len(labels))]
-    found, _ = plan.assign(labels, as_digests(hash_ids(ids, plan.key)))
+    labels, codes, ids = expand(counts)
+    found, _ = plan.assign(codes, hash_ids(ids, seed, split))
     assert found.tolist() == [
         slow_bucket(i, label, counts, bucket_size, seed, split)
         for i, label in zip(ids, labels, strict=True)
@@ -108,9 +139,8 @@ def test_buckets_as_the_slow_reference(counts, bucket_size, seed, split):
 
 def reserve_of(counts: dict[bytes, int]) -> Counter[bytes]:
     plan = BucketPlan(counts, 64, 0, "train")
-    labels = [label for label, n in counts.items() for _ in range(n)]
-    ids = [b"%d" % i for i in range(len(labels))]
-    _, chosen = plan.assign(labels, as_digests(hash_ids(ids, plan.key)))
+    labels, codes, ids = expand(counts)
+    _, chosen = plan.assign(codes, hash_ids(ids, 0, "train"))
     return Counter(label for label, c in zip(labels, chosen, strict=True) if c)
 
 
@@ -167,3 +197,16 @@ def test_records_at_sizes_where_a_length_grows_by_a_byte():
     sizes = [*range(100, 135), *range(16_340, 16_390), 2**21]
     rows = [(b"label", b"id-%d" % size, bytes(size)) for size in sizes]
     check_records(rows, [(i, i, i - 1) for i in range(len(rows))])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=600))
+def test_shards_are_what_tensorflow_writes(records):
+    with tempfile.TemporaryDirectory() as folder:
+        plain, ours = Path(folder, "plain"), Path(folder, "ours")
+        with tf.io.TFRecordWriter(str(plain)) as writer:
+            for record in records:
+                writer.write(record)
+        write_shard(iter(records), str(ours), folder)
+        assert ours.read_bytes() == plain.read_bytes()
+        assert sorted(Path(folder).iterdir()) == [ours, plain]

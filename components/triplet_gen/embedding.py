@@ -1,0 +1,86 @@
+"""Embeddings of encoded images by a model of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from components.triplet_gen.statistics import explain
+
+SIGNATURE = "images"
+_BATCH = 256
+
+
+class Embedder:
+    """A SavedModel with the signature `images`, as the Trainer of this project exports it."""
+
+    def __init__(self, path: str) -> None:
+        """Loads the model.
+
+        Args:
+            path: Folder of the SavedModel.
+
+        Raises:
+            OSError: If there is none.
+            ValueError: If it lacks the signature.
+        """
+        self._path = path
+        self._model = tf.saved_model.load(path)  # owns the variables of the signature
+        signatures = sorted(self._model.signatures)
+        if SIGNATURE not in signatures:
+            raise ValueError(
+                f"TripletGen: the model {path} has the signatures {', '.join(signatures)}, but "
+                f"mining needs {SIGNATURE!r} (encoded images to `embedding`). Export it with the "
+                "trainer of this project, or use strategy = 'random' or 'class_balanced'."
+            )
+        self._embed = self._model.signatures[SIGNATURE]
+
+    def __call__(self, images: Sequence[bytes]) -> np.ndarray:
+        """Embeds images in batches of 256, always cut at the same places.
+
+        Args:
+            images: Encoded images, at least one.
+
+        Returns:
+            float32 `[images, D]`, as the model gives them: of norm 1, if they are finite.
+
+        Raises:
+            ValueError: If the model fails on some image; the message has its number and the reason.
+        """
+        parts = []
+        for first in range(0, len(images), _BATCH):
+            batch = images[first : first + _BATCH]
+            try:
+                parts.append(self._embed_batch(batch))
+            except tf.errors.InvalidArgumentError as error:
+                raise self._explain(batch, first, error) from error
+        return np.concatenate(parts)
+
+    def _embed_batch(self, images: Sequence[bytes]) -> np.ndarray:
+        return self._embed(images=tf.constant(images, tf.string))["embedding"].numpy()
+
+    def _explain(
+        self, batch: Sequence[bytes], first: int, error: tf.errors.OpError
+    ) -> UnreadableImageError:
+        for number, image in enumerate(batch, first):
+            try:
+                self._embed_batch([image])
+            except tf.errors.InvalidArgumentError as own:
+                return UnreadableImageError(number, self._path, explain(own))
+        return UnreadableImageError(first, self._path, explain(error))
+
+
+class UnreadableImageError(ValueError):
+    """A model cannot embed an image.
+
+    Attributes:
+        number: Place of the image among those given.
+        reason: What the model says.
+    """
+
+    def __init__(self, number: int, path: str, reason: str) -> None:
+        super().__init__(f"the model {path} cannot embed image {number}: {reason}")
+        self.number = number
+        self.reason = reason

@@ -1,0 +1,104 @@
+"""Workers that die, bundles that run twice, disks that fill up: nothing wrong is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+
+from tests.components.triplet_node import check, contents, make, read, run
+from tests.real_data import digits, examples_artifact
+
+_CHILD = """
+import json, sys
+from tfx.types import standard_artifacts
+from tests.components.triplet_node import make
+
+examples = standard_artifacts.Examples()
+examples.uri, examples.split_names = sys.argv[1], '["train"]'
+make(sys.argv[2], examples, **json.loads(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes(tmp_path):
+    examples = examples_artifact(tmp_path / "examples", {"train": digits(500)})
+    settings = {"bucket_size": 40, "triplets_per_anchor": 20}
+    expected = contents(make(tmp_path / "expected", examples, **settings))
+    shards = sum("Split-" in name for name in expected)
+
+    arguments = [examples.uri, str(tmp_path / "out"), json.dumps(settings)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *arguments], cwd=Path(__file__).parents[2]
+    )
+    try:
+        while child.poll() is None and len(_shards(tmp_path / "out")) < 3:
+            time.sleep(0.001)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == -signal.SIGKILL
+    assert 3 <= len(_shards(tmp_path / "out")) < shards
+    assert not (tmp_path / "out" / "triplets.json").exists()
+
+    # What is there is whole, and the next attempt at the same artifact gives what it should.
+    for shard in _shards(tmp_path / "out"):
+        assert shard.read_bytes() == expected[f"Split-train/{shard.name}"]
+    assert contents(make(tmp_path / "out", examples, **settings)) == expected
+
+
+def _shards(root: Path) -> list[Path]:
+    return list((root / "Split-train").glob("*"))
+
+
+@pytest.mark.parametrize("strategy", ["random", "class_balanced"])
+def test_bundles_that_run_twice(tmp_path, strategy):
+    rows = digits(70)
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    settings = {"bucket_size": 90, "strategy": strategy, "max_per_class": 50}
+    once = make(tmp_path / "once", examples, **settings)
+    twice = make(tmp_path / "twice", examples, ["--direct_runner_bundle_repeat=1"], **settings)
+    assert contents(once) == contents(twice)
+    # Not even the temporary files of the extra attempts.
+    assert not (tmp_path / "twice" / ".tmp").exists()
+
+
+@contextlib.contextmanager
+def largest_file(size: int):
+    """No file of this process may grow beyond `size` bytes, as if the disk were full there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# 300 digits have 81 kB. They are copied to one file per input file; four triplets of each are
+# twelve times as much, in one shard.
+@pytest.mark.parametrize(("size", "place"), [(20_000, r"\.tmp/"), (400_000, r"\.tmp/")])
+def test_a_full_disk_fails_the_node_and_leaves_nothing_complete(tmp_path, size, place):
+    rows = digits(30)
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    output = standard_artifacts.Examples()
+    output.uri = str(tmp_path / "out")
+    make(tmp_path / "out", examples, triplets_per_anchor=4)  # an earlier attempt, complete
+    with largest_file(size), pytest.raises(Exception, match=rf"{tmp_path}/out/{place}") as error:
+        run(output, examples, triplets_per_anchor=4)
+    assert "File too large" in str(error.value)
+    assert not (tmp_path / "out" / "triplets.json").exists()
+    assert not (tmp_path / "out" / ".tmp").exists()
+    assert not list((tmp_path / "out").glob("Split-train/*"))
+    assert not output.has_custom_property("triplets")
+    assert not output.has_custom_property("strategy")
+
+    run(output, examples, triplets_per_anchor=4)
+    check(read(output), rows, 4)
