@@ -1,6 +1,6 @@
 """Beam transforms that turn examples into embeddings and embeddings into retrieval scores.
 
-Both speak TFMA's extracts (dicts), so either can stand in a list of TFMA extractors.
+They speak TFMA's extracts (dicts), so they can stand in a list of TFMA extractors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.shared import Shared
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
+from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from modules.contract import ID, LABEL
-from modules.retrieval import COUNTS, Gallery, make_gallery, score_names, score_queries
+from modules.retrieval_order import LabelledRows
+from modules.retrieval_sets import MeasureSet, SetMetrics
+from modules.retrieval_transforms import ScoredQueries, ScoreQueries
 
+SCORES_KEY = "retrieval_scores"  # of a query: its row of scores by model name
+SET_KEY = "retrieval_set"  # of the one extract without a query: SetMetrics
 SIGNATURE = "serving_default"
 EMBEDDING = "embedding"
 
@@ -137,88 +141,123 @@ def _single_values(batch: pa.RecordBatch, name: str) -> list:
     return batch.column(index).flatten().to_pylist()
 
 
-class ExtractRetrievalScores(beam.PTransform):
-    """Extracts with embeddings → one extract per block of queries, with scores instead.
+class EmbedGallery(beam.PTransform):
+    """Start of a pipeline → extracts as `ExtractEmbeddings` makes them, from files of examples.
 
-    Input: `features` with `id` and `label`, object arrays [B]; `predictions` float32 [B, D], or
-    a dict of those by model name. Output: `features` of the same names; `predictions` float64
-    [Q, S], or a dict, with the columns `score_names(ks)` and `COUNTS`, NaN where R = 0.
-
-    Blocks are ranges of the gallery, which is ordered by id, so results do not depend on how the
-    runner batches. Each worker process builds the gallery once: N × D float32 per model.
+    Args:
+        files: Patterns of gzipped TFRecord files of tf.Examples with `id`, `label` and whatever
+            the models read; each must match at least one file.
+        models: By TFMA's names.
+        eval_config: With their ModelSpecs.
     """
 
-    def __init__(self, ks: Sequence[int], query_block: int = 1024) -> None:
-        """Keeps the values of k, and Q: how many queries are one unit of work for a runner."""
+    def __init__(
+        self,
+        files: Sequence[str],
+        models: Sequence[tfma.EvalSharedModel],
+        eval_config: config_pb2.EvalConfig,
+    ) -> None:
         super().__init__()
-        self._ks = list(ks)
-        self._query_block = query_block
+        self._files = list(files)
+        self._embed = ExtractEmbeddings(models, eval_config, [ID, LABEL])
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """Searches each block of queries in the whole split."""
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Reads and embeds.
+
+        Raises:
+            ValueError: A pattern matches no file.
+        """
+        for pattern in self._files:
+            if not tf.io.gfile.glob(pattern):
+                raise ValueError(f"gallery_files: no file matches {pattern!r}")
+        examples = TFExampleRecord(
+            self._files, ["RetrievalGallery"], raw_record_column_name=constants.ARROW_INPUT_COLUMN
+        )
         return (
-            batches
-            | "CountRows" >> beam.Map(lambda batch: len(batch[constants.FEATURES_KEY][ID]))
-            | "Total" >> beam.CombineGlobally(sum)
-            | "QueryBlocks" >> beam.FlatMap(_block_starts, self._query_block)
-            | "SpreadBlocks" >> beam.Reshuffle()
-            | "Score"
-            >> beam.ParDo(
-                _ScoreBlock(self._ks, self._query_block), beam.pvalue.AsIter(batches)
-            ).with_output_types(tfma.Extracts)
+            pipeline
+            | "Read" >> examples.BeamSource()
+            | "Extracts" >> beam.Map(lambda batch: {constants.ARROW_RECORD_BATCH_KEY: batch})
+            | "Embed" >> self._embed
         )
 
 
-def _block_starts(total: int, query_block: int) -> range:
-    """First gallery position of every block of queries."""
-    if not total:
-        raise ValueError("the evaluated split has no examples: there is nothing to retrieve")
-    return range(0, total, query_block)
+class ExtractRetrievalScores(beam.PTransform):
+    """Extracts with embeddings → one extract per query with its scores, and one for all queries.
+
+    Input: `features` with `id` and `label`, object arrays [B]; `predictions` float32 [B, D], or
+    a dict of those by model name.
+
+    Output, per query: `features` of the same names, arrays [1]; `SCORES_KEY`: float64 [S]
+    by model name, with the columns `score_names(ks)` and `COUNTS`. And one extract
+    with `SET_KEY`: SetMetrics. It has no features, so the only slice it falls into is that of all
+    queries.
+
+    Args:
+        ks: The values of k.
+        verification: Add pair verification to SetMetrics.
+        clustering: Add clustering to SetMetrics.
+        gallery: Makes the extracts of the gallery from the pipeline, such as `EmbedGallery`.
+            Default: the queries are the gallery.
+    """
+
+    def __init__(
+        self,
+        ks: Sequence[int],
+        *,
+        verification: bool = False,
+        clustering: bool = False,
+        gallery: beam.PTransform | None = None,
+    ) -> None:
+        super().__init__()
+        self._ks, self._gallery = list(ks), gallery
+        self._verification, self._clustering = verification, clustering
+
+    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
+        """Searches each query in the whole gallery."""
+        gallery = self._gallery and (
+            extracts.pipeline
+            | "Gallery" >> self._gallery
+            | "GalleryRows" >> beam.Map(_labelled_rows)
+        )
+        scored = (
+            extracts
+            | "Rows" >> beam.Map(_labelled_rows)
+            | "Score" >> ScoreQueries(self._ks, gallery, verification=self._verification)
+        )
+        of_set = scored | "MeasureSet" >> MeasureSet(
+            verification=self._verification, clustering=self._clustering
+        )
+        of_queries = scored | "Scores" >> beam.Map(_without_embeddings)
+        return (
+            (of_queries, of_set)
+            | beam.Flatten()
+            | "Extracts" >> beam.FlatMap(_extracts).with_output_types(tfma.Extracts)
+        )
 
 
-class _Split:
-    """The evaluated split, ordered by id: its features and one gallery per model."""
-
-    def __init__(self, batches: Iterable[tfma.Extracts]) -> None:
-        batches = list(batches)
-        features = {
-            name: np.concatenate([batch[constants.FEATURES_KEY][name] for batch in batches])
-            for name in batches[0][constants.FEATURES_KEY]
-        }
-        order = np.argsort(features[ID], kind="stable")
-        self.features = {name: values[order] for name, values in features.items()}
-        self.galleries: dict[str, Gallery] = {}
-        predictions = [_by_model(batch[constants.PREDICTIONS_KEY]) for batch in batches]
-        for model in predictions[0]:
-            embeddings = np.concatenate([prediction[model] for prediction in predictions])
-            self.galleries[model] = make_gallery(features[ID], features[LABEL], embeddings)
+def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
+    features, predictions = extracts[constants.FEATURES_KEY], extracts[constants.PREDICTIONS_KEY]
+    # TFMA's convention the other way round: a single model's array gets the empty name.
+    by_model = predictions if isinstance(predictions, dict) else {"": predictions}
+    embeddings = {name: np.asarray(rows, np.float32) for name, rows in by_model.items()}
+    return LabelledRows(features[ID], features[LABEL], embeddings, features)
 
 
-def _by_model(predictions: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """TFMA's convention the other way round: a single model's array gets the empty name."""
-    return predictions if isinstance(predictions, dict) else {"": predictions}
+def _without_embeddings(scored: ScoredQueries) -> tuple[dict, dict]:
+    return scored.queries.features, {
+        model: of_model.scores for model, of_model in scored.by_model.items()
+    }
 
 
-class _ScoreBlock(beam.DoFn):
-    """Scores the block of queries that begins at a gallery position, for every model."""
-
-    def __init__(self, ks: Sequence[int], query_block: int) -> None:
-        self._ks = ks
-        self._query_block = query_block
-        self._shared = Shared()
-
-    def process(self, start: int, batches: Iterable[tfma.Extracts]) -> Iterator[tfma.Extracts]:
-        # Held as an attribute: `Shared` itself keeps only a weak reference for long.
-        self._split = self._shared.acquire(lambda: _Split(batches))
-        stop = min(start + self._query_block, len(self._split.features[ID]))
-        columns = [*score_names(self._ks), *COUNTS]
-        scores = {}
-        for model, gallery in self._split.galleries.items():
-            by_name = score_queries(gallery, self._ks, start, stop)
-            scores[model] = np.stack([by_name[name] for name in columns], axis=1)
+def _extracts(part: SetMetrics | tuple[dict, dict]) -> Iterator[tfma.Extracts]:
+    if isinstance(part, SetMetrics):
+        yield {constants.FEATURES_KEY: {}, SET_KEY: part}
+        return
+    features, scores = part
+    for row in range(len(features[ID])):
         yield {
             constants.FEATURES_KEY: {
-                name: values[start:stop] for name, values in self._split.features.items()
+                name: values[row : row + 1] for name, values in features.items()
             },
-            constants.PREDICTIONS_KEY: scores if len(scores) > 1 else scores[""],
+            SCORES_KEY: {model: of_model[row] for model, of_model in scores.items()},
         }

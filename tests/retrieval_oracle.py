@@ -1,31 +1,54 @@
-"""The definitions of the retrieval scores as plain loops over one query after the other."""
+"""The definitions of the retrieval metrics as plain loops over one query after the other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Rows(NamedTuple):
+    """Labelled embeddings as plain lists."""
+
+    ids: Sequence
+    labels: Sequence
+    embeddings: Sequence[Sequence[float]]
+
+
+def squared_distance(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True))
 
 
 def neighbours(ids: Sequence, embeddings: Sequence[Sequence[float]], query: int) -> list[int]:
     """Every other row, by (squared distance, id), NaN last."""
+    return neighbours_in(Rows(ids, None, embeddings), ids[query], embeddings[query])
+
+
+def neighbours_in(gallery: Rows, query_id: object, embedding: Sequence[float]) -> list[int]:
+    """Rows of the gallery without the query, by (squared distance, id), NaN last."""
 
     def rank(row: int) -> tuple:
-        distance = sum(
-            (float(a) - float(b)) ** 2
-            for a, b in zip(embeddings[query], embeddings[row], strict=True)
-        )
-        return math.isnan(distance), 0 if math.isnan(distance) else distance, ids[row]
+        distance = squared_distance(embedding, gallery.embeddings[row])
+        return math.isnan(distance), 0 if math.isnan(distance) else distance, gallery.ids[row]
 
-    return sorted((row for row in range(len(ids)) if row != query), key=rank)
+    return sorted((r for r in range(len(gallery.ids)) if gallery.ids[r] != query_id), key=rank)
 
 
 def brute_force(
-    ids: Sequence, labels: Sequence, embeddings: Sequence[Sequence[float]], ks: Sequence[int]
+    ids: Sequence,
+    labels: Sequence,
+    embeddings: Sequence[Sequence[float]],
+    ks: Sequence[int],
+    gallery: Rows | None = None,
 ) -> dict[object, dict[str, float] | None]:
-    """Scores of each query by id; None where no other example has the query's label."""
+    """Scores of each query by id; None where nothing else in the gallery has the query's label."""
+    gallery = gallery or Rows(ids, labels, embeddings)
     scores = {}
-    for query, query_id in enumerate(ids):
-        hits = [labels[row] == labels[query] for row in neighbours(ids, embeddings, query)]
+    for query_id, label, embedding in zip(ids, labels, embeddings, strict=True):
+        rows = neighbours_in(gallery, query_id, embedding)
+        hits = [gallery.labels[row] == label for row in rows]
         relevant = sum(hits)
         if not relevant:
             scores[query_id] = None
@@ -35,15 +58,45 @@ def brute_force(
             row[f"precision@{k}"] = sum(hits[:k]) / k
             row[f"precision_capped@{k}"] = sum(hits[:k]) / min(k, relevant)
             row[f"recall@{k}"] = float(any(hits[:k]))
+            row[f"ndcg@{k}"] = gain(hits[:k]) / gain([True] * min(k, relevant))
         row["r_precision"] = sum(hits[:relevant]) / relevant
         row["map@r"] = (
             sum(sum(hits[:i]) / i for i in range(1, relevant + 1) if hits[i - 1]) / relevant
         )
+        row["mrr"] = 1 / (hits.index(True) + 1)
+        apart = [squared_distance(embedding, gallery.embeddings[r]) for r in rows]
+        same = [distance for distance, hit in zip(apart, hits, strict=True) if hit]
+        other = [distance for distance, hit in zip(apart, hits, strict=True) if not hit]
+        row["d_ap"] = sum(same) / len(same)
+        row["d_an"] = sum(other) / len(other) if other else math.nan
         scores[query_id] = row
     return scores
+
+
+def gain(hits: Sequence[bool]) -> float:
+    """Discounted cumulative gain with binary relevance."""
+    return sum(hit / math.log2(i + 1) for i, hit in enumerate(hits, start=1))
 
 
 def mean_scores(scores: dict[object, dict[str, float] | None]) -> dict[str, float]:
     """Means over the queries that have scores."""
     rows = [row for row in scores.values() if row is not None]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def set_metrics(embeddings: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Metrics of the queries as a set, without verification and clustering."""
+    rows = np.asarray(embeddings, np.float64)
+    spread = sum(squared_distance(row, rows.mean(axis=0)) for row in rows) / len(rows)
+    return {"spread": spread, "collapsed": float(spread < 5e-4)}
+
+
+def pairs(queries: Rows, gallery: Rows) -> tuple[list[float], list[bool]]:
+    """Every query with every row of the gallery but itself: squared distance, same label."""
+    distances, same = [], []
+    for query_id, label, embedding in zip(*queries, strict=True):
+        for row_id, row_label, row in zip(*gallery, strict=True):
+            if row_id != query_id:
+                distances.append(squared_distance(embedding, row))
+                same.append(label == row_label)
+    return distances, same

@@ -12,15 +12,20 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.testing.util import assert_that
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tfx.types import artifact_utils
 
-from modules import retrieval_extractors
 from modules.contract import FEATURES, IMAGE, make_example
-from modules.evaluator import make_eval_config
-from modules.retrieval import COUNTS, make_gallery, score_names, score_queries
-from modules.retrieval_extractors import ExtractEmbeddings, ExtractRetrievalScores
-from tests.real_data import BEAM_ARGS, digits
+from modules.gate import make_eval_config
+from modules.retrieval import COUNTS, score_names
+from modules.retrieval_extractors import (
+    SCORES_KEY,
+    SET_KEY,
+    EmbedGallery,
+    ExtractEmbeddings,
+    ExtractRetrievalScores,
+)
+from tests.real_data import BEAM_ARGS, digits, examples_artifact
+from tests.retrieval_oracle import Rows, brute_force, set_metrics
 
 ROWS = digits(3)
 KS = [1, 5]
@@ -121,84 +126,106 @@ def test_a_model_without_the_signature_is_named(tmp_path):
         embed([record_batch(ROWS[:2])], str(tmp_path), lambda extracts: None)
 
 
-def embedded(cuts: list[int], models: list[str]) -> list[dict]:
-    """40 rows of 3 labels, with embeddings of each model, as batches cut at `cuts`."""
-    rng = np.random.default_rng(0)
-    ids = np.array([b"%02d" % i for i in rng.permutation(40)], dtype=object)
-    labels = rng.choice(np.array([b"x", b"y", b"z"], dtype=object), 40)
-    embeddings = {name: rng.integers(0, 4, (40, 3)).astype(np.float32) for name in models}
-    bounds = [0, *sorted(cuts), 40]
+def embedded(rows: Rows, cuts: list[int], models: list[str]) -> list[dict]:
+    """Rows as `ExtractEmbeddings` would give them, in batches cut at `cuts`."""
+    ids, labels = np.array(rows.ids, object), np.array(rows.labels, object)
+    bounds = [0, *sorted(cuts), len(ids)]
     return [
         {
             "features": {"id": ids[a:b], "label": labels[a:b], "camera": ids[a:b] + b"!"},
-            "predictions": {name: rows[a:b] for name, rows in embeddings.items()}
+            "predictions": {name: rows.embeddings[a:b] * (i + 1) for i, name in enumerate(models)}
             if len(models) > 1
-            else embeddings[models[0]][a:b],
+            else rows.embeddings[a:b].astype(np.float64),
         }
         for a, b in itertools.pairwise(bounds)
         if a < b
     ]
 
 
-def score(batches: list[dict], check: Callable[[list], None], query_block: int = 1024) -> None:
+def some_rows(seed: int, n: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    ids = [b"%02d" % i for i in rng.permutation(60)[:n]]
+    labels = rng.choice(np.array([b"x", b"y", b"z"], dtype=object), n)
+    return Rows(ids, labels.tolist(), rng.integers(0, 4, (n, 3)).astype(np.float32))
+
+
+def score(batches: list[dict], transform: beam.PTransform, check: Callable[[list], None]) -> None:
     with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
-        extracts = pipeline | beam.Create(batches) | ExtractRetrievalScores(KS, query_block)
-        assert_that(extracts, check)
+        assert_that(pipeline | beam.Create(batches) | transform, check)
 
 
-@settings(deadline=None, max_examples=8)
-@given(
-    st.lists(st.integers(1, 39), max_size=6, unique=True),
-    st.sampled_from([["a"], ["a", "b"]]),
-    st.integers(1, 41),
+@pytest.mark.parametrize(
+    ("cuts", "models", "two_sets"),
+    [([], ["a"], False), ([5, 30], ["a", "b"], False), ([20], ["a", "b"], True)],
 )
-def test_scores_do_not_depend_on_batches_or_blocks(cuts, models, query_block):
-    (whole,) = embedded([], models)
-    features, predictions = whole["features"], whole["predictions"]
+def test_one_extract_per_query_and_one_for_all(cuts, models, two_sets):
+    queries = some_rows(0, 40)
+    gallery = some_rows(1, 25) if two_sets else queries
+    expected = brute_force(*queries, KS, gallery)
+    names = [*score_names(KS), *COUNTS]
 
     def check(extracts):
-        assert {len(extract["features"]["id"]) for extract in extracts[:-1]} <= {query_block}
-        ids = np.concatenate([extract["features"]["id"] for extract in extracts])
-        assert sorted(ids) == sorted(features["id"])
-        assert all(
-            (extract["features"]["camera"] == extract["features"]["id"] + b"!").all()
-            for extract in extracts
-        )
-        for model in models:
-            embeddings = predictions[model] if len(models) > 1 else predictions
-            gallery = make_gallery(features["id"], features["label"], embeddings)
-            expected = score_queries(gallery, KS)
-            rows = np.concatenate(
-                [
-                    extract["predictions"][model] if len(models) > 1 else extract["predictions"]
-                    for extract in extracts
-                ]
-            )
-            for column, name in enumerate([*score_names(KS), *COUNTS]):
-                np.testing.assert_array_equal(rows[np.argsort(ids), column], expected[name])
+        *of_queries, of_set = sorted(extracts, key=lambda extract: SET_KEY in extract)
+        assert of_set["features"] == {}
+        assert of_set[SET_KEY].queries == 40
+        for i, model in enumerate(models if len(models) > 1 else [""]):
+            spread = (i + 1) ** 2 * set_metrics(queries.embeddings)["spread"]
+            metrics = of_set[SET_KEY].by_model[model]
+            assert metrics["spread"] == pytest.approx(spread)
+            assert ("nmi" in metrics, "eer" in metrics) == (two_sets, two_sets)
+        assert len(of_queries) == 40
+        for extract in of_queries:
+            features = {name: value.tolist() for name, value in extract["features"].items()}
+            (query,) = features["id"]
+            label = queries.labels[queries.ids.index(query)]
+            assert features == {"id": [query], "label": [label], "camera": [query + b"!"]}
+            assert extract[SCORES_KEY].keys() == (set(models) if len(models) > 1 else {""})
+            for scores in extract[SCORES_KEY].values():
+                row = dict(zip(names, scores, strict=True))
+                assert row["map@r"] == pytest.approx(expected[query]["map@r"], abs=1e-12)
+                assert row["mrr"] == pytest.approx(expected[query]["mrr"], abs=1e-12)
 
-    score(embedded(cuts, models), check, query_block)
-
-
-def test_the_gallery_is_built_once_for_all_blocks(monkeypatch):
-    built = []
-
-    def counted(*arguments):
-        built.append(len(arguments[0]))
-        return make_gallery(*arguments)
-
-    monkeypatch.setattr(retrieval_extractors, "make_gallery", counted)
-    score(embedded([10, 20], ["a"]), lambda extracts: None, query_block=4)
-    assert built == [40]
+    transform = ExtractRetrievalScores(
+        KS,
+        verification=two_sets,
+        clustering=two_sets,
+        gallery=beam.Create(embedded(gallery, [7], models)) if two_sets else None,
+    )
+    score(embedded(queries, cuts, models), transform, check)
 
 
 def test_a_repeated_id_is_named():
-    batches = embedded([20], ["a"])
-    batches[0]["features"]["id"][0] = batches[1]["features"]["id"][0] = b"twice"
-    with pytest.raises(Exception, match=r"id b'twice' occurs more than once"):
-        score(batches, lambda extracts: None)
+    rows = some_rows(0, 40)
+    twice = rows._replace(ids=[rows.ids[-1], *rows.ids[1:]])
+    with pytest.raises(Exception, match=r"id b'\d+' occurs more than once"):
+        score(embedded(twice, [20], ["a"]), ExtractRetrievalScores(KS), lambda extracts: None)
 
 
-def test_an_empty_split_is_an_error():
-    with pytest.raises(Exception, match="the evaluated split has no examples"):
-        score([], lambda extracts: None)
+def test_a_gallery_is_read_from_files_and_embedded(model, tmp_path):
+    artifact = examples_artifact(tmp_path, {"gallery": ROWS}, shards=3)
+    folder = artifact_utils.get_split_uri([artifact], "gallery")
+    config = make_eval_config(KS)
+    shared = tfma.default_eval_shared_model(model, eval_config=config)
+    patterns = [f"{folder}/*-0000[01]-*.gz", f"{folder}/*-00002-*.gz"]
+
+    def check(extracts):
+        wanted = {row[2]: (row[1], tf.io.decode_png(row[0])[14, :, 0].numpy()) for row in ROWS}
+        for extract in extracts:
+            for example_id, label, embedding in zip(
+                *(extract["features"][name] for name in ("id", "label")),
+                extract["predictions"],
+                strict=True,
+            ):
+                expected_label, expected_embedding = wanted.pop(example_id)
+                assert label == expected_label
+                np.testing.assert_array_equal(embedding, expected_embedding)
+        assert not wanted
+
+    with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
+        assert_that(pipeline | EmbedGallery(patterns, [shared], config), check)
+
+
+def test_a_gallery_pattern_without_files_is_named(tmp_path):
+    pipeline = beam.Pipeline(argv=BEAM_ARGS)
+    with pytest.raises(ValueError, match=r"gallery_files: no file matches '.*/none-\*'"):
+        _ = pipeline | EmbedGallery([f"{tmp_path}/none-*"], [], make_eval_config(KS))

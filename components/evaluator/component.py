@@ -1,0 +1,108 @@
+"""The node Evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import tensorflow_model_analysis as tfma
+from tfx import types
+from tfx.components import Evaluator as TfxEvaluator
+from tfx.components.util import udf_utils
+from tfx.dsl.components.base import executor_spec
+from tfx.orchestration import data_types
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils
+
+from components.evaluator import executor
+
+
+class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
+    """TFX's specification, with a gallery besides."""
+
+    PARAMETERS: ClassVar = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        executor.GALLERY_SPLIT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS: ClassVar = {
+        **standard_component_specs.EvaluatorSpec.INPUTS,
+        executor.GALLERY_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples, optional=True
+        ),
+    }
+
+
+class Evaluator(TfxEvaluator):
+    """Evaluates a model by retrieval, blesses it or not, and says why.
+
+    TFX's node of that name (`tfx.components.Evaluator`): same id, outputs and decision, so that
+    every node behind it works as usual. What is new:
+
+    - The `blessing` artifact has the string property `reason`: one line per threshold that is not
+      met, with metric, slice, value and bound, or "every threshold is met". Beside its file
+      BLESSED or NOT_BLESSED lies `reasons.txt`, the same without a limit of length.
+    - Failures that TFMA reports where there is nothing to compare do not count: thresholds of
+      slices without a scored query, and relative changes of a metric that was 0 and is no worse.
+    - Queries and gallery may differ: with `gallery_split` each query searches in another split,
+      of the same examples or of `gallery`, such as a catalogue. A query that is in the gallery,
+      by its id, is left out of its own results.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        eval_config: tfma.EvalConfig,
+        module_file: str | None = None,
+        baseline_model: types.BaseChannel | None = None,
+        example_splits: Sequence[str] | None = None,
+        gallery: types.BaseChannel | None = None,
+        gallery_split: str | data_types.RuntimeParameter | None = None,
+        module_path: str | None = None,
+    ) -> None:
+        """Constructs the node.
+
+        Args:
+            examples: Examples of the data contract; the queries.
+            model: The candidate.
+            eval_config: As `modules.gate.make_eval_config` writes it.
+            module_file: `modules/evaluator.py`.
+            baseline_model: The last blessed model, if there is one.
+            example_splits: Names of the splits of `examples` to evaluate; default: `eval`.
+            gallery: Examples to search in, in place of `examples`; needs `gallery_split`.
+            gallery_split: Name of the split to search in; default: the evaluated splits.
+            module_path: In place of `module_file`, a module that can be imported.
+
+        Raises:
+            ValueError: `gallery` without `gallery_split`, or not one of module_file and
+                module_path.
+        """
+        if gallery is not None and gallery_split is None:
+            raise ValueError("Evaluator needs gallery_split to know which part of gallery to use")
+        if bool(module_file) == bool(module_path):
+            raise ValueError("Evaluator needs module_file (modules/evaluator.py) or module_path")
+        spec = EvaluatorSpec(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            eval_config=eval_config,
+            example_splits=json_utils.dumps(list(example_splits) if example_splits else None),
+            fairness_indicator_thresholds=json_utils.dumps(None),
+            gallery=gallery,
+            gallery_split=gallery_split,
+            module_file=module_file,
+            module_path=module_path,
+            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        )
+        # Past TFX's own __init__, which would build TFX's specification.
+        super(TfxEvaluator, self).__init__(spec=spec)
+        if udf_utils.should_package_user_modules():
+            udf_utils.add_user_module_dependency(
+                self,
+                standard_component_specs.MODULE_FILE_KEY,
+                standard_component_specs.MODULE_PATH_KEY,
+            )

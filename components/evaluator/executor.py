@@ -1,0 +1,136 @@
+"""The executor of Evaluator."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from absl import logging
+from tensorflow_model_analysis.proto import config_pb2
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as tfx_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from modules.gate import METRIC_CLASS
+from modules.gate_result import (
+    CANDIDATE,
+    OVERALL,
+    Failure,
+    Metrics,
+    describe_failures,
+    drop_undefined_failures,
+    read_metrics,
+)
+
+GALLERY_KEY = "gallery"
+GALLERY_SPLIT_KEY = "gallery_split"
+REASON_PROPERTY = "reason"
+REASONS_FILE = "reasons.txt"
+ALL_MET = "every threshold is met"
+
+_LINES_IN_PROPERTY = 50  # a metadata database may hold 64 KB in a property
+
+
+class Executor(tfx_executor.Executor):
+    """Runs TFX's executor around the choice of a gallery and the reasons of the verdict.
+
+    Source: `tfx.components.evaluator.executor.Executor`.
+    """
+
+    def Do(  # noqa: N802 — TFX's name
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Evaluates the candidate, blesses it or not, and writes why.
+
+        Args:
+            input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
+            output_dict: `evaluation` and `blessing`.
+            exec_properties: TFX's, and `gallery_split`.
+
+        Raises:
+            ValueError: The gallery's split does not exist, or TFX's executor refuses its inputs.
+        """
+        if exec_properties.get(GALLERY_SPLIT_KEY):
+            exec_properties = _with_gallery(input_dict, exec_properties)
+        super().Do(input_dict, output_dict, exec_properties)
+        evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
+        blessing = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.BLESSING_KEY]
+        )
+        metrics = read_metrics(evaluation)
+        if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
+            verdict = "not judged", "there are no thresholds, so the model cannot be blessed"
+        else:
+            if drop_undefined_failures(evaluation, metrics):
+                _bless(blessing)
+            failures = describe_failures(evaluation, metrics)
+            verdict = ("NOT BLESSED" if failures else "BLESSED"), _reason(failures)
+            text = "\n".join(map(str, failures)) or ALL_MET
+            io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
+        blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
+        logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
+
+
+def _with_gallery(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+) -> dict[str, Any]:
+    """Puts the file patterns of the gallery's split into the configuration of the metric."""
+    split = exec_properties[GALLERY_SPLIT_KEY]
+    source = GALLERY_KEY if input_dict.get(GALLERY_KEY) else standard_component_specs.EXAMPLES_KEY
+    patterns = []
+    for artifact in input_dict[source]:
+        splits = artifact_utils.decode_split_names(artifact.split_names)
+        if split not in splits:
+            raise ValueError(
+                f"gallery_split is {split!r}, but the {source} artifact {artifact.uri} has the "
+                f"splits {splits}"
+            )
+        patterns.append(io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split)))
+    eval_config = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config
+    )
+    for spec in eval_config.metrics_specs:
+        for metric in spec.metrics:
+            if metric.class_name == METRIC_CLASS:
+                settings = json.loads(metric.config)
+                metric.config = json.dumps({**settings, "gallery_files": patterns})
+    return {
+        **exec_properties,
+        standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(eval_config),
+    }
+
+
+def _path(artifact: types.Artifact, name: str) -> str:
+    return os.path.join(artifact.uri, name)  # noqa: PTH118 — may be a URI
+
+
+def _bless(blessing: types.Artifact) -> None:
+    """Makes the artifact what TFX's executor writes for a model without failures."""
+    name = constants.ARTIFACT_PROPERTY_BLESSED_KEY
+    if blessing.get_int_custom_property(name) != constants.BLESSED_VALUE:
+        fileio.remove(_path(blessing, constants.NOT_BLESSED_FILE_NAME))
+        io_utils.write_string_file(_path(blessing, constants.BLESSED_FILE_NAME), "")
+        blessing.set_int_custom_property(name, constants.BLESSED_VALUE)
+
+
+def _reason(failures: list[Failure]) -> str:
+    lines = [str(failure) for failure in failures[:_LINES_IN_PROPERTY]]
+    if more := len(failures) - len(lines):
+        lines.append(f"and {more:,} more, in {REASONS_FILE}")
+    return "\n".join(lines) or ALL_MET
+
+
+def _figures(metrics: Metrics) -> str:
+    """The main metrics of the whole split, in one line."""
+    values = metrics[CANDIDATE][OVERALL]
+    shown = [next(name for name in values if name.startswith("precision@")), "map@r"]
+    figures = ", ".join(f"{name} {values[name]:.4f}" for name in shown)
+    return f"{figures} of {values['queries']:,.0f} queries"

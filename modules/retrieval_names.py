@@ -1,0 +1,64 @@
+"""Names of the retrieval metrics and the constants that belong to them; no mathematics here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Per-query counts, reported as sums; every other score of a query is reported as a mean.
+COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
+
+# Of the evaluated set as a whole: there are none per query and none per slice.
+SET_NAMES = ("spread", "collapsed")
+
+# Variance of unit vectors (at most 1) under which all images practically share one point.
+COLLAPSED_SPREAD = 5e-4
+
+
+def score_names(ks: Iterable[int]) -> list[str]:
+    """Names the per-query scores, without `COUNTS`, in the order of `score_queries`.
+
+    Args:
+        ks: The values of k, each at least 1, all different.
+
+    Raises:
+        ValueError: `ks` is empty, repeats a value, or holds something other than a positive int.
+    """
+    ks = list(ks)
+    if not ks or len(set(ks)) != len(ks) or not all(type(k) is int and k >= 1 for k in ks):
+        raise ValueError(f"ks must be different integers of at least 1, such as [1, 5, 10]: {ks}")
+    at_k = [
+        f"{name}@{k}" for name in ("precision", "precision_capped", "recall", "ndcg") for k in ks
+    ]
+    return [*at_k, "r_precision", "map@r", "mrr", "d_ap", "d_an"]
+
+
+def set_names(verification: bool = False, clustering: bool = False) -> list[str]:
+    """Names the metrics of the evaluated set as a whole.
+
+    Args:
+        verification: With `modules.verification.VERIFICATION_NAMES`.
+        clustering: With `modules.clustering.CLUSTERING_NAMES`.
+    """
+    names = list(SET_NAMES)
+    if verification:
+        from modules.verification import VERIFICATION_NAMES
+
+        names += VERIFICATION_NAMES
+    if clustering:  # scikit-learn takes a second to import
+        from modules.clustering import CLUSTERING_NAMES
+
+        names += CLUSTERING_NAMES
+    return names
+
+
+def metric_names(
+    ks: Iterable[int], verification: bool = False, clustering: bool = False
+) -> list[str]:
+    """Names every metric of the whole evaluated set, which are those a threshold may use.
+
+    Slices have `score_names(ks)` and `COUNTS` only.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [*score_names(ks), *COUNTS, *set_names(verification, clustering)]

@@ -1,0 +1,175 @@
+"""`python -m pipeline floors`: how much of the retrieval needs no training at all.
+
+Pixels alone find many neighbours of the right class, and so does a network with random weights.
+What training has brought is the difference to these floors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import Config, ConfigError, load_config
+from pipeline.quiet import quiet_imports
+from pipeline.runs import Run, latest_run
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_BATCH = 256
+# The floor of pixels keeps them all in memory: larger images are averaged down to this side.
+_LARGEST_SIDE = 32
+CANDIDATE, UNTRAINED, RAW_PIXELS = "candidate", "untrained", "raw_pixels"
+
+
+@click.command("floors")
+@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def floors_command(config_name: str | None, as_json: bool) -> None:
+    """Compare the latest model with an untrained network and with raw pixels."""
+    with quiet_imports():
+        figures = floors(load_config(config_name))
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+        return
+    Console(highlight=False, soft_wrap=True).print(_table(figures))
+
+
+def _table(figures: dict[str, dict[str, float]]) -> Table:
+    """Empty where the run was evaluated with other ks than are configured now."""
+    table = Table(title="Retrieval on the eval split", title_justify="left")
+    table.add_column("metric")
+    for name in figures:
+        table.add_column(name.replace("_", " "), justify="right")
+    for metric in figures[UNTRAINED]:
+        values = [of_one.get(metric) for of_one in figures.values()]
+        table.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def floors(config: Config) -> dict[str, dict[str, float]]:
+    """Compares the model of the latest run with embeddings that have learned nothing; `compare`.
+
+    Args:
+        config: See `pipeline.config.load_config`.
+
+    Raises:
+        ConfigError: The pipeline has not run, or the latest run has no examples or no transform
+            graph.
+    """
+    return compare(config, latest_run(config))
+
+
+def compare(config: Config, run: Run) -> dict[str, dict[str, float]]:
+    """Scores two embeddings that have learned nothing on the eval split of a run.
+
+    - `untrained`: the configured network with the weights that the seed gives;
+    - `raw_pixels`: the transformed pixels as one vector of norm 1; images with a side above 32
+      are averaged down to it.
+
+    Each query is left out of its own gallery, which is the split itself. In memory are the
+    embeddings of the split, and the distances of one block of queries.
+
+    Args:
+        config: What the run was configured by.
+        run: See `pipeline.runs.latest_run`.
+
+    Returns:
+        `candidate` (the model of the run, as its Evaluator measured it; missing when it was not
+        evaluated), `untrained`, `raw_pixels` → retrieval score → mean over the queries.
+
+    Raises:
+        ConfigError: The run has no examples or no transform graph.
+    """
+    import keras
+
+    from modules.models import build_embedding_model
+    from modules.retrieval_names import score_names
+
+    transform, batches = _transform_and_batches(config, run)
+    keras.utils.set_random_seed(config.training.seed)
+    network = build_embedding_model(config.model, config.image)
+    names = score_names(config.evaluation.ks)
+    figures = {}
+    if run.evaluation is not None:
+        measured = run.evaluation.metrics[CANDIDATE]["overall"]
+        figures[CANDIDATE] = {name: measured[name] for name in names if name in measured}
+    embedders = {UNTRAINED: lambda x: network(x, training=False), RAW_PIXELS: _raw_pixels}
+    figures |= _scores(batches, transform, embedders, config.evaluation.ks)
+    return figures
+
+
+def _transform_and_batches(
+    config: Config, run: Run
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], Iterator[dict[str, tf.Tensor]]]:
+    """Encoded images to pixels as in the run, and its eval split in batches."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from modules.contract import FEATURES, IMAGE
+
+    uris = {
+        key: output["uri"]
+        for node in reversed(run.nodes)  # the first node with examples is the ExampleGen
+        for key, output in node.outputs.items()
+    }
+    files = tf.io.gfile.glob(f"{uris.get('examples', '')}/Split-eval/*")
+    if not files or "transform_graph" not in uris:
+        raise ConfigError(
+            f"The latest run of {config.pipeline.name!r} has no eval examples or no transform "
+            "graph: it did not get that far. Run the pipeline first."
+        )
+    layer = tft.TFTransformOutput(uris["transform_graph"]).transform_features_layer()
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
+    dataset = (
+        tf.data.TFRecordDataset(sorted(files), "GZIP")
+        .batch(_BATCH)
+        .map(lambda serialized: tf.io.parse_example(serialized, features))
+        .prefetch(1)
+    )
+    return lambda images: layer({IMAGE: images[:, tf.newaxis]})[IMAGE], iter(dataset)
+
+
+def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
+    """Pixels float32 [N, H, W, C] as vectors of norm 1."""
+    import tensorflow as tf
+
+    height, width = pixels.shape[1:3]
+    if max(height, width) > _LARGEST_SIDE:
+        size = [min(height, _LARGEST_SIDE), min(width, _LARGEST_SIDE)]
+        pixels = tf.image.resize(pixels, size, method="area")
+    return tf.math.l2_normalize(tf.reshape(pixels, [len(pixels), -1]), axis=1)
+
+
+def _scores(
+    batches: Iterator[dict[str, tf.Tensor]],
+    transform: Callable[[tf.Tensor], tf.Tensor],
+    embedders: dict[str, Callable[[tf.Tensor], tf.Tensor]],
+    ks: list[int],
+) -> dict[str, dict[str, float]]:
+    """Embeds each image once with each embedder; the mean scores by embedder."""
+    from modules.contract import ID, IMAGE, LABEL
+    from modules.retrieval import make_gallery, score_queries
+    from modules.retrieval_names import score_names
+
+    ids: list[bytes] = []
+    labels: list[bytes] = []
+    embeddings: dict[str, list[np.ndarray]] = {name: [] for name in embedders}
+    for batch in batches:
+        ids += batch[ID].numpy().tolist()
+        labels += batch[LABEL].numpy().tolist()
+        pixels = transform(batch[IMAGE])
+        for name, embed in embedders.items():
+            embeddings[name].append(embed(pixels).numpy())
+    means = {}
+    for name in embedders:
+        gallery = make_gallery(ids, labels, np.concatenate(embeddings.pop(name)))
+        scores = score_queries(gallery, ks)
+        means[name] = {score: float(np.nanmean(scores[score])) for score in score_names(ks)}
+    return means

@@ -1,0 +1,185 @@
+"""Exact search and scores in galleries that need not fit into memory, through the Beam transform.
+
+    python -m tests.benchmarks.bench_retrieval_search [--queries 20000] [--gallery 250000 500000 …]
+
+Synthetic unit vectors of 128 dimensions, about 20 to a class, made inside the pipeline, 1,024 at a
+time. Queries are other vectors of the same classes. Scores: all of `score_names([1, 10])`, which
+need 20 neighbours and more per query.
+
+For each size of the gallery a child process runs the pipeline with Beam's in-process runner, which
+keeps every shuffle and side input in memory; its peak resident memory is the child's ru_maxrss. The
+baseline, in a child of its own, is faiss IndexFlatL2 with all vectors in memory, the 21 nearest of
+the same queries and no scores. One line per size, one for the exponent of
+growth between the first and the last, one for two worker processes against one at the first size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import faiss
+import numpy as np
+
+from modules.retrieval import COUNTS, score_names
+from modules.retrieval_order import LabelledRows
+from modules.retrieval_transforms import ScoredQueries, ScoreQueries
+from pipeline.config import LOCAL_BEAM
+
+KS = [1, 10]
+DIMENSIONS = 128
+PER_CLASS = 20
+BATCH = 1024
+
+
+@functools.cache
+def centres(classes: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((classes, DIMENSIONS), dtype=np.float32)
+
+
+def vectors(kind: str, batch: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and unit vectors of one batch, the same in every process."""
+    rng = np.random.default_rng([batch, kind == "query"])
+    labels = rng.integers(0, classes, rows)
+    values = rng.standard_normal((rows, DIMENSIONS), dtype=np.float32)
+    values += centres(classes)[labels]
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    return labels, values
+
+
+def batches(kind: str, total: int, classes: int) -> Iterator[tuple[str, int, int, int]]:
+    for batch, start in enumerate(range(0, total, BATCH)):
+        yield kind, batch, min(BATCH, total - start), classes
+
+
+def make_rows(kind: str, batch: int, rows: int, classes: int) -> LabelledRows:
+    labels, values = vectors(kind, batch, rows, classes)
+    ids = np.array([b"%s/%05d/%04d" % (kind.encode(), batch, i) for i in range(rows)], object)
+    return LabelledRows(ids, np.array([b"%d" % label for label in labels], object), {"": values})
+
+
+def sums(scored: ScoredQueries) -> np.ndarray:
+    return np.nansum(scored.by_model[""].scores, axis=0)
+
+
+def write_means(total: np.ndarray, path: str) -> None:
+    values = dict(zip([*score_names(KS), *COUNTS], total.tolist(), strict=True))
+    scored = values["queries"] - values["excluded_queries"]
+    means = {name: round(values[name] / scored, 4) for name in ("precision@1", "map@r")}
+    Path(path).write_text(json.dumps(means))
+
+
+def search_with_beam(queries: int, gallery: int, workers: int) -> dict[str, float]:
+    args = list(LOCAL_BEAM)
+    if workers > 1:
+        args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    classes = gallery // PER_CLASS
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "means.json"
+        started = time.perf_counter()
+        with beam.Pipeline(argv=args) as pipeline:
+            rows = {
+                kind: pipeline
+                | f"{kind} batches" >> beam.Create(list(batches(kind, total, classes)))
+                | f"{kind} spread" >> beam.Reshuffle()
+                | f"{kind} rows" >> beam.MapTuple(make_rows)
+                for kind, total in (("query", queries), ("gallery", gallery))
+            }
+            scored = rows["query"] | ScoreQueries(KS, rows["gallery"])
+            total = scored | beam.Map(sums) | beam.CombineGlobally(sum)
+            _ = total | beam.Map(write_means, str(result))
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, **json.loads(result.read_text())}
+
+
+def search_with_faiss(queries: int, gallery: int) -> dict[str, float]:
+    classes = gallery // PER_CLASS
+    rows = [
+        np.concatenate([vectors(*batch)[1] for batch in batches(kind, total, classes)])
+        for kind, total in (("query", queries), ("gallery", gallery))
+    ]
+    started = time.perf_counter()
+    index = faiss.IndexFlatL2(DIMENSIONS)
+    index.add(rows[1])
+    index.search(rows[0], PER_CLASS + 1)
+    return {"seconds": time.perf_counter() - started}
+
+
+def in_child(what: str, queries: int, gallery: int, workers: int = 1) -> dict[str, float]:
+    """Runs one search in a process of its own."""
+    # Imported, not run with -m: worker processes must find its functions by the module's name.
+    code = f"from {__spec__.name} import main; main()"
+    command = [sys.executable, "-c", code, "--child", what]
+    command += ["--queries", str(queries), "--gallery", str(gallery), "--workers", str(workers)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def child(what: str, queries: int, gallery: int, workers: int) -> None:
+    if what == "faiss":
+        result = search_with_faiss(queries, gallery)
+    else:
+        result = search_with_beam(queries, gallery, workers)
+    # ru_maxrss is in KiB on Linux; of several workers the largest counts.
+    usages = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result["cpu_seconds"] = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    result["peak_gib"] = max(usage.ru_maxrss for usage in usages) / 2**20
+    print(json.dumps(result))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--queries", type=int, default=20_000)
+    parser.add_argument("--gallery", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
+    parser.add_argument("--idx", help="not used: the vectors are synthetic")
+    parser.add_argument("--child", choices=["beam", "faiss"], help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(args.child, args.queries, args.gallery[0], args.workers)
+        return
+    seconds = []
+    for gallery in args.gallery:
+        ours = in_child("beam", args.queries, gallery)
+        baseline = in_child("faiss", args.queries, gallery)
+        seconds.append(ours["seconds"])
+        line = {
+            "benchmark": "retrieval search",
+            "queries": args.queries,
+            "gallery": gallery,
+            **{name: round(value, 3) for name, value in ours.items()},
+            "cores_busy": round(ours["cpu_seconds"] / ours["seconds"], 2),
+            "baseline": "faiss IndexFlatL2, neighbours only",
+            "baseline_seconds": round(baseline["seconds"], 2),
+            "ratio": round(ours["seconds"] / baseline["seconds"], 2),
+        }
+        print(json.dumps(line), flush=True)
+    if len(seconds) > 1:
+        growth = math.log(seconds[-1] / seconds[0]) / math.log(args.gallery[-1] / args.gallery[0])
+        print(json.dumps({"benchmark": "retrieval search", "growth_exponent": round(growth, 2)}))
+    two = in_child("beam", args.queries, args.gallery[0], workers=2)
+    line = {
+        "benchmark": "retrieval search, 2 worker processes",
+        "queries": args.queries,
+        "gallery": args.gallery[0],
+        "seconds": round(two["seconds"], 2),
+        "baseline": "the same with 1 process",
+        "baseline_seconds": round(seconds[0], 2),
+        "ratio": round(two["seconds"] / seconds[0], 2),
+    }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The gate on given metrics: TFMA's own validation, without evaluating a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
+
+from modules.gate_result import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
+
+Values = Mapping[str, Mapping[str, float]]  # slice such as `label=3` → metric → value
+
+
+def validate(
+    folder: Path, config: config_pb2.EvalConfig, candidate: Values, baseline: Values | None = None
+) -> Metrics:
+    """Writes into `folder` the validation result that TFMA would write for these metrics.
+
+    Returns:
+        The metrics as `modules.gate_result.read_metrics` would read them.
+    """
+    config = tfma.utils.update_eval_config_with_defaults(
+        config, has_baseline=baseline is not None, rubber_stamp=True
+    )
+    result = validation_result_pb2.ValidationResult(validation_ok=True)
+    metrics: Metrics = {CANDIDATE: {k: dict(v) for k, v in candidate.items()}}
+    if baseline is not None:
+        metrics[BASELINE] = {k: dict(v) for k, v in baseline.items()}
+        metrics[CHANGE] = {
+            where: {name: value - baseline[where][name] for name, value in values.items()}
+            for where, values in candidate.items()
+        }
+    for where in candidate:
+        key = () if where == OVERALL else (tuple(where.split("=")),)
+        of_slice = {}
+        for kind, by_slice in metrics.items():
+            for name, value in by_slice[where].items():
+                model = "" if baseline is None else BASELINE if kind == BASELINE else CANDIDATE
+                metric = metric_types.MetricKey(
+                    name=name, model_name=model, is_diff=kind == CHANGE, example_weighted=None
+                )
+                of_slice[metric] = value
+        checked = metrics_validator.validate_metrics((key, of_slice), config)
+        result.validation_ok &= checked.validation_ok
+        result.metric_validations_per_slice.extend(checked.metric_validations_per_slice)
+    with tf.io.TFRecordWriter(str(folder / "validations.tfrecord")) as writer:
+        writer.write(result.SerializeToString())
+    return metrics
