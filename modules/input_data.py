@@ -1,4 +1,7 @@
-"""tf.data input: triplet shards to batches of pixels and labels."""
+"""tf.data input: triplet shards to batches of pixels and labels.
+
+Batches for mining, which are not made of the triplets themselves, are in `modules.class_batches`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import tensorflow as tf
 
 from modules.contract import ID, IMAGE, LABEL, ROLES
 
+BATCHES_AHEAD = 3
 _FILES_IN_PARALLEL = 8
-_BATCHES_AHEAD = 4
 
 
 class LabelledImages(NamedTuple):
@@ -28,6 +31,8 @@ def triplet_batches(
     transform_images: Callable[[tf.Tensor], tf.Tensor],
     batch_size: int,
     seed: int,
+    *,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """Reads triplets for training in the row order that the losses expect.
 
@@ -36,6 +41,7 @@ def triplet_batches(
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
         batch_size: B, in triplets.
         seed: Of the shuffling, which is anew in every pass.
+        skip: How many batches to leave out at the start, to go on where a training stopped.
 
     Returns:
         An endless dataset of (pixels float32 [3·B, H, W, C], labels int32 [3·B]); rows are the B
@@ -44,8 +50,8 @@ def triplet_batches(
     Raises:
         ValueError: If no file matches.
     """
-    features = _string_features(ROLES, (IMAGE, LABEL))
-    files = _files(file_patterns)
+    features = string_features(ROLES, (IMAGE, LABEL))
+    files = triplet_files(file_patterns)
 
     def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_example(serialized, features)
@@ -53,21 +59,17 @@ def triplet_batches(
         images = tf.concat([parsed[f"{role}/{IMAGE}"] for role in ROLES], axis=0)
         return transform_images(images), tf.unique(labels).idx
 
-    # Fixed numbers instead of AUTOTUNE: its thread sleeps in periods that double (10 ms, 20 ms, …,
-    # 41 s) and the iterator's end waits for it, which kept Trainer up to 20 s after the last step.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return (
+    return without_autotune(
         tf.data.Dataset.from_tensor_slices(files)
         .shuffle(len(files), seed=seed)
         .interleave(tf.data.TFRecordDataset, cycle_length=_FILES_IN_PARALLEL)
         # A shard is in random order already; the buffer mixes the shards that are read together.
         .shuffle(8 * batch_size, seed=seed)
         .repeat()
+        .skip(skip * batch_size)
         .batch(batch_size, drop_remainder=True)
         .map(decode, num_parallel_calls=os.cpu_count(), deterministic=True)
-        .prefetch(_BATCHES_AHEAD)
-        .with_options(options)
+        .prefetch(BATCHES_AHEAD)
     )
 
 
@@ -82,22 +84,29 @@ def anchor_images(file_patterns: Sequence[str], limit: int) -> LabelledImages:
         The first anchors by file and place. TripletGen puts them in random order.
 
     Raises:
-        ValueError: If no file matches.
+        ValueError: If no file matches, or there is nothing in them.
     """
     names = [f"anchor/{name}" for name in (IMAGE, LABEL, ID)]
-    features = _string_features(ROLES[:1], (IMAGE, LABEL, ID))
+    features = string_features(ROLES[:1], (IMAGE, LABEL, ID))
     found: dict[bytes, tuple[bytes, bytes, bytes]] = {}
-    for serialized in tf.data.TFRecordDataset(_files(file_patterns)).batch(256):
+    for serialized in tf.data.TFRecordDataset(triplet_files(file_patterns)).batch(256):
         parsed = tf.io.parse_example(serialized, features)
         for row in zip(*(parsed[name].numpy() for name in names), strict=True):
             found.setdefault(row[2], row)
         if len(found) >= limit:
             break
     rows = list(found.values())[:limit]
+    if not rows:
+        raise ValueError(f"There are no triplets in {', '.join(file_patterns)}.")
     return LabelledImages(*(np.array(column, object) for column in zip(*rows, strict=True)))
 
 
-def _files(patterns: Sequence[str]) -> list[str]:
+def triplet_files(patterns: Sequence[str]) -> list[str]:
+    """The files that match, sorted.
+
+    Raises:
+        ValueError: There are none.
+    """
     files = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
     if not files:
         raise ValueError(
@@ -106,9 +115,19 @@ def _files(patterns: Sequence[str]) -> list[str]:
     return files
 
 
-def _string_features(
-    roles: Sequence[str], names: Sequence[str]
-) -> dict[str, tf.io.FixedLenFeature]:
+def string_features(roles: Sequence[str], names: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
+    """What `tf.io.parse_example` needs to read features of these roles, such as `anchor/image`."""
     return {
         f"{role}/{name}": tf.io.FixedLenFeature([], tf.string) for role in roles for name in names
     }
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches TensorFlow's tuning of buffers and threads off for a dataset with fixed numbers.
+
+    Its thread sleeps in periods that double (10 ms, 20 ms, …, 41 s) and the iterator's end waits
+    for it, which kept Trainer up to 20 s after the last step.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

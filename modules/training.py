@@ -2,80 +2,130 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 
-from modules.losses import explicit_triplets, mean_over_active, mine
-from modules.settings import TrainingSettings
+from modules.augmentation import Augmentation
+from modules.losses import TripletLoss
+from modules.reduction import Triplets, mean_over_active
+from modules.settings import LossSettings, TrainingSettings
 
 
 class TripletTrainer(keras.Model):
-    """Trains `embedder` on batches of triplets with one fused forward pass per step.
+    """Trains `embedder` with one fused forward pass per step.
 
-    Logged: `loss` (mean over active mined triplets), `triplet_loss` (mean over all explicit
-    triplets, comparable between miners), `active` (fraction of the mined triplets with a loss above
-    0), `d_ap` and `d_an` (mean squared distances of the mined triplets), `spread` (variance of the
-    embeddings, mean ‖e‖² − ‖mean e‖², near 0 when they have collapsed).
+    The first `warmup_steps` steps mine semi-hard triplets, without `swap`; then the chosen mining
+    begins. Every random choice of a step depends on the seed and the number of the step alone, so
+    a training can be interrupted and goes on as if it had not been.
+
+    On several replicas (`tf.distribute`) each one embeds its share of the batch and all of them
+    mine in the gathered embeddings of the whole batch, so loss and gradient are those of one device
+    with the same batch. (Batch normalisation sees the replica's share only.)
+
+    Logged: `loss` (mean over active mined triplets), `active` (fraction of the mined triplets with
+    a loss above 0), `d_ap` and `d_an` (mean distances of the mined triplets, in the chosen
+    distance), `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0 when they have
+    collapsed); all are means over the steps since the last validation.
     """
 
     def __init__(self, embedder: keras.Model, settings: TrainingSettings) -> None:
         super().__init__(name="triplet_trainer")
         self.embedder = embedder
         self.settings = settings
-        self.augmentation = _augmentation(settings)
-        names = ("triplet_loss", "active", "d_ap", "d_an", "spread")
+        self.augmentation = Augmentation(settings)
+        chosen = settings.model_dump(include=set(LossSettings.model_fields))
+        self.objective = TripletLoss(**chosen)
+        self.warmup_objective = TripletLoss(**chosen | {"mining": "semi_hard", "swap": False})
+        # How many steps have been made; the optimizer's own number leaves out those whose float16
+        # gradients overflowed.
+        self.steps_done = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done",
+            aggregation="only_first_replica",
+        )  # fmt: skip
+        names = ("loss", "active", "d_ap", "d_an", "spread")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Keras's own loss tracker and the means above."""
-        return [self._loss_tracker, *self.trackers.values()]
+        """The logged means."""
+        return list(self.trackers.values())
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D]."""
-        for layer in self.augmentation if training else []:
-            images = layer(images, training=True)
+        if training:
+            images = self.augmentation(images, seed=self._replica_seed())
         return self.embedder(images, training=training)
 
-    def compute_loss(
-        self,
-        x: tf.Tensor | None = None,
-        y: tf.Tensor | None = None,
-        y_pred: tf.Tensor | None = None,
-        sample_weight: tf.Tensor | None = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Mines and reduces once, and updates the logged means from the same triplets."""
-        del x, sample_weight, training
-        margin = self.settings.margin
-        mined = mine(self.settings.mining, y_pred, y, margin)
-        explicit = explicit_triplets(y_pred, margin)
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Learns from (pixels float32 [N, H, W, C], labels [N]) and returns the logged means."""
+        images, labels = data
+        replica = tf.distribute.get_replica_context()
+        replicas = replica.num_replicas_in_sync
+        weights = self.embedder.trainable_weights
+        with tf.GradientTape() as tape:
+            embeddings = self(images, training=True)
+            if replicas > 1:
+                # Its gradient adds up what all replicas want of a row, hence the division.
+                embeddings = replica.all_gather(embeddings, axis=0)
+                labels = replica.all_gather(labels, axis=0)
+            mined = self.mine(labels, embeddings)
+            loss = mean_over_active(mined)
+            scaled = self.optimizer.scale_loss(loss / replicas)
+        gradients = tape.gradient(scaled, weights)
+        if replicas > 1:
+            gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        self.optimizer.apply(gradients, weights)
+        self.steps_done.assign_add(1)
         count = tf.maximum(mined.count, 1.0)
         values = {
-            "triplet_loss": explicit.loss / explicit.count,
+            "loss": loss,
             "active": mined.active / count,
             "d_ap": mined.d_ap / count,
             "d_an": mined.d_an / count,
-            "spread": tf.reduce_sum(tf.math.reduce_variance(y_pred, axis=0)),
+            "spread": tf.reduce_sum(tf.math.reduce_variance(embeddings, axis=0)),
         }
         for name, value in values.items():
             self.trackers[name].update_state(value)
-        return mean_over_active(mined)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
 
+    def mine(self, labels: tf.Tensor, embeddings: tf.Tensor) -> Triplets:
+        """The triplets of a batch at this step; labels [N], unit embeddings [N, D]."""
+        if not self.settings.warmup_steps:
+            return self.objective.sums(labels, embeddings, self._seed())
+        return tf.cond(
+            tf.convert_to_tensor(self.steps_done) < self.settings.warmup_steps,
+            lambda: self.warmup_objective.sums(labels, embeddings),
+            lambda: self.objective.sums(labels, embeddings, self._seed()),
+        )
 
-def _augmentation(settings: TrainingSettings) -> list[keras.layers.Layer]:
-    """Random shifts and rotations; the edge pixels fill what comes into view."""
-    layers: list[keras.layers.Layer] = []
-    if settings.max_rotation:
-        layers.append(
-            keras.layers.RandomRotation(
-                settings.max_rotation, fill_mode="nearest", seed=settings.seed
-            )
-        )
-    if settings.max_shift:
-        layers.append(
-            keras.layers.RandomTranslation(
-                settings.max_shift, settings.max_shift, fill_mode="nearest", seed=settings.seed + 1
-            )
-        )
-    return layers
+    def _seed(self) -> tf.Tensor:
+        """Of this step, int64 [2]."""
+        step = tf.cast(tf.convert_to_tensor(self.steps_done), tf.int64)
+        return tf.stack([tf.constant(self.settings.seed, tf.int64), step])
+
+    def _replica_seed(self) -> tf.Tensor:
+        """The same on one device; on several each has its own."""
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return self._seed()
+        number = replica.replica_id_in_sync_group
+        return tf.random.experimental.stateless_fold_in(self._seed(), number)
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Puts the averaged weights into the network for a while, if the optimizer averages."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if not optimizer.use_ema or not optimizer.built:
+            yield
+            return
+        weights = self.embedder.trainable_weights
+        trained = [weight.numpy() for weight in weights]
+        optimizer.finalize_variable_values(weights)
+        try:
+            yield
+        finally:
+            for weight, value in zip(weights, trained, strict=True):
+                weight.assign(value)

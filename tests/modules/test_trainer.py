@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +25,11 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.triplet_gen.executor import Executor as TripletExecutor
-from modules import trainer
+from modules import tflite_export, trainer
 from modules.callbacks import TrainingFailedError
 from modules.input_data import anchor_images, triplet_batches
 from modules.models import build_embedding_model
+from modules.tflite_export import TFLiteError, extra_assets, read_tflite_report
 from pipeline.chain import MODULES
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
@@ -35,7 +38,7 @@ ROWS = {"train": digits(12), "eval": digits(6, start=12)}
 SETTINGS = {
     "image": {"height": 28, "width": 28, "channels": 1},
     "model": {"name": "small_cnn", "embedding_size": 16},
-    "training": {"steps": 12, "batch_size": 32, "validate_every": 6},
+    "training": {"steps": 12, "classes_per_batch": 24, "validate_every": 6},
 }
 
 
@@ -103,6 +106,27 @@ def train(prepared: dict[str, list[Any]], root: Path, **training: Any) -> Path:
         },
     )
     return Path(model.uri) / "Format-Serving"
+
+
+def arguments(
+    prepared: dict[str, list[Any]],
+    root: Path,
+    training: dict[str, Any] | None = None,
+    base_model: str | None = None,
+    attempt: int = 1,
+) -> FnArgs:
+    """What TFX hands to `run_fn`, for runs that the executor's own wheel would slow down."""
+    tables = SETTINGS | {"training": SETTINGS["training"] | (training or {})}
+    return FnArgs(
+        train_files=shards(prepared, "train"),
+        eval_files=shards(prepared, "eval"),
+        transform_output=prepared["transform_graph"][0].uri,
+        serving_model_dir=str(root / "model" / str(attempt)),
+        model_run_dir=str(root / "run" / str(attempt)),
+        train_steps=tables["training"]["steps"],
+        base_model=base_model,
+        custom_config=tables,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +255,93 @@ def test_training_is_reproducible_and_depends_on_the_seed(prepared, trained, tmp
 def test_mixed_precision_is_served_in_float32(prepared, tmp_path) -> None:
     path = train(prepared, tmp_path, precision="mixed_bfloat16", max_shift=0.1, max_rotation=0.05)
     served = tf.saved_model.load(str(path)).signatures["images"]
-    dtypes = {tensor.dtype for op in served.graph.get_operations() for tensor in op.outputs}
-    assert tf.bfloat16 not in dtypes
+    graph = served.graph.as_graph_def(add_shapes=False)
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    types = {attribute.type for node in nodes for attribute in node.attr.values()}
+    assert tf.float32.as_datatype_enum in types
+    assert tf.bfloat16.as_datatype_enum not in types
+    assert not [node.op for node in nodes if "Projective" in node.op or "Random" in node.op]
+
+
+def test_the_export_has_tflite_models_and_pictures(trained) -> None:
+    report = read_tflite_report(extra_assets(str(trained)))
+    assert report.compared_images == 60
+    assert report.input_shape == (28, 28, 1)
+    assert report.input_black[0] < 0 < report.input_white[0]
+    run = trained.parent.parent / "run"
+    assert (run / "tsne.png").read_bytes().startswith(b"\x89PNG")
+    metadata = (run / "projector" / "metadata.tsv").read_text().splitlines()
+    assert len(metadata) == 1 + 60
+
+
+def test_nothing_is_exported_when_a_tflite_model_differs(prepared, tmp_path, monkeypatch) -> None:
+    fn_args = arguments(prepared, tmp_path)
+    original = tflite_export._convert
+
+    def worse(embedder: keras.Model) -> dict[str, bytes]:
+        embedder.set_weights([w + 0.1 for w in embedder.get_weights()])
+        return original(embedder)
+
+    monkeypatch.setattr(tflite_export, "_convert", worse)
+    with pytest.raises(TFLiteError, match="differs"):
+        trainer.run_fn(fn_args)
+    assert not (tmp_path / "model").exists()
+
+
+def test_training_starts_from_an_earlier_model(prepared, trained, tmp_path) -> None:
+    """With a rate so small that nothing moves, the result is the earlier model."""
+    fn_args = arguments(
+        prepared, tmp_path, base_model=str(trained), training={"learning_rate": 1e-12}
+    )
+    trainer.run_fn(fn_args)
+    images = tf.constant([image for image, _, _ in ROWS["eval"]])
+    earlier, later = (
+        tf.saved_model.load(path).signatures["images"](images=images)["embedding"]
+        for path in (str(trained), fn_args.serving_model_dir)
+    )
+    np.testing.assert_allclose(earlier, later, atol=1e-5)
+
+
+CHILD = """
+import json, sys
+from types import SimpleNamespace
+from modules import tflite_export, trainer
+
+trainer.run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_trainer_goes_on_in_the_next_attempt(prepared, tmp_path, capsys) -> None:
+    """SIGKILL between two validations; the retry has another output folder, as in TFX."""
+    training = {"steps": 30, "patience": 9, "max_shift": 0.1, "max_rotation": 0.05, "ema": 0.8}
+    killed, retry = (
+        arguments(prepared, tmp_path, training=training, attempt=attempt) for attempt in (1, 2)
+    )
+    whole = arguments(prepared, tmp_path / "whole", training=training)
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-c", CHILD, json.dumps(vars(killed))],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    for line in child.stdout:
+        if line.startswith("step    18/30"):
+            break
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert list(checkpoints.glob("*/*.index"))
+    assert not Path(killed.serving_model_dir).exists()
+
+    trainer.run_fn(retry)
+    assert re.search(r"Goes on at step (12|18) of an earlier attempt", capsys.readouterr().out)
+    trainer.run_fn(whole)
+    images = tf.constant([image for image, _, _ in ROWS["eval"]])
+    expected, found = (
+        tf.saved_model.load(run.serving_model_dir).signatures["images"](images=images)["embedding"]
+        for run in (whole, retry)
+    )
+    np.testing.assert_allclose(expected, found, atol=5e-3)
+    assert list(checkpoints.iterdir()) == []  # removed when the model was safe
 
 
 @pytest.mark.parametrize(
@@ -244,21 +353,13 @@ def test_failed_training_says_why_and_writes_no_model(
 ) -> None:
     """A dead network (no gradient can move it) and a diverged one, in the real training loop."""
 
-    def broken(*arguments: Any) -> keras.Model:
-        model = build_embedding_model(*arguments)
+    def broken(*arguments: Any, **options: Any) -> keras.Model:
+        model = build_embedding_model(*arguments, **options)
         model.set_weights([np.full_like(values, weight) for values in model.get_weights()])
         return model
 
     monkeypatch.setattr(trainer, "build_embedding_model", broken)
-    fn_args = FnArgs(
-        train_files=shards(prepared, "train"),
-        eval_files=shards(prepared, "eval"),
-        transform_output=prepared["transform_graph"][0].uri,
-        serving_model_dir=str(tmp_path / "model"),
-        model_run_dir=str(tmp_path / "run"),
-        train_steps=6,
-        custom_config=SETTINGS,
-    )
+    fn_args = arguments(prepared, tmp_path)
     with pytest.raises(TrainingFailedError, match=message):
         trainer.run_fn(fn_args)
     assert not (tmp_path / "model").exists()

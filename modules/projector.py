@@ -1,0 +1,171 @@
+"""Pictures of an embedding: TensorBoard's projector and a t-SNE plot."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.manifold import TSNE
+from tensorboard.plugins import projector
+from threadpoolctl import threadpool_limits
+
+MAX_PROJECTED = 2000  # images; the browser holds them all
+MAX_TSNE = 1000  # images; a few seconds
+_TSNE_STEPS = 500
+_THUMBNAIL = 64  # pixels; 45 × 45 of them are far below the 8,192 that TensorBoard can show
+_LEGEND_CLASSES = 20
+_PAPER = "white"
+
+
+def write_projector(
+    log_dir: str,
+    embeddings: np.ndarray,
+    labels: Sequence[bytes],
+    images: Sequence[bytes],
+    ids: Sequence[bytes],
+) -> None:
+    """Writes what TensorBoard's Projector tab shows: points, thumbnails, labels and ids.
+
+    `tensorboard --logdir` finds it under `log_dir` or any folder above.
+
+    Args:
+        log_dir: Where to write, a folder of its own; made if missing.
+        embeddings: Finite float32 [N, D]. The first 2,000 rows are taken.
+        labels: Class names, N of them.
+        images: Encoded PNG or JPEG, N of them; one that cannot be decoded is grey.
+        ids: Unique names, N of them.
+
+    Raises:
+        ValueError: No rows, or the numbers of rows differ.
+    """
+    _check(embeddings, labels, images, ids)
+    count = min(len(embeddings), MAX_PROJECTED)
+    tf.io.gfile.makedirs(log_dir)
+    rows = ("\t".join(f"{value:.6g}" for value in row) for row in embeddings[:count].tolist())
+    _write(log_dir, "embeddings.tsv", "\n".join(rows).encode())
+    pairs = (f"{_field(label)}\t{_field(i)}" for label, i in zip(labels, ids, strict=True))
+    _write(log_dir, "metadata.tsv", "\n".join(["label\tid", *pairs][: count + 1]).encode())
+    _write(log_dir, "sprite.png", _sprite(images[:count]))
+
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add()
+    embedding.tensor_name = "embedding"
+    embedding.tensor_path = "embeddings.tsv"
+    embedding.metadata_path = "metadata.tsv"
+    embedding.sprite.image_path = "sprite.png"
+    embedding.sprite.single_image_dim.extend([_THUMBNAIL, _THUMBNAIL])
+    projector.visualize_embeddings(log_dir, config)
+    # An event file, empty but for its header, makes the folder a run: TensorBoard looks for the
+    # projector's files in runs only.
+    tf.summary.create_file_writer(log_dir).close()
+
+
+def write_tsne(
+    path: str, embeddings: np.ndarray, labels: Sequence[bytes], seed: int = 0
+) -> np.ndarray:
+    """Draws the embedding in two dimensions by t-SNE (van der Maaten and Hinton, 2008).
+
+    Near points are near in the embedding; the sizes of groups and the distances between them mean
+    nothing. There is a legend up to 20 classes.
+
+    Args:
+        path: The PNG to write; its folder is made if missing.
+        embeddings: Finite float32 [N, D], N at least 3. The first 1,000 rows are taken.
+        labels: Class names, N of them.
+        seed: The same seed and input give the same picture.
+
+    Returns:
+        The points as drawn, float32 [N, 2].
+
+    Raises:
+        ValueError: Fewer than 3 rows, or the numbers of rows differ.
+    """
+    _check(embeddings, labels)
+    embeddings = np.asarray(embeddings[:MAX_TSNE], np.float32)
+    if len(embeddings) < 3:
+        raise ValueError(f"t-SNE needs at least 3 images, there are {len(embeddings)}.")
+    # The perplexity must be below the number of points; 30 is scikit-learn's default.
+    perplexity = min(30.0, (len(embeddings) - 1) / 3)
+    tsne = TSNE(init="pca", perplexity=perplexity, random_state=seed, max_iter=_TSNE_STEPS)
+    # Its result depends on the number of threads, and so small a problem is slower with several.
+    with threadpool_limits(1):
+        points = tsne.fit_transform(embeddings)
+    tf.io.gfile.makedirs(os.path.dirname(path) or ".")  # noqa: PTH120
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(_scatter(points, [_field(label) for label in labels[: len(points)]]))
+    return points
+
+
+def _check(embeddings: np.ndarray, *columns: Sequence[bytes]) -> None:
+    lengths = [len(embeddings), *map(len, columns)]
+    if len(set(lengths)) > 1 or not lengths[0]:
+        raise ValueError(f"As many of everything are needed, at least one; there are {lengths}.")
+    if not np.isfinite(embeddings).all():
+        raise ValueError("The embeddings are not all finite; they cannot be drawn.")
+
+
+def _field(value: bytes) -> str:
+    """A value that keeps to its field in a tab-separated file."""
+    return " ".join(value.decode(errors="replace").split())
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    with tf.io.gfile.GFile(os.path.join(folder, name), "wb") as file:  # noqa: PTH118
+        file.write(content)
+
+
+def _sprite(images: Sequence[bytes]) -> bytes:
+    """All thumbnails in one square PNG, row by row."""
+    side = math.ceil(math.sqrt(len(images)))
+    sheet = Image.new("RGB", (side * _THUMBNAIL, side * _THUMBNAIL), _PAPER)
+    for index, encoded in enumerate(images):
+        row, column = divmod(index, side)
+        sheet.paste(_thumbnail(encoded), (column * _THUMBNAIL, row * _THUMBNAIL))
+    return _png(sheet)
+
+
+def _thumbnail(encoded: bytes) -> Image.Image:
+    size = (_THUMBNAIL, _THUMBNAIL)
+    try:
+        image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return Image.new("RGB", size, "gainsboro")
+    enlarge = max(image.size) < _THUMBNAIL
+    return image.resize(size, Image.Resampling.NEAREST if enlarge else Image.Resampling.BOX)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
+    """Without pyplot, whose figures live in the process."""
+    classes = sorted(set(labels))
+    codes = np.searchsorted(classes, labels)
+    colours = mpl.colormaps["tab20" if len(classes) <= _LEGEND_CLASSES else "hsv"]
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for code, name in enumerate(classes):
+        colour = colours(code if len(classes) <= _LEGEND_CLASSES else code / len(classes))
+        axes.scatter(*points[codes == code].T, s=12, color=colour, label=name)
+    if len(classes) <= _LEGEND_CLASSES:
+        axes.legend(loc="best", markerscale=2, fontsize="small")
+    axes.set_title(f"t-SNE of {len(points)} embeddings, {len(classes)} classes")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    buffer = io.BytesIO()
+    # Matplotlib would note its version; the picture should depend on the data only.
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()

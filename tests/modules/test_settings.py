@@ -1,0 +1,42 @@
+"""Settings whose defaults and limits depend on one another."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from modules.settings import TrainingSettings, from_custom_config
+
+
+@pytest.mark.parametrize(
+    ("given", "margin", "warmup_steps"),
+    [
+        ({}, 0.2, 0),
+        ({"loss": "soft_margin"}, None, 0),
+        ({"mining": "hard"}, 0.2, 200),
+        ({"mining": "hard", "warmup_steps": 0}, 0.2, 0),
+        ({"mining": "hard", "loss": "soft_margin", "swap": True}, None, 200),
+        ({"margin": 2.0, "distance": "cosine"}, 2.0, 0),
+    ],
+)
+def test_defaults_and_their_way_through_custom_config(given, margin, warmup_steps) -> None:
+    settings = TrainingSettings(**given)
+    assert (settings.margin, settings.warmup_steps) == (margin, warmup_steps)
+    # The node receives every key, set or not, and checks them again.
+    table = {"training": settings.model_dump(mode="json")}
+    assert from_custom_config(TrainingSettings, table) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"warmup_steps": 10}, "warmup_steps has no effect with mining = 'semi_hard'"),
+        ({"mining": "hard", "steps": 200}, "hard mining would never begin: warmup_steps is 200"),
+        ({"mining": "hard", "warmup_steps": -1}, "greater than or equal to 0"),
+        ({"loss": "soft_margin", "margin": 0.2}, "margin has no effect"),
+        ({"mining": "easy_positive", "swap": True}, "swap makes no sense"),
+    ],
+)
+def test_keys_without_effect_or_sense_are_refused(given, message) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TrainingSettings(**given)
