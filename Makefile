@@ -8,7 +8,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done)
 
-.PHONY: env run test lint bench lock clean
+.PHONY: env run test lint bench lock image clean
 env: $(STAMP)
 
 $(STAMP): requirements-dev.txt requirements-bootstrap.txt pyproject.toml .ci/make_env.py
@@ -46,6 +46,15 @@ lock: $(STAMP)
 	$(COMPILE) --group bootstrap -o requirements-bootstrap.txt
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+# IMAGE=REGISTRY/NAME:TAG, BASE=Debian 13, Ubuntu 24.04 or newer, PIP_CONFIG=pip.conf of a private index
+IMAGE ?= triplet:$(shell git rev-parse --short HEAD)
+BASE ?= debian:13-slim
+comma := ,
+image:
+	@docker build -f kubeflow/Dockerfile --build-arg BASE="$(BASE)" \
+		$(if $(PIP_CONFIG),--secret id=pip$(comma)src="$(PIP_CONFIG)") -t "$(IMAGE)" .
+	@docker image inspect --format '{{.Size}}' "$(IMAGE)" | awk '{printf "$(IMAGE): %.2f GB\n", $$1 / 1e9}'
 
 clean:
 	rm -rf $(VENV) .work build *.egg-info

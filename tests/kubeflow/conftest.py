@@ -1,0 +1,16 @@
+"""A database server of each kind, once for all tests that need one."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubeflow.metadata import PASSWORD, USERNAME
+from tests.kubeflow import databases
+
+
+@pytest.fixture(params=["postgresql", "mariadb"], scope="session")
+def metadata_url(request):
+    with getattr(databases, request.param)() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(USERNAME, databases.USER)
+        patch.setenv(PASSWORD, databases.PASSWORD)
+        yield url

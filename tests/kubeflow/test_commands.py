@@ -1,0 +1,246 @@
+"""The commands with the real kfp client against a server that records its requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kubeflow.__main__ import main
+from kubeflow.spec import pipeline_yaml
+from pipeline.config import parse_config
+from tests.kubeflow.api_server import Api, serve
+
+NODES = {"ImageExampleGen": [], "Trainer": ["ImageExampleGen"]}
+
+
+@pytest.fixture
+def api(monkeypatch, tmp_path):
+    monkeypatch.delenv("KFP_TOKEN", raising=False)
+    monkeypatch.delenv("KFP_HOST", raising=False)
+    with serve() as api:
+        yield api
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    return write_package(tmp_path / "digits.yaml", "triplet:1")
+
+
+def write_package(path: Path, image: str) -> Path:
+    config = parse_config({"pipeline": {"name": "digits"}, "data": {"path": "photos"}}, "test")
+    path.write_text(pipeline_yaml(config, NODES, image), encoding="utf-8")
+    return path
+
+
+def invoke(*arguments: str | Path, api: Api | None = None) -> Result:
+    host = ["--host", api.url] if api else []
+    return CliRunner().invoke(main, [*map(str, arguments), *host])
+
+
+def ok(*arguments: str | Path, api: Api) -> str:
+    result = invoke(*arguments, api=api)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
+    assert "Deployed the pipeline digits." in ok("deploy", package, api=api)
+    ((query, body),) = api.asked("POST", "pipelines/upload")
+    assert query == {"name": "digits"}
+    assert package.read_bytes() in body
+
+    write_package(package, "triplet:2")
+    output = ok("deploy", package, api=api)
+    ((query, body),) = api.asked("POST", "pipelines/upload_version")
+    assert query["pipelineid"] == api.pipelines[0]["pipeline_id"]
+    assert f"Deployed the version {query['name']} of digits." in output
+    assert b"triplet:2" in body
+
+    # The same package has the same version: nothing is uploaded twice.
+    assert "is deployed already" in ok("deploy", package, api=api)
+    ok("deploy", package, "--version", "spring", api=api)
+    names = [query["name"] for query, _ in api.asked("POST", "pipelines/upload_version")]
+    assert names == [query["name"], "spring"]
+
+
+def test_deploy_refuses_what_is_no_pipeline(api, tmp_path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("pipelineInfo: {name: x}\nunknown: 1\n---\nplatforms: {}\n")
+    result = invoke("deploy", file, api=api)
+    assert result.exit_code == 1
+    assert "Not a pipeline of Kubeflow Pipelines v2" in result.output
+    assert api.requests == []
+
+
+def test_run_takes_the_newest_version_and_only_given_parameters(api, package) -> None:
+    for version in ("one", "two", "three"):
+        ok("deploy", package, "--version", version, api=api)
+    ok("run", "digits", "--train-steps", 7, "--thresholds", '{"map@r": {"lower": 0.5}}', api=api)
+    ((_, body),) = api.asked("POST", "runs")
+    (newest,) = [v for v in api.versions if v["display_name"] == "three"]
+    assert body["pipeline_version_reference"] == {
+        "pipeline_id": api.pipelines[0]["pipeline_id"],
+        "pipeline_version_id": newest["pipeline_version_id"],
+    }
+    assert body["runtime_config"]["parameters"] == {
+        "train_steps": 7,
+        "thresholds": {"map@r": {"lower": 0.5}},
+    }
+    assert [e["display_name"] for e in api.experiments] == ["digits"]
+
+    # The oldest one, which lies on the second page.
+    ok("run", "digits", "--version", "digits", "--experiment", "try", api=api)
+    (_, (_, body)) = api.asked("POST", "runs")
+    assert (
+        body["pipeline_version_reference"]["pipeline_version_id"]
+        == (api.versions[0]["pipeline_version_id"])
+    )
+    assert [e["display_name"] for e in api.experiments] == ["digits", "try"]
+    result = invoke("run", "digits", "--version", "four", api=api)
+    assert result.exit_code == 1
+    assert "no version 'four'; there are three, two, digits" in result.output
+
+
+def tasks(**states: str) -> dict:
+    details = [
+        {"display_name": name.replace("_", "-"), "state": state, "create_time": f"2027-01-0{i}"}
+        for i, (name, state) in enumerate(states.items(), 1)
+    ]
+    return {"run_details": {"task_details": details}}
+
+
+@pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
+def test_run_waits_and_shows_each_change_once(api, package, end, code) -> None:
+    ok("deploy", package, api=api)
+    api.states = [
+        {"state": "RUNNING"} | tasks(root="RUNNING", trainer_driver="SUCCEEDED", Trainer="RUNNING"),
+        {"state": "RUNNING"} | tasks(root="RUNNING", executor="RUNNING", Trainer="RUNNING"),
+        {"state": end} | tasks(root=end, Trainer=end),
+    ]
+    result = invoke("run", "digits", "--wait", "--poll", "0.01", api=api)
+    assert result.exit_code == code, result.output
+    shown = [line.split("s  ")[1] for line in result.output.splitlines() if " s  " in line]
+    assert shown == ["Trainer: RUNNING", f"Trainer: {end}"]
+    assert result.output.splitlines()[-1] == f"Run {api.runs[0]['run_id']}: {end}"
+
+
+def test_waiting_gives_up_but_the_run_goes_on(api, package) -> None:
+    ok("deploy", package, api=api)
+    result = invoke("run", "digits", "--wait", "--timeout", "0", "--poll", "0.01", api=api)
+    assert result.exit_code == 1
+    assert "still PENDING after 0 s and goes on; look again with `status" in result.output
+
+
+def test_status(api, package) -> None:
+    ok("deploy", package, api=api)
+    assert ok("status", api=api) == "No runs yet.\n"
+    ok("run", "digits", "--name", "first", api=api)
+    run_id = api.runs[0]["run_id"]
+    assert f"{run_id}  " in ok("status", api=api)
+    api.states = [{"state": "RUNNING"} | tasks(ImageExampleGen="SUCCEEDED", Trainer="RUNNING")]
+    assert ok("status", run_id, api=api) == (
+        "first: RUNNING\n  ImageExampleGen: SUCCEEDED\n  Trainer: RUNNING\n"
+    )
+
+
+def test_schedules(api, package) -> None:
+    ok("deploy", package, api=api)
+    create = ("schedule", "create", "digits")
+    ok(*create, "--name", "nightly", "--cron", "0 0 3 * * *", "--seed", 3, api=api)
+    ((_, body),) = api.asked("POST", "recurringruns")
+    assert body["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert int(body["max_concurrency"]) == 1
+    assert body["no_catchup"] is True
+    assert body["mode"] == "ENABLE"
+    assert body["runtime_config"]["parameters"] == {"seed": 3}
+
+    for number in (1, 2):
+        ok(*create, "--name", f"hourly-{number}", "--every", 3600, "--catch-up", api=api)
+    *_, (_, body) = api.asked("POST", "recurringruns")
+    assert int(body["trigger"]["periodic_schedule"]["interval_second"]) == 3600
+    assert body["no_catchup"] is False
+
+    listed = ok("schedule", "list", api=api)
+    assert "nightly: cron '0 0 3 * * *', on" in listed
+    assert "hourly-2: every 3600 s, on" in listed  # on the second page
+    ok("schedule", "pause", "hourly-2", api=api)
+    assert "hourly-2: every 3600 s, paused" in ok("schedule", "list", api=api)
+    ok("schedule", "resume", "hourly-2", api=api)
+    assert "hourly-2: every 3600 s, on" in ok("schedule", "list", api=api)
+    ok("schedule", "delete", "hourly-2", api=api)
+    assert "hourly-2" not in ok("schedule", "list", api=api)
+
+    result = invoke(*create, "--name", "nightly", "--every", "60", api=api)
+    assert "There is a schedule 'nightly'; add --replace" in result.output
+    before = [one["recurring_run_id"] for one in api.schedules]
+    ok(*create, "--name", "nightly", "--every", "60", "--replace", api=api)
+    assert sorted(one["display_name"] for one in api.schedules) == ["hourly-1", "nightly"]
+    assert before[0] not in [one["recurring_run_id"] for one in api.schedules]
+    result = invoke("schedule", "pause", "weekly", api=api)
+    assert "no schedule 'weekly'; there are: hourly-1, nightly" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cron", "0 3 * * *"], "has 5 fields, expected six"),
+        (["--cron", "0 0 3 * * *", "--every", "5"], "Give either --cron or --every."),
+        ([], "Give either --cron or --every."),
+        (["--every", "5", "--max-concurrency", "11"], "is not in the range 1<=x<=10"),
+        (["--every", "5", "--thresholds", "[1]"], "is not a JSON object"),
+        (["--every", "5", "--settings", "{"], "is not JSON"),
+    ],
+)
+def test_schedules_that_make_no_sense(api, arguments, message) -> None:
+    result = invoke("schedule", "create", "digits", "--name", "x", *arguments, api=api)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+    assert api.requests == []
+
+
+def test_a_pipeline_that_is_not_there(api) -> None:
+    result = invoke("run", "digits", api=api)
+    assert result.exit_code == 1
+    assert "There is no pipeline 'digits'; upload it with `deploy` first." in result.output
+
+
+def test_tokens(monkeypatch, tmp_path) -> None:
+    with serve(token="secret") as api:
+        result = invoke("status", api=api)
+        assert result.exit_code == 1
+        assert "answered 401" in result.output
+        assert "--token-file, KFP_TOKEN" in result.output
+        file = tmp_path / "token"
+        file.write_text("secret\n")
+        assert "No runs yet." in ok("status", "--token-file", file, api=api)
+        monkeypatch.setenv("KFP_TOKEN", "secret")
+        assert "No runs yet." in ok("status", api=api)
+        result = invoke("status", "--in-cluster", api=api)
+        assert "not both" in result.output
+        monkeypatch.delenv("KFP_TOKEN")
+        monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(file))
+        assert "No runs yet." in ok("status", "--in-cluster", api=api)
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("http://kubeflow.example.com", "is not encrypted. Use https://"),
+        ("ftp://x", "is not a URL such as"),
+    ],
+)
+def test_hosts_that_are_refused(host, message) -> None:
+    result = invoke("status", "--host", host)
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_a_host_without_scheme_is_asked_by_tls(api) -> None:
+    # The server speaks no TLS, so the handshake fails and not a word is sent in the clear.
+    result = invoke("status", "--host", api.url.removeprefix("http://"))
+    assert result.exit_code == 1
+    assert "The API cannot be reached" in result.output
+    assert "SSL" in result.output
+    assert api.requests == []

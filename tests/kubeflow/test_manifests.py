@@ -1,0 +1,158 @@
+"""The manifests and the Dockerfile: parsed, and checked against the settings and each other."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import PROJECT, KubeflowSettings
+
+KUBEFLOW = PROJECT / "kubeflow"
+MANIFESTS = KUBEFLOW / "manifests"
+DEFAULTS = KubeflowSettings()
+
+
+def documents(path: Path) -> list[dict]:
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def resources(folder: str) -> dict[str, dict]:
+    """Everything a kustomization lists, by kind."""
+    (kustomization,) = documents(MANIFESTS / folder / "kustomization.yaml")
+    found = {}
+    for name in kustomization["resources"]:
+        for document in documents(MANIFESTS / folder / name):
+            assert document["kind"] not in found
+            found[document["kind"]] = document
+    return {**found, "Kustomization": kustomization}
+
+
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving"])
+def test_every_file_belongs_to_its_kustomization(folder: str) -> None:
+    listed = resources(folder)["Kustomization"]["resources"]
+    present = {path.name for path in (MANIFESTS / folder).glob("*.yaml")}
+    assert present == {*listed, "kustomization.yaml"}
+    assert resources(folder)["Kustomization"]["namespace"] == "kubeflow"
+
+
+def test_the_claim_is_the_one_that_pods_mount() -> None:
+    claim = resources("volume")["PersistentVolumeClaim"]
+    assert claim["metadata"]["name"] == DEFAULTS.claim
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_database_is_where_the_settings_expect_it() -> None:
+    found = resources("metadata")
+    service, database = found["Service"], found["StatefulSet"]
+    url = urllib.parse.urlsplit(DEFAULTS.metadata)
+    assert url.scheme == "postgresql"
+    assert service["metadata"]["name"] == url.hostname == database["spec"]["serviceName"]
+    (port,) = service["spec"]["ports"]
+    assert port["port"] == url.port
+    pod = database["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert {p["name"]: p["containerPort"] for p in container["ports"]} == {
+        port["targetPort"]: url.port
+    }
+    environment = {variable["name"]: variable for variable in container["env"]}
+    assert environment["POSTGRES_DB"]["value"] == url.path.strip("/")
+    (secret,) = found["Kustomization"]["secretGenerator"]
+    assert secret["name"] == DEFAULTS.metadata_secret
+    example = (MANIFESTS / "metadata" / "credentials.env.example").read_text()
+    keys = re.findall(r"^(\w+)=", example, re.MULTILINE)
+    assert keys == ["username", "password"]
+    assert not re.search(r"password=.", example)
+    for variable, key in (("POSTGRES_USER", "username"), ("POSTGRES_PASSWORD", "password")):
+        reference = environment[variable]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": DEFAULTS.metadata_secret, "key": key}
+    # The secret itself is never committed, and its name stays what the pods ask for.
+    assert (MANIFESTS / "metadata" / ".gitignore").read_text().strip() == secret["envs"][0]
+    assert found["Kustomization"]["generatorOptions"]["disableNameSuffixHash"] is True
+
+
+def test_serving_reads_what_pusher_writes() -> None:
+    found = resources("serving")
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "models"]
+    assert mount["mountPath"] == DEFAULTS.directory
+    assert mount["readOnly"] is True
+    volumes = {v["name"]: v for v in found["Deployment"]["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == DEFAULTS.claim
+    (base,) = [a for a in container["args"] if a.startswith("--model_base_path=")]
+    assert base == f"--model_base_path={DEFAULTS.directory}/$(PIPELINE)/serving"
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert f"--port={ports['grpc']}" in container["args"]
+    assert f"--rest_api_port={ports['rest']}" in container["args"]
+    for port in found["Service"]["spec"]["ports"]:
+        assert ports[port["targetPort"]] == port["port"]
+    assert "/v1/models/triplet" in container["readinessProbe"]["httpGet"]["path"]
+    assert "--model_name=triplet" in container["args"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [("metadata", "StatefulSet"), ("serving", "Deployment")]
+)
+def test_labels_policies_and_privileges(folder: str, kind: str) -> None:
+    found = resources(folder)
+    workload, policy = found[kind], found["NetworkPolicy"]
+    template = workload["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    assert workload["spec"]["selector"]["matchLabels"] == labels
+    assert found["Service"]["spec"]["selector"] == labels
+    assert policy["spec"]["podSelector"]["matchLabels"] == labels
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    assert "egress" not in policy["spec"]  # none is allowed
+    (container,) = template["spec"]["containers"]
+    (rule,) = policy["spec"]["ingress"]
+    assert {p["port"] for p in rule["ports"]} == {p["name"] for p in container["ports"]}
+    assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert template["spec"]["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    claims = [c["metadata"]["name"] for c in workload["spec"].get("volumeClaimTemplates", [])]
+    assert mounts == {v["name"] for v in template["spec"]["volumes"]} | set(claims)
+    images = {image["name"] for image in found["Kustomization"]["images"]}
+    assert container["image"] in images
+
+
+def stages() -> list[list[str]]:
+    """The instructions of each stage of the Dockerfile."""
+    text = (KUBEFLOW / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("FROM "):
+            found.append([])
+        found[-1].append(" ".join(line.split()))
+    return found
+
+
+def test_the_image() -> None:
+    (argument,), base, build, final = stages()
+    assert argument.startswith("ARG BASE=")
+    assert base[0] == "FROM ${BASE} AS python"
+    assert final[0] == "FROM python"
+    assert any("--require-hashes" in line for line in build)
+    assert any("compileall" in line for line in build)
+    # Compilers stay in the stage that builds.
+    assert "g++" in " ".join(build)
+    assert not any(word in " ".join(base + final) for word in ("g++", "-dev", "pip install"))
+    (user,) = [line for line in final if line.startswith("USER ")]
+    number, group = re.fullmatch(r"USER (\d+):(\d+)", user).groups()
+    assert int(number) > 0
+    assert group == "0"
+    assert "VOLUME /tmp" in final
+    for room in ("pipeline", "components", "modules", "kubeflow"):
+        assert f"COPY {room} /app/{room}" in build
+    ignored = (KUBEFLOW / "Dockerfile.dockerignore").read_text().splitlines()
+    copied = [line.split()[1] for line in build if line.startswith("COPY ")]
+    assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == set(copied)

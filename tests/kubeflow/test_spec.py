@@ -1,0 +1,159 @@
+"""The compiled pipeline: the golden file, and what must hold for every configuration."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeflow.spec import SCHEMA_VERSION, parse_yaml, pipeline_yaml, task_name
+from pipeline.config import PROJECT, Config, ConfigError, parse_config
+
+GOLDEN = Path(__file__).with_name("golden.yaml")
+NODES = {
+    "ImageExampleGen": [],
+    "StatisticsGen": ["ImageExampleGen"],
+    "Trainer": ["ImageExampleGen", "StatisticsGen"],
+}
+
+
+def config(**kubeflow: object) -> Config:
+    return parse_config(
+        {
+            "pipeline": {"name": "digits"},
+            "data": {"path": "photos"},
+            "training": {"steps": 30},
+            "kubeflow": {"accelerators": 1, "nodes": {"Trainer": {"cpu": "4", "memory": "8Gi"}}}
+            | kubeflow,
+        },
+        "the test",
+    )
+
+
+def compiled(**kubeflow: object) -> tuple[dict, dict]:
+    text = pipeline_yaml(config(**kubeflow), NODES, "registry/triplet:1")
+    return tuple(yaml.safe_load_all(text))
+
+
+def test_golden_file() -> None:
+    """To renew it after a deliberate change: python -m tests.kubeflow.test_spec."""
+    text = pipeline_yaml(config(), NODES, "registry/triplet:1")
+    sdk = re.compile(r"^sdkVersion: .*$", re.MULTILINE)  # may move within the bounds
+    assert sdk.sub("", text) == sdk.sub("", GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_another_process_compiles_the_same() -> None:
+    script = (
+        "import sys; from tests.kubeflow.test_spec import *; "
+        "sys.stdout.write(pipeline_yaml(config(), NODES, 'registry/triplet:1'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True,
+        env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin"},
+    )  # fmt: skip
+    assert done.stdout == pipeline_yaml(config(), NODES, "registry/triplet:1")
+
+
+def test_no_secret_and_no_path_of_this_machine() -> None:
+    text = pipeline_yaml(config(), NODES, "registry/triplet:1")
+    assert str(PROJECT) not in text
+    assert not re.search(r"(?<![\w/.])/(home|root|tmp/\w|Users|work)\b", text)
+    assert "METADATA_PASSWORD" in text  # the name of the variable, filled by Kubernetes
+    assert not re.search(r"password['\"]?: (?!METADATA)", text, re.IGNORECASE)
+
+
+def test_the_graph_retries_and_caching() -> None:
+    spec, _ = compiled()
+    tasks = spec["root"]["dag"]["tasks"]
+    assert spec["schemaVersion"] == SCHEMA_VERSION == "2.1.0"
+    assert {name: set(task.get("dependentTasks", [])) for name, task in tasks.items()} == {
+        "prepare": set(),
+        "image-example-gen": {"prepare"},
+        "statistics-gen": {"prepare", "image-example-gen"},
+        "trainer": {"prepare", "image-example-gen", "statistics-gen"},
+    }
+    for task in tasks.values():
+        assert task["cachingOptions"] == {}  # TFX does it
+        assert task["retryPolicy"]["maxRetryCount"] == 2
+    assert set(spec["root"]["inputDefinitions"]["parameters"]) == {
+        "data_path", "train_steps", "seed", "thresholds", "settings",
+    }  # fmt: skip
+    spec, _ = compiled(retries=0)
+    assert all("retryPolicy" not in task for task in spec["root"]["dag"]["tasks"].values())
+
+
+def test_resources() -> None:
+    spec, _ = compiled(memory="3Gi", cpu="500m")
+    found = {
+        name: executor["container"]["resources"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+    trainer = found.pop("exec-trainer")
+    assert (trainer["resourceCpuRequest"], trainer["resourceMemoryLimit"]) == ("4", "8Gi")
+    assert trainer["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert trainer["accelerator"]["resourceCount"] == "1"
+    for other in found.values():
+        assert (other["resourceCpuRequest"], other["resourceMemoryLimit"]) == ("500m", "3Gi")
+        assert "accelerator" not in other
+    with pytest.raises(ConfigError, match=r"kubeflow.nodes.Tuner: there is no such node; there"):
+        compiled(nodes={"Tuner": {"cpu": "1"}})
+
+
+def test_every_pod_gets_the_volume_the_secret_and_scratch_space() -> None:
+    _, platforms = compiled(volume="shared", metadata_secret="mysql-secret")
+    executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == 1 + len(NODES)
+    for executor in executors.values():
+        (mount,) = executor["pvcMount"]
+        assert (mount["constant"], mount["mountPath"]) == ("shared", "/mnt/triplet")
+        (secret,) = executor["secretAsEnv"]
+        assert secret["secretName"] == "mysql-secret"
+        assert {pair["secretKey"]: pair["envVar"] for pair in secret["keyToEnv"]} == {
+            "username": "METADATA_USERNAME",
+            "password": "METADATA_PASSWORD",
+        }
+        assert [mount["mountPath"] for mount in executor["emptyDirMounts"]] == ["/tmp"]
+
+
+def test_a_bucket_and_a_metadata_server_need_neither_volume_nor_secret() -> None:
+    spec, platforms = compiled(directory="gs://bucket/x", metadata="grpc://metadata:8080")
+    for executor in platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert set(executor) == {"emptyDirMounts"}
+    arguments = spec["deploymentSpec"]["executors"]["exec-trainer"]["container"]["args"]
+    assert "gs://bucket/x/digits/runs" in arguments
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("schemaVersion: 2.1.0", "schemaVersion: 2.2.0", "the backend accepts 2.1.0 only"),
+        ("retryPolicy:", "retries:", "Not a pipeline of Kubeflow Pipelines v2"),
+        ("emptyDirMounts:", "emptyMounts:", "Not a pipeline of Kubeflow Pipelines v2"),
+    ],
+)
+def test_strict_parsing(old: str, new: str, message: str) -> None:
+    text = GOLDEN.read_text(encoding="utf-8")
+    assert parse_yaml(text)[0].pipeline_info.name == "digits"
+    assert old in text
+    with pytest.raises(ValueError, match=message):
+        parse_yaml(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("node", "task"),
+    [
+        ("BaselineResolver", "baseline-resolver"),
+        ("Pusher", "pusher"),
+        ("SchemaGen.1", "schema-gen-1"),
+    ],
+)
+def test_task_names(node: str, task: str) -> None:
+    assert task_name(node) == task
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(pipeline_yaml(config(), NODES, "registry/triplet:1"), encoding="utf-8")
