@@ -11,6 +11,7 @@ import click
 
 from pipeline.config import CONFIG_VARIABLE, PROJECT, ConfigError, load_config
 from pipeline.data import data_command
+from pipeline.floors import floors_command
 from pipeline.quiet import quiet_imports
 from pipeline.runs import latest_run
 from pipeline.summary import show, summary_command
@@ -52,6 +53,7 @@ def run(config_name: str | None) -> None:
 
 
 main.add_command(data_command)
+main.add_command(floors_command)
 main.add_command(summary_command)
 
 

@@ -12,13 +12,15 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
-from tfx.types import Channel, standard_artifacts
+from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.baseline_resolver import LatestBlessedBaselineStrategy
+from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
+from components.previous_model_resolver import PreviousModelStrategy
 from components.triplet_gen import TripletGen
-from modules.evaluator import make_eval_config
+from modules.gate import make_eval_config
 from pipeline.config import Config, DataSettings
 from pipeline.schema import SCHEMA_FILE, statistics_options
 
@@ -66,11 +68,16 @@ def _nodes(config: Config) -> list[BaseNode]:
         disable_analyzer_cache=True,
         custom_config=config.custom_config("image"),
     )
+    previous = _previous_model(config, examples)
     triplet_gen = TripletGen(
         examples=examples,
+        model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
         triplets_per_anchor=config.triplets.per_anchor,
         seed=config.triplets.seed,
         bucket_size=config.triplets.bucket_size,
+        strategy=config.triplets.strategy,
+        positives=config.triplets.positives,
+        max_per_class=config.triplets.max_per_class,
     )
     # Nothing is computed from data that did not pass the validation.
     transform.add_upstream_node(validator)
@@ -81,7 +88,8 @@ def _nodes(config: Config) -> list[BaseNode]:
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
         eval_args=trainer_pb2.EvalArgs(),
-        custom_config=config.custom_config("image", "model", "training"),
+        base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
+        custom_config=config.custom_config("image", "model", "training", "export"),
     )
     model = trainer.outputs["model"]
     baseline = Resolver(
@@ -90,20 +98,22 @@ def _nodes(config: Config) -> list[BaseNode]:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=model,
     ).with_id("BaselineResolver")
-    evaluator = tfx_components.Evaluator(
+    evaluation = config.evaluation
+    evaluator = Evaluator(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(
-            ks=config.evaluation.ks,
-            thresholds={
-                metric: threshold.model_dump()
-                for metric, threshold in config.evaluation.thresholds.items()
-            },
-            slice_by=["label"] if config.evaluation.by_label else [],
+            **evaluation.model_dump(
+                include={
+                    "ks", "slice_by", "thresholds", "slice_thresholds", "verification",
+                    "clustering", "confidence",
+                }
+            )
         ),
+        gallery_split=evaluation.gallery_split,
         module_file=str(MODULES / "evaluator.py"),
-    )
+    )  # fmt: skip
     pusher = tfx_components.Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
@@ -114,9 +124,28 @@ def _nodes(config: Config) -> list[BaseNode]:
         ),
     )
     return [
-        example_gen, statistics_gen, schema_gen, validator, transform, triplet_gen, trainer,
-        baseline, evaluator, pusher,
+        example_gen, statistics_gen, schema_gen, validator, transform,
+        *([previous] if previous else []),
+        triplet_gen, trainer, baseline, evaluator, pusher,
     ]  # fmt: skip
+
+
+def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
+    """Resolves the model to mine with and to start from; without that need nothing depends on it.
+
+    A warm start alone waits for new examples: training on from a model on the data that it was
+    trained on is what more steps are for.
+    """
+    mines = config.triplets.needs_model
+    if not (mines or config.pipeline.warm_start):
+        return None
+    return Resolver(
+        strategy_class=PreviousModelStrategy,
+        config={"rounds_on_same_data": config.triplets.rounds_on_same_data if mines else 0},
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        examples=examples,
+    ).with_id("PreviousModelResolver")
 
 
 def _example_gen(data: DataSettings) -> BaseComponent:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from modules.retrieval import score_names
-from modules.settings import Fraction, ImageSettings, ModelSettings, Settings, TrainingSettings
+from modules.contract import LABEL
+from modules.retrieval_names import metric_names
+from modules.settings import (
+    ExportSettings,
+    Fraction,
+    ImageSettings,
+    ModelSettings,
+    Settings,
+    TrainingSettings,
+)
 
 CONFIG_VARIABLE = "TRIPLET_CONFIG"
 DEFAULT_CONFIG = "mnist-sample"
@@ -42,6 +51,9 @@ class PipelineSettings(Settings):
         None
     )
     cache: bool = True
+    warm_start: Annotated[
+        bool, Field(description="new data: train on from the last blessed model")
+    ] = False
     beam_args: list[str] = LOCAL_BEAM
 
     @property
@@ -103,43 +115,161 @@ class DataSettings(Settings):
         return self
 
 
+def _weights_path(weights: str) -> str:
+    return weights if weights in ("none", "imagenet") else _absolute(weights)
+
+
+class PretrainedModelSettings(ModelSettings):
+    """`[model]`: as in `modules.settings`, with the path of a weights file from the project."""
+
+    weights: Annotated[str, Field(min_length=1), AfterValidator(_weights_path)] = "none"
+
+
 class TripletSettings(Settings):
     """`[triplets]`: how TripletGen samples."""
 
+    strategy: Literal["random", "class_balanced", "semi_hard", "hard"] = "random"
+    positives: Literal["random", "hard"] = "random"
     per_anchor: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
+    rounds_on_same_data: Annotated[
+        int, Field(ge=0, description="how often a new model mines again without new data")
+    ] = 1
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether an earlier model takes part in the sampling."""
+        return self.strategy in ("semi_hard", "hard") or self.positives == "hard"
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> TripletSettings:
+        if "rounds_on_same_data" in self.model_fields_set and not self.needs_model:
+            raise ValueError(
+                "rounds_on_same_data has no effect unless an earlier model mines: set strategy to "
+                "'semi_hard' or 'hard', or positives to 'hard', or remove it"
+            )
+        mined = self.strategy in ("semi_hard", "hard")
+        if mined and self.positives == "hard" and self.per_anchor > 1:
+            raise ValueError(
+                "with a mined strategy and positives = 'hard' an anchor has one triplet, so "
+                f"per_anchor = {self.per_anchor} would write it more than once; set it to 1"
+            )
+        return self
+
+
+Drop = Annotated[float | None, Field(ge=0)]
 
 
 class Threshold(Settings):
-    """What one metric of the candidate must reach to be blessed."""
+    """What one metric of the candidate must reach to be blessed; see `modules.gate.Threshold`."""
 
-    lower: Annotated[Fraction | None, Field(description="the least value")] = None
+    lower: Annotated[float | None, Field(description="the least value")] = None
+    upper: Annotated[float | None, Field(description="the largest value")] = None
     max_drop: Annotated[
-        Fraction | None, Field(description="how far below the last blessed model it may be")
+        Drop, Field(description="how much worse than the last blessed model it may be")
     ] = None
+    max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Threshold:
-        if self.lower is None and self.max_drop is None:
-            raise ValueError("needs `lower`, `max_drop` or both")
+        if not self.model_fields_set:
+            raise ValueError(f"needs at least one of {', '.join(Threshold.model_fields)}")
         return self
 
 
 class EvaluationSettings(Settings):
-    """`[evaluation]`: the metrics and the gate."""
+    """`[evaluation]`: the metrics and the gate.
+
+    `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
+    """
 
     ks: list[Annotated[int, Field(ge=1)]] = Field([1, 5, 10], min_length=1)
-    by_label: bool = True
+    slice_by: list[str] = Field([LABEL], description="features")
+    gallery_split: Annotated[
+        str | None, Field(min_length=1, description="split to search in; default: eval itself")
+    ] = None
+    verification: bool = False
+    clustering: bool = False
+    confidence: Literal["jackknife", "poisson_bootstrap"] | None = None
     thresholds: dict[str, Threshold] = Field(
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )
+    slice_thresholds: dict[str, dict[str, Threshold]] = Field({}, description="by feature")
 
     @model_validator(mode="after")
-    def _known_metrics(self) -> EvaluationSettings:
-        known = score_names(self.ks)
-        if unknown := sorted(set(self.thresholds) - set(known)):
-            raise ValueError(f"no metric {', '.join(unknown)} in thresholds; there are {known}")
+    def _thresholds_bind_to_something(self) -> EvaluationSettings:
+        known = metric_names(self.ks, self.verification, self.clustering)
+        for name, table in (("thresholds", self.thresholds), *self.slice_thresholds.items()):
+            if unknown := sorted(set(table) - set(known)):
+                raise ValueError(f"no metric {', '.join(unknown)} in {name}; there are {known}")
+        if missing := sorted(set(self.slice_thresholds) - set(self.slice_by)):
+            raise ValueError(
+                f"slice_thresholds has {', '.join(missing)}, which is not in slice_by "
+                f"({', '.join(self.slice_by)})"
+            )
+        return self
+
+
+Cpu = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?|\d+m)$", description="cores")]
+Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([KMGT]i?)?$", description="bytes, as 4Gi")]
+
+
+class NodeResources(Settings):
+    """What one node asks of the cluster where it differs from the others."""
+
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+
+
+class KubeflowSettings(Settings):
+    """`[kubeflow]`: how the nodes run as pods of Kubeflow Pipelines; local runs ignore it.
+
+    In the cluster `directory` takes the place of the project folder and of `[pipeline] directory`:
+    relative paths in this file start there.
+    """
+
+    directory: Annotated[str, Field(pattern=r"^(/[^/]|gs://).*[^/]$")] = "/mnt/triplet"
+    volume: Annotated[
+        str | None,
+        Field(description="ReadWriteMany claim at `directory`; default: triplet, none for gs://"),
+    ] = None
+    metadata: Annotated[
+        str, Field(description="mysql://, postgresql:// or grpc://, HOST[:PORT][/DATABASE]")
+    ] = "postgresql://triplet-metadata:5432/triplet"
+    metadata_secret: Annotated[
+        str | None, Field(description="Secret with the keys `username` and `password`")
+    ] = "triplet-metadata"
+    retries: Annotated[int, Field(ge=0, le=10, description="of a failed pod")] = 2
+    cpu: Cpu = "1"
+    memory: Memory = "4Gi"
+    nodes: dict[str, NodeResources] = Field({}, description="by id of the node")
+    accelerator: Annotated[str, Field(min_length=1, description="resource name")] = "nvidia.com/gpu"
+    accelerators: Annotated[int, Field(ge=0, le=16, description="of the Trainer")] = 0
+
+    @property
+    def claim(self) -> str | None:
+        """The volume claim that every pod mounts at `directory`."""
+        return None if self.directory.startswith("gs://") else self.volume or "triplet"
+
+    @model_validator(mode="after")
+    def _storage_and_metadata_fit(self) -> KubeflowSettings:
+        if self.directory.startswith("gs://") and self.volume:
+            raise ValueError("volume has no effect with a gs:// directory; remove it")
+        url = urllib.parse.urlsplit(self.metadata)
+        if url.scheme not in ("mysql", "postgresql", "grpc") or not url.hostname:
+            raise ValueError(
+                f"metadata is {self.metadata!r}, expected mysql://HOST[:PORT]/DATABASE, "
+                "postgresql://HOST[:PORT]/DATABASE or grpc://HOST[:PORT]"
+            )
+        if url.username or url.password:
+            raise ValueError(
+                "metadata must not hold a user or a password; put them into the Secret that "
+                "`metadata_secret` names"
+            )
+        if (url.scheme == "grpc") == bool(url.path.strip("/")):
+            raise ValueError("metadata needs a /DATABASE with mysql and postgresql, none with grpc")
         return self
 
 
@@ -150,9 +280,16 @@ class Config(Settings):
     data: DataSettings
     image: ImageSettings = ImageSettings()
     triplets: TripletSettings = TripletSettings()
-    model: ModelSettings = ModelSettings()
+    model: PretrainedModelSettings = PretrainedModelSettings()
     training: TrainingSettings = TrainingSettings()
+    export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
+
+    @model_validator(mode="after")
+    def _images_fit_the_network(self) -> Config:
+        self.model.check_image(self.image)
+        return self
 
     def custom_config(self, *tables: str) -> dict[str, Any]:
         """The named tables as plain values, for a node's `custom_config`."""
@@ -195,11 +332,24 @@ def load_config(name: str | None = None) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return parse_config(values, str(path))
+
+
+def parse_config(values: dict[str, Any], source: str) -> Config:
+    """Checks the tables of a configuration.
+
+    Args:
+        values: As read from TOML.
+        source: Where they come from, for the messages.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
-        raise ConfigError(f"{path} cannot be used:\n{faults}") from error
+        raise ConfigError(f"{source} cannot be used:\n{faults}") from error
 
 
 def _describe(fault: Any) -> str:
@@ -213,22 +363,16 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{key}: is required"
     message = fault["msg"].removeprefix("Value error, ")
-    return (
-        f"{key}: {message}"
-        if isinstance(fault["input"], dict)
-        else f"{key}: {message} (found {fault['input']!r})"
-    )
+    if not isinstance(fault["input"], dict):
+        message = f"{message} (found {fault['input']!r})"
+    return f"{key}: {message}" if key else message  # no key: two tables do not fit together
 
 
 def _allowed_keys(location: list[Any]) -> list[str]:
     """The keys of the table at `location`."""
-    table: type[Settings] = Config
+    kind: Any = Config
     for part in location:
-        if part not in table.model_fields:
-            return sorted(Threshold.model_fields)  # a table of the dictionary of thresholds
-        annotation = table.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Settings):
-            table = annotation
-        else:
-            table = get_args(annotation)[1]
-    return sorted(table.model_fields)
+        # A table of fixed keys, or a dictionary of tables.
+        fixed = isinstance(kind, type) and issubclass(kind, Settings)
+        kind = kind.model_fields[part].annotation if fixed else get_args(kind)[1]
+    return sorted(kind.model_fields)

@@ -2,6 +2,7 @@
 
     python -m pipeline data mnist-sample --output DIR
     python -m pipeline data mnist --output DIR [--source DIR]
+    python -m pipeline data mnist-sample --output DIR --eval-classes 5,6,7,8,9
 
 Every image is kept as published: 8-bit grayscale, PNG-encoded (lossless). What it writes:
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,44 @@ def mnist_sample() -> dict[str, LabelledImages]:
     return splits
 
 
+def class_disjoint(
+    splits: dict[str, LabelledImages], eval_classes: Sequence[str]
+) -> dict[str, LabelledImages]:
+    """Splits anew by class: evaluation sees only classes that training has never seen.
+
+    All images are used, as the published benchmarks of deep metric learning do (Song et al.,
+    CVPR 2016): each class is wholly in one split.
+
+    Args:
+        splits: The images of `train` and `eval`.
+        eval_classes: The classes of the new `eval`.
+
+    Returns:
+        `train` with the other classes, `eval` with these.
+
+    Raises:
+        ValueError: There is no such class, or fewer than two are left to train with.
+    """
+    labels = np.concatenate([split.labels for split in splits.values()])
+    ids = np.concatenate([split.ids for split in splits.values()])
+    images = np.concatenate([split.images for split in splits.values()])
+    classes = sorted(set(labels.tolist()))
+    if unknown := sorted(set(eval_classes) - set(classes)):
+        raise ValueError(
+            f"no class {', '.join(map(repr, unknown))}; there are {', '.join(classes)}"
+        )
+    if len(set(classes) - set(eval_classes)) < 2:
+        raise ValueError(
+            "triplets need at least two classes to train with, and the eval classes "
+            f"{', '.join(eval_classes)} leave fewer of {', '.join(classes)}"
+        )
+    held_out = np.isin(labels, list(eval_classes))
+    return {
+        name: LabelledImages(images[rows], labels[rows].tolist(), ids[rows].tolist())
+        for name, rows in (("train", ~held_out), ("eval", held_out))
+    }
+
+
 def load(source: str, folder: Path | None) -> dict[str, LabelledImages]:
     """Loads a data set into memory.
 
@@ -191,14 +230,23 @@ def _download(source: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of the four IDX files (train-images-idx3-ubyte.gz, …); default: download.",
 )
+@click.option(
+    "--eval-classes",
+    help="Classes never seen in training, such as 5,6,7,8,9; default: splits as published.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the data set that is in --output.")
-def data_command(source: str, output: Path, folder: Path | None, overwrite: bool) -> None:
+def data_command(
+    source: str, output: Path, folder: Path | None, eval_classes: str | None, overwrite: bool
+) -> None:
     """Writes a data set as TFRecords of labelled images, with a train and an eval split."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # nothing but the table and errors
     console = Console()
     try:
         check_output(output, overwrite)  # before any work is done
         splits = load(source, folder)
+        if eval_classes is not None:
+            names = [name.strip() for name in eval_classes.split(",")]
+            splits = class_disjoint(splits, names)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             total = sum(len(split.ids) for split in splits.values())
             task = progress.add_task(f"Writing {total:,} images", total=total)

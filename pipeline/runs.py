@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from pipeline.config import Config, ConfigError
+
+if TYPE_CHECKING:  # loads TFMA, which takes seconds
+    from modules.gate_result import Failure
 
 _ERROR = "error"
 _STATES = {
@@ -29,16 +32,6 @@ class NodeRun:
     seconds: float
     error: str | None
     outputs: dict[str, dict[str, Any]]  # by output key: uri and properties of its first artifact
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """A threshold that a metric did not reach."""
-
-    metric: str
-    slice: str
-    value: float | None
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,54 +160,11 @@ def _evaluation(nodes: list[NodeRun]) -> Evaluation | None:
     if evaluator is None:
         return None
     import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
-    from tensorflow_model_analysis import load_metrics, load_validation_result
+
+    from modules.gate_result import describe_failures, read_metrics
 
     uri = evaluator.outputs["evaluation"]["uri"]
-    metrics: dict[str, dict[str, dict[str, float]]] = {}
-    for record in load_metrics(uri):
-        name = _slice_name(record.slice_key)
-        for item in record.metric_keys_and_values:
-            model = item.key.model_name or "candidate"
-            by_slice = metrics.setdefault("change" if item.key.is_diff else model, {})
-            by_slice.setdefault(name, {})[item.key.name] = item.value.double_value.value
+    metrics = read_metrics(uri)
     blessed = evaluator.outputs.get("blessing", {}).get("blessed")
-    failures = []
-    if blessed is not None:
-        for checked in load_validation_result(uri).metric_validations_per_slice:
-            failures += [
-                Failure(
-                    metric=failure.metric_key.name,
-                    slice=_slice_name(checked.slice_key),
-                    value=failure.metric_value.double_value.value,
-                    reason=_reason(failure),
-                )
-                for failure in checked.failures
-            ]
+    failures = [] if blessed is None else describe_failures(uri, metrics)
     return Evaluation(metrics, None if blessed is None else blessed == 1, failures)
-
-
-def _slice_name(slice_key: Any) -> str:
-    parts = [f"{part.column}={_text(part)}" for part in slice_key.single_slice_keys]
-    return ", ".join(parts) or "overall"
-
-
-def _text(part: Any) -> str:
-    kind = part.WhichOneof("kind")
-    value = getattr(part, kind)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _reason(failure: Any) -> str:
-    """What the threshold asked for and by how much the value misses it."""
-    value = failure.metric_value.double_value.value
-    if failure.metric_key.is_diff:
-        allowed = failure.metric_threshold.change_threshold.absolute.value
-        return (
-            f"{-value:.4f} below the last blessed model, at most {-allowed:.4f} is allowed "
-            f"(missed by {allowed - value:.4f})"
-        )
-    limits = failure.metric_threshold.value_threshold
-    if limits.HasField("upper_bound"):
-        return f"{value:g} is above the limit {limits.upper_bound.value:g}"
-    bound = limits.lower_bound.value
-    return f"{value:.4f} is below the threshold {bound:.4f} (by {bound - value:.4f})"

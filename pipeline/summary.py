@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import click
 from rich.console import Console
@@ -15,34 +16,43 @@ from pipeline.quiet import quiet_imports
 from pipeline.runs import Evaluation, Run, latest_run
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
-# Counts that a node keeps on its artifact and that are worth a look.
+# What a node keeps on its artifact and that is worth a look.
 _NOTED = (
     "images",
     "undecodable",
     "ignored_files",
+    "strategy",
+    "sampled_by",
     "triplets",
-    "classes",
+    "anchors",
     "anchors_without_positive",
+    "classes",
 )
-_COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
+_COUNTS = ("queries", "excluded_queries", "non_finite_embeddings", "collapsed")
+_SLICE_METRICS = ("precision@1", "r_precision", "map@r")
+SLICES = 10
 
 
 @click.command("summary")
 @click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def summary_command(config_name: str | None, as_json: bool) -> None:
+@click.option(
+    "--slices", default=SLICES, show_default=True, help="How many slices to show, worst first."
+)
+def summary_command(config_name: str | None, as_json: bool, slices: int) -> None:
     """Show the latest run: nodes, metrics, blessing, where the model went."""
     with quiet_imports():
         run = latest_run(load_config(config_name))
-    show(run, as_json=as_json)
+    show(run, as_json=as_json, slices=slices)
 
 
-def show(run: Run, *, as_json: bool = False) -> None:
+def show(run: Run, *, as_json: bool = False, slices: int = SLICES) -> None:
     """Prints a run.
 
     Args:
         run: As `pipeline.runs.latest_run` returns it.
         as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, ….
+        slices: The most slices in the table of slices.
     """
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(run), indent=2))
@@ -51,6 +61,8 @@ def show(run: Run, *, as_json: bool = False) -> None:
     console.print(_node_table(run))
     if run.evaluation:
         console.print(_metric_table(run.evaluation))
+        if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
+            console.print(_slice_table(run.evaluation, slices))
         _print_blessing(console, run.evaluation)
     if run.failed:
         console.print(f"[bold red]{run.failed.node} failed:[/] {escape(str(run.failed.error))}")
@@ -77,12 +89,17 @@ def _node_table(run: Run) -> Table:
             node.node,
             f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",
             f"{node.seconds:.1f}",
-            ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in noted.items()),
+            ", ".join(_note(key, value) for key, value in noted.items()),
         )
     total = sum(node.seconds for node in run.nodes)
     table.add_section()
     table.add_row("", "", f"{total:.1f}", "")
     return table
+
+
+def _note(key: str, value: int | float | str) -> str:
+    text = escape(value) if isinstance(value, str) else f"{value:,}"
+    return f"{key.replace('_', ' ')} {text}"
 
 
 def _metric_table(evaluation: Evaluation) -> Table:
@@ -102,6 +119,31 @@ def _metric_table(evaluation: Evaluation) -> Table:
     return table
 
 
+def _slice_table(evaluation: Evaluation, limit: int) -> Table:
+    """The slices with the lowest MAP@R first; those without any scored query come last."""
+    of_candidate = evaluation.metrics["candidate"]
+    changes = evaluation.metrics.get("change", {})
+    names = sorted(
+        (name for name in of_candidate if name != "overall"),
+        key=lambda name: (math.isnan(of_candidate[name]["map@r"]), of_candidate[name]["map@r"]),
+    )
+    hidden = f", {len(names) - limit:,} more with --slices" if len(names) > limit else ""
+    table = Table(title=f"Slices, worst first{hidden}", title_justify="left")
+    table.add_column("slice")
+    shown = ["queries", *(m for m in of_candidate["overall"] if m in _SLICE_METRICS)]
+    for metric in shown:
+        table.add_column(metric, justify="right")
+    if changes:
+        table.add_column("change of map@r", justify="right")
+    for name in names[:limit]:
+        metrics = of_candidate[name]
+        row = [_number(metric, metrics[metric]) for metric in shown]
+        if changes:
+            row.append(_number("map@r", changes[name]["map@r"]) if name in changes else "")
+        table.add_row(escape(name), *row)
+    return table
+
+
 def _number(metric: str, value: float) -> str:
     return f"{value:,.0f}" if metric in _COUNTS else f"{value:.4f}"
 
@@ -112,7 +154,7 @@ def _print_blessing(console: Console, evaluation: Evaluation) -> None:
         return
     console.print("[bold red]NOT BLESSED[/]")
     for failure in evaluation.failures:
-        console.print(f"  {failure.metric} ({failure.slice}): {failure.reason}", markup=False)
+        console.print(f"  {failure}", markup=False)
 
 
 def _why_not_pushed(run: Run) -> str:

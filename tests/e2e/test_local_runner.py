@@ -27,7 +27,7 @@ path = "{root}/data"
 {data}
 [training]
 steps = 40
-batch_size = 32
+classes_per_batch = 24
 validate_every = 20
 [evaluation.thresholds."precision@1"]
 lower = 0.4
@@ -77,6 +77,30 @@ def test_records_split_here_with_an_inferred_schema(tmp_path, monkeypatch) -> No
     queries = found.evaluation.metrics["candidate"]["overall"]["queries"]
     assert 40 < queries < 120  # about a fifth of 400
     assert found.pushed_to is not None
+
+
+def test_the_second_run_mines_with_the_model_of_the_first_and_the_third_is_cached(
+    tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "data" / "all.tfrecord")) as writer:
+        for row in digits(40):
+            writer.write(make_example(*row).SerializeToString())
+    settings = 'split = "hash"\n[triplets]\nstrategy = "semi_hard"\nbucket_size = 8192'
+
+    def sampled(found: Run) -> tuple[str, str, str]:
+        nodes = {node.node: node for node in found.nodes}
+        triplets = nodes["TripletGen"].outputs["triplets"]
+        return nodes["TripletGen"].state, triplets["strategy"], triplets["sampled_by"]
+
+    first = run(tmp_path, monkeypatch, settings)
+    assert sampled(first) == ("run", "semi_hard", "random")  # no model is blessed yet
+    assert first.pushed_to is not None
+    second = run(tmp_path, monkeypatch, settings)
+    assert sampled(second) == ("run", "semi_hard", "semi_hard")
+    third = run(tmp_path, monkeypatch, settings)
+    ran = {node.node for node in third.nodes if node.state != "cached"}
+    assert ran == {"PreviousModelResolver", "BaselineResolver"}
 
 
 def test_anomalies_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch) -> None:

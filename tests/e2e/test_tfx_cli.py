@@ -54,7 +54,7 @@ directory = "{self.root}"
 path = "{self.root}/data"
 [training]
 steps = {steps}
-batch_size = 64
+classes_per_batch = 48
 validate_every = 20
 [evaluation.thresholds."precision@1"]
 lower = 0.5

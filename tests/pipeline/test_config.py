@@ -58,15 +58,31 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
     ("text", "message"),
     [
         ("[training]\nstep = 3", "training.step: unknown key; allowed here: batch_size, "),
-        ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, image, "),
+        ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, export, image, "),
         ('[training]\nsteps = "many"', "training.steps: Input should be a valid integer"),
         ("[training]\nmargin = 9", "training.margin: Input should be less than or equal to 4"),
-        ('[training]\nmining = "x"', "mining: Input should be 'none', 'semi_hard' or 'all'"),
+        ('[training]\nmining = "x"', "mining: Input should be 'none', 'all', 'semi_hard', "),
         (
             '[evaluation.thresholds."map@r"]\nlow = 1',
             "evaluation.thresholds.map@r.low: unknown key; allowed here: lower, max_drop",
         ),
-        ('[evaluation.thresholds."map@r"]', "needs `lower`, `max_drop` or both"),
+        ('[evaluation.thresholds."map@r"]', "needs at least one of lower, upper, max_drop"),
+        (
+            '[evaluation.slice_thresholds.label."map@r"]\nmax_dop = 0.05',
+            "slice_thresholds.label.map@r.max_dop: unknown key; allowed here: lower, max_drop",
+        ),
+        (
+            '[evaluation.slice_thresholds.colour."map@r"]\nmax_drop = 0.05',
+            "slice_thresholds has colour, which is not in slice_by (label)",
+        ),
+        (
+            "[evaluation.thresholds.roc_auc]\nlower = 0.9",  # needs verification = true
+            "evaluation: no metric roc_auc in thresholds",
+        ),
+        (
+            '[triplets]\nstrategy = "hard"\npositives = "hard"\nper_anchor = 2',
+            "triplets: with a mined strategy and positives = 'hard' an anchor has one triplet",
+        ),
         (
             '[evaluation]\nks = [3]\n[evaluation.thresholds."precision@1"]\nlower = 0.5',
             "evaluation: no metric precision@1 in thresholds; there are ['precision@3', ",
@@ -90,7 +106,13 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ['split = "hash"\ntrain = "a/*"', 'pattern = "*"', "max_pixels = 3"]
+    "data",
+    [
+        'split = "hash"\ntrain = "a/*"',
+        'pattern = "*"',
+        "max_pixels = 3",
+        "[triplets]\nrounds_on_same_data = 2",
+    ],
 )
 def test_a_key_without_effect_is_an_error(tmp_path: Path, data: str) -> None:
     with pytest.raises(ConfigError, match="has no effect"):

@@ -109,6 +109,40 @@ def test_the_sample_split_is_fixed():
     assert rows[-3:] == ["04976", "04977", "04985"]
 
 
+def test_classes_held_out_for_evaluation(tmp_path):
+    output = tmp_path / "unseen"
+    result = invoke("mnist-sample", "--output", output, "--eval-classes", "7, 9")
+    assert result.exit_code == 0, result.output
+    splits = {split: read(output / split) for split in ("train", "eval")}
+    assert {label for _, label, _ in splits["eval"]} == {"7", "9"}
+    assert {label for _, label, _ in splits["train"]} == set("01234568")
+    # Every image is still there, once and unchanged.
+    assert (len(splits["train"]), len(splits["eval"])) == (4000, 1000)
+    images, labels = digits()
+    rows = {
+        example_id: (png, label) for split in splits.values() for png, label, example_id in split
+    }
+    for row in range(0, 5000, 250):
+        png, label = rows[f"mnist-sample/{row:05d}"]
+        assert label == str(labels[row])
+        np.testing.assert_array_equal(pixels(png), images[row])
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("5,ten", "no class 'ten'; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("0,1,2,3,4,5,6,7,8", "triplets need at least two classes to train with"),
+        ("", "no class ''; there are"),
+    ],
+)
+def test_classes_that_cannot_be_held_out(tmp_path, classes, message):
+    result = invoke("mnist-sample", "--output", tmp_path / "x", "--eval-classes", classes)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("compress", [True, False])
 def test_idx_files(tmp_path, compress):
     source = write_idx(tmp_path / "idx", compress)
