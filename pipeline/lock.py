@@ -40,7 +40,7 @@ class LockedError(ConfigError):
 
 
 def lock_path(config: Config) -> Path:
-    """The file that is locked, `DIRECTORY/NAME/lock`; it stays, only the lock on it comes and goes."""
+    """The file that is locked, `DIRECTORY/NAME/lock`; the file stays, the lock comes and goes."""
     return Path(config.pipeline.directory) / config.pipeline.name / "lock"
 
 
@@ -60,7 +60,7 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
         The number of the open, locked file.
 
     Raises:
-        LockedError: Another process holds it, at once and without waiting.
+        LockedError: Another process holds it; this does not wait for its end.
     """
     path = lock_path(config)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +68,10 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if inherited is None else inherited
     before = b""
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(_message(config, _read(path))) from None
+        if not _locked(lock):
+            raise LockedError(_message(config, _read(path)))
         if inherited is not None:
+            os.set_inheritable(lock, False)
             before = path.read_bytes()
         _write(lock, _me(command))
         try:
@@ -94,10 +93,19 @@ def check_unlocked(config: Config) -> None:
     if not path.exists() or _inherited(path) is not None:
         return
     with path.open("rb") as file:
+        if not _locked(file.fileno()):
+            raise LockedError(_message(config, _read(path)))
+
+
+def _locked(lock: int) -> bool:
+    """Takes the lock; asks twice, because `check_unlocked` of another process holds it briefly."""
+    for wait in (0.2, 0.0):
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            raise LockedError(_message(config, _read(path))) from None
+            time.sleep(wait)
+    return False
 
 
 def _inherited(path: Path) -> int | None:
@@ -138,9 +146,7 @@ def _message(config: Config, holder: Holder | None) -> str:
     who = "another process"
     remedy = "Wait until it has ended"
     if holder:
-        who = (
-            f"{holder.command!r} (pid {holder.pid} on {holder.host}, since {holder.since})"
-        )  # fmt: skip
+        who = f"{holder.command!r} (pid {holder.pid} on {holder.host}, since {holder.since})"
         remedy += f", or end it with `kill {holder.pid}`"
         if holder.host != socket.gethostname():
             remedy += f" on {holder.host}"
