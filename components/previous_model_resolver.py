@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.types import standard_artifacts
+
+from components.lineage import Lineage
 
 
 class PreviousModelStrategy(LatestBlessedModelStrategy):
@@ -45,7 +45,7 @@ class PreviousModelStrategy(LatestBlessedModelStrategy):
         examples = {artifact.id for artifact in input_dict["examples"]}
         resolved = self._latest_blessed(input_dict["model"], input_dict["model_blessing"])
         if resolved["model"]:
-            lineage = _Lineage(store)
+            lineage = Lineage(store)
             latest = resolved["model"][0].id
             oldest, rounds = latest, 0
             while oldest is not None and lineage.is_trained_on(oldest, examples):
@@ -64,58 +64,3 @@ class PreviousModelStrategy(LatestBlessedModelStrategy):
         return self._resolve(
             {"model": list(models), "model_blessing": blessings}, "model", "model_blessing"
         )
-
-
-class _Lineage:
-    """What models were made from, by the events of the metadata store."""
-
-    def __init__(self, store: mlmd.MetadataStore) -> None:
-        self._store = store
-        self._model_type = next(
-            kind.id
-            for kind in store.get_artifact_types()
-            if kind.name == standard_artifacts.Model.TYPE_NAME
-        )
-        self._inputs: dict[int, tuple[set[int], set[int]]] = {}
-
-    def is_trained_on(self, model: int, examples: set[int]) -> bool:
-        """Whether all these examples artifacts are among what the model was made from."""
-        return examples <= self._ancestors(model)[0]
-
-    def made_from(self, model: int) -> int | None:
-        """The id of the model that this one was made from, if any."""
-        return max(self._ancestors(model)[1], default=None)
-
-    def _ancestors(self, model: int) -> tuple[set[int], set[int]]:
-        """Ids of the ancestors that are no models, and of the nearest ones that are."""
-        if model not in self._inputs:
-            others: set[int] = set()
-            models: set[int] = set()
-            new = {model}
-            while new:
-                inputs = self._inputs_of(new) - others - models - {model}
-                kinds = {
-                    artifact.id: artifact.type_id
-                    for artifact in self._store.get_artifacts_by_id(sorted(inputs))
-                }
-                models |= {i for i, kind in kinds.items() if kind == self._model_type}
-                new = set(kinds) - models
-                others |= new
-            self._inputs[model] = others, models
-        return self._inputs[model]
-
-    def _inputs_of(self, artifacts: set[int]) -> set[int]:
-        """Ids of the artifacts that the executions read which made these."""
-        # A cached execution has the same outputs as the one that did the work.
-        made = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
-        executions = {
-            event.execution_id
-            for event in self._store.get_events_by_artifact_ids(sorted(artifacts))
-            if event.type in made
-        }
-        read = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.INTERNAL_INPUT)
-        return {
-            event.artifact_id
-            for event in self._store.get_events_by_execution_ids(sorted(executions))
-            if event.type in read
-        }
