@@ -22,6 +22,8 @@ with quiet_imports():
     from pipeline.chain import create_pipeline
 
 from pipeline.config import Config, ConfigError, load_config
+from pipeline.exit_codes import ExitCode
+from pipeline.lock import LockedError, hold_lock
 from pipeline.progress import NodeProgress
 from pipeline.runs import record_failure
 
@@ -57,16 +59,21 @@ class ProgressRunner(LocalDagRunner):
 
 
 def main() -> None:
-    """Runs the configured pipeline."""
+    """Runs the configured pipeline, unless another process works on it.
+
+    Raises:
+        SystemExit: The configuration is wrong, or another run holds the lock; see `ExitCode`.
+    """
     try:
         config = load_config()
+        with hold_lock(config, "run"), contextlib.ExitStack() as compiling:
+            # Compiling builds a wheel for each module_file, and setuptools tells all about it.
+            compiling.enter_context(held_back(1, EVERYTHING))
+            compiling.enter_context(held_back(2, EVERYTHING))
+            ProgressRunner(config, compiling.close).run(create_pipeline(config))
     except ConfigError as error:
-        sys.exit(str(error))
-    with contextlib.ExitStack() as compiling:
-        # Compiling builds a wheel for each module_file, and setuptools tells all about it.
-        compiling.enter_context(held_back(1, EVERYTHING))
-        compiling.enter_context(held_back(2, EVERYTHING))
-        ProgressRunner(config, compiling.close).run(create_pipeline(config))
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(ExitCode.LOCKED if isinstance(error, LockedError) else ExitCode.USAGE)
 
 
 if __name__ == "__main__":

@@ -89,12 +89,17 @@ def check_unlocked(config: Config) -> None:
     Raises:
         LockedError: As `hold_lock`.
     """
-    path = lock_path(config)
-    if not path.exists() or _inherited(path) is not None:
-        return
-    with path.open("rb") as file:
-        if not _locked(file.fileno()):
-            raise LockedError(_message(config, _read(path)))
+    if is_locked(config):
+        raise LockedError(_message(config, _read(lock_path(config))))
+
+
+def is_locked(config: Config) -> bool:
+    """Whether a process holds the lock now, this one or another."""
+    try:
+        with lock_path(config).open("rb") as file:
+            return not _locked(file.fileno())
+    except FileNotFoundError:
+        return False
 
 
 def _locked(lock: int) -> bool:

@@ -14,7 +14,7 @@ from pipeline.config import Config, ConfigError
 if TYPE_CHECKING:  # loads TFMA, which takes seconds
     from modules.gate_result import Failure
 
-_ERROR = "error"
+ERROR_PROPERTY = "error"
 _STATES = {
     proto.Execution.COMPLETE: "run",
     proto.Execution.CACHED: "cached",
@@ -61,21 +61,25 @@ class Run:
 
 def record_failure(config: Config, node: str, error: Exception) -> None:
     """Keeps the message of a failed node with its execution, which TFX marks without a reason."""
-    store = mlmd.MetadataStore(_connection(config, readonly=False))
+    store = mlmd.MetadataStore(connection(config, readonly=False))
     context = store.get_context_by_type_and_name("node", f"{config.pipeline.name}.{node}")
     executions = store.get_executions_by_context(context.id) if context else []
     latest = max(executions, key=lambda execution: execution.id, default=None)
-    if latest is not None and latest.last_known_state == proto.Execution.FAILED:
-        latest.custom_properties[_ERROR].string_value = f"{type(error).__name__}: {error}"
+    # An error in the driver of a node, such as no files to read, leaves it as running.
+    ended = (proto.Execution.FAILED, proto.Execution.RUNNING)
+    if latest is not None and latest.last_known_state in ended:
+        latest.last_known_state = proto.Execution.FAILED
+        latest.custom_properties[ERROR_PROPERTY].string_value = f"{type(error).__name__}: {error}"
         store.put_executions([latest])
 
 
-def _connection(config: Config, *, readonly: bool) -> proto.ConnectionConfig:
-    connection = proto.ConnectionConfig()
-    connection.sqlite.filename_uri = config.pipeline.metadata
+def connection(config: Config, *, readonly: bool) -> proto.ConnectionConfig:
+    """How to reach the metadata database of a local pipeline."""
+    result = proto.ConnectionConfig()
+    result.sqlite.filename_uri = config.pipeline.metadata
     if readonly:
-        connection.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READONLY
-    return connection
+        result.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READONLY
+    return result
 
 
 def latest_run(config: Config) -> Run:
@@ -87,7 +91,7 @@ def latest_run(config: Config) -> Run:
     name = config.pipeline.name
     if not Path(config.pipeline.metadata).exists():
         raise ConfigError(f"Pipeline {name!r} has not run yet: no {config.pipeline.metadata}.")
-    store = mlmd.MetadataStore(_connection(config, readonly=True))
+    store = mlmd.MetadataStore(connection(config, readonly=True))
     context = store.get_context_by_type_and_name("pipeline", name)
     executions = store.get_executions_by_context(context.id) if context else []
     if not executions:
@@ -124,7 +128,7 @@ def _node_run(
         seconds=(
             execution.last_update_time_since_epoch - execution.create_time_since_epoch
         ) / 1000,
-        error=execution.custom_properties[_ERROR].string_value or None,
+        error=execution.custom_properties[ERROR_PROPERTY].string_value or None,
         outputs=_outputs(store, execution.id),
     )  # fmt: skip
 

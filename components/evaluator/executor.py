@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -17,6 +18,7 @@ from tfx.utils import io_utils, proto_utils
 
 from modules.gate import METRIC_CLASS
 from modules.gate_result import (
+    BASELINE,
     CANDIDATE,
     OVERALL,
     Failure,
@@ -51,7 +53,9 @@ class Executor(tfx_executor.Executor):
 
         Args:
             input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
-            output_dict: `evaluation` and `blessing`.
+            output_dict: `evaluation` and `blessing`. The main metrics of the whole split are kept
+                on the former as double properties `candidate NAME` and `baseline NAME`, so that
+                many runs can be compared without reading their files.
             exec_properties: TFX's, and `gallery_split`.
 
         Raises:
@@ -65,6 +69,9 @@ class Executor(tfx_executor.Executor):
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
+        _keep_main_metrics(
+            artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
+        )
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
             verdict = "not judged", "there are no thresholds, so the model cannot be blessed"
         else:
@@ -131,6 +138,18 @@ def _reason(failures: list[Failure]) -> str:
 def _figures(metrics: Metrics) -> str:
     """The main metrics of the whole split, in one line."""
     values = metrics[CANDIDATE][OVERALL]
-    shown = [next(name for name in values if name.startswith("precision@")), "map@r"]
-    figures = ", ".join(f"{name} {values[name]:.4f}" for name in shown)
+    figures = ", ".join(f"{name} {values[name]:.4f}" for name in _main_metrics(values))
     return f"{figures} of {values['queries']:,.0f} queries"
+
+
+def _main_metrics(values: dict[str, float]) -> list[str]:
+    """Precision at the first k, and MAP@R."""
+    return [next(name for name in values if name.startswith("precision@")), "map@r"]
+
+
+def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
+    for model in (CANDIDATE, BASELINE):
+        values = metrics.get(model, {}).get(OVERALL, {})
+        for name in _main_metrics(values) + ["queries"] if values else ():
+            if math.isfinite(values[name]):  # a database has no NaN
+                evaluation.set_float_custom_property(f"{model} {name}", values[name])

@@ -1,0 +1,278 @@
+"""One record per run, read from the metadata database alone: fast, and artifacts may be gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from pipeline.config import Config
+from pipeline.lock import is_locked
+from pipeline.runs import ERROR_PROPERTY, connection
+
+State = Literal[
+    "pushed", "refused", "nothing new", "data refused", "failed", "killed", "running"
+]  # fmt: skip
+CANDIDATE, BASELINE = "candidate", "baseline"
+
+_EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen")
+_DATA_NODES = (*_EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
+_LAST_NODE = "Pusher"
+_OUTPUT = (proto.Event.OUTPUT, proto.Event.INTERNAL_OUTPUT)
+_INPUT = (proto.Event.INPUT, proto.Event.INTERNAL_INPUT)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What one run did.
+
+    Attributes:
+        run_id: TFX's id of the run.
+        started: Local time, ISO 8601, seconds.
+        seconds: From the start of the first node to the end of the last.
+        state: `pushed`; `refused`, by the gate; `nothing new`, every node cached; `data refused`,
+            by ExampleGen or ExampleValidator; `failed`, at another node; `killed`; `running`.
+        node: Where a run stopped that did not reach the end.
+        span: The span that ExampleGen read; None when it did not get that far.
+        window: Spans of the examples that were trained on.
+        images: Number of examples in the span that was read, where ExampleGen counts them.
+        triplets: Number of triplets that were trained on.
+        metrics: `candidate`, and with a baseline `baseline`, on the same data: metric → value.
+        evaluation: Folder of the evaluation, for all that is not in `metrics`.
+        blessed: The verdict as it stands now; None without one.
+        reason: Why it was refused, or the error that ended the run.
+        version: The version that this run pushed.
+        trained: Whether this run made the model that it ends with.
+    """
+
+    run_id: str
+    started: str
+    seconds: float
+    state: State
+    node: str | None = None
+    span: int | None = None
+    window: tuple[int, ...] = ()
+    images: int | None = None
+    triplets: int | None = None
+    metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    evaluation: str | None = None
+    blessed: bool | None = None
+    reason: str | None = None
+    version: str | None = None
+    trained: bool = False
+
+    def metric(self, model: str, name: str) -> float | None:
+        """A main metric; `precision@` takes the first k there is."""
+        found = (v for key, v in self.metrics.get(model, {}).items() if key.startswith(name))
+        return next(found, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusals:
+    """Refusals since the last success: how often, and the start of the first one."""
+
+    count: int
+    since: str | None
+
+
+def refusals(records: Iterable[RunRecord]) -> Refusals:
+    """Counts the models that the gate refused since it last blessed one.
+
+    Args:
+        records: Oldest first. Runs without a new model (nothing new, data refused, failed, killed)
+            neither count nor end the row.
+    """
+    return _in_a_row(records, {"refused"}, {"pushed"})
+
+
+def data_refusals(records: Iterable[RunRecord]) -> Refusals:
+    """Counts the runs that their data stopped since data was last accepted."""
+    return _in_a_row(records, {"data refused"}, {"pushed", "refused", "nothing new", "failed"})
+
+
+def _in_a_row(records: Iterable[RunRecord], counted: set[str], ends: set[str]) -> Refusals:
+    count, since = 0, None
+    for record in reversed(list(records)):
+        if record.state in ends:
+            break
+        if record.state in counted:
+            count, since = count + 1, record.started
+    return Refusals(count, since)
+
+
+def read_records(
+    config: Config, last: int | None = None, *, lock_is_ours: bool = False
+) -> list[RunRecord]:
+    """Reads the runs of a pipeline, oldest first.
+
+    Args:
+        config: The pipeline.
+        last: Only so many of the latest; default: all.
+        lock_is_ours: The caller holds the lock, so a run without an end does not go on.
+
+    Returns:
+        Nothing when the pipeline has not run.
+    """
+    if not Path(config.pipeline.metadata).exists():
+        return []
+    store = mlmd.MetadataStore(connection(config, readonly=True))
+    name = config.pipeline.name
+    pipeline = store.get_context_by_type_and_name("pipeline", name)
+    if pipeline is None:
+        return []
+    executions = {e.id: e for e in store.get_executions_by_context(pipeline.id)}
+    prefix = f"{name}."
+    nodes = {
+        execution.id: context.name.removeprefix(prefix)
+        for context in store.get_contexts_by_type("node")
+        if context.name.startswith(prefix)
+        for execution in store.get_executions_by_context(context.id)
+    }
+    # Contexts are numbered as they come, and a run's is made when its first node starts.
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    found = []
+    for run in reversed(runs):
+        if last is not None and len(found) == last:
+            break
+        of_run = [e for e in store.get_executions_by_context(run.id) if e.id in executions]
+        by_node = {nodes[e.id]: e for e in sorted(of_run, key=lambda e: e.id) if e.id in nodes}
+        if by_node:
+            running = not found and not lock_is_ours and is_locked(config)
+            found.append(_record(store, run, by_node, running=running))
+    return found[::-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Artifacts:
+    """Artifacts of one run: node → key → properties of each artifact."""
+
+    made: dict[str, dict[str, list[dict[str, Any]]]]
+    read: dict[str, dict[str, list[dict[str, Any]]]]
+
+    def first(self, key: str) -> dict[str, Any]:
+        """The first artifact that any node made as this output."""
+        return next((outputs[key][0] for outputs in self.made.values() if key in outputs), {})
+
+
+def _artifacts(store: mlmd.MetadataStore, by_node: dict[str, proto.Execution]) -> _Artifacts:
+    node_of = {execution.id: node for node, execution in by_node.items()}
+    events = store.get_events_by_execution_ids(list(node_of))
+    ids = sorted({event.artifact_id for event in events})
+    known = {artifact.id: _values(artifact) for artifact in store.get_artifacts_by_id(ids)}
+    result = _Artifacts(defaultdict(dict), defaultdict(dict))
+    for event in events:
+        side = result.made if event.type in _OUTPUT else result.read if event.type in _INPUT else {}
+        key = event.path.steps[0].key if event.path.steps else ""
+        if event.artifact_id in known:
+            keys = side.setdefault(node_of[event.execution_id], {})
+            keys.setdefault(key, []).append(known[event.artifact_id])
+    return result
+
+
+def _values(item: proto.Artifact | proto.Execution) -> dict[str, Any]:
+    """Properties as plain values, with the uri of an artifact."""
+    values = {
+        name: getattr(value, value.WhichOneof("value"))
+        for name, value in (*item.properties.items(), *item.custom_properties.items())
+        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
+    }
+    return {**values, "uri": getattr(item, "uri", "")}
+
+
+def _record(
+    store: mlmd.MetadataStore,
+    run: proto.Context,
+    by_node: dict[str, proto.Execution],
+    *,
+    running: bool,
+) -> RunRecord:
+    artifacts = _artifacts(store, by_node)
+    blessing = artifacts.first("blessing")
+    evaluation = artifacts.first("evaluation")
+    pushed = artifacts.first("pushed_model")
+    state, node = _state(by_node, blessing, pushed, running=running)
+    started = min(e.create_time_since_epoch for e in by_node.values())
+    ended = max(e.last_update_time_since_epoch for e in by_node.values())
+    reason = blessing.get("reason")
+    if state in ("failed", "data refused") and node:
+        reason = _values(by_node[node]).get(ERROR_PROPERTY)
+    trainer = by_node.get("Trainer")
+    return RunRecord(
+        run_id=run.name,
+        started=local_time(started),
+        seconds=(ended - started) / 1000,
+        state=state,
+        node=node,
+        span=_span(by_node, artifacts),
+        window=_window(artifacts),
+        images=artifacts.first("examples").get("images"),
+        triplets=artifacts.first("triplets").get("triplets"),
+        metrics=_metrics(evaluation),
+        evaluation=evaluation.get("uri"),
+        blessed=bool(blessing["blessed"]) if "blessed" in blessing else None,
+        reason=reason,
+        version=str(pushed.get("pushed_version")) if state == "pushed" else None,
+        trained=trainer is not None and trainer.last_known_state == proto.Execution.COMPLETE,
+    )
+
+
+def local_time(milliseconds: int) -> str:
+    """ISO 8601 with seconds, in the time zone of this machine."""
+    return datetime.datetime.fromtimestamp(milliseconds / 1000).isoformat(" ", timespec="seconds")
+
+
+def _state(
+    by_node: dict[str, proto.Execution],
+    blessing: dict[str, Any],
+    pushed: dict[str, Any],
+    *,
+    running: bool,
+) -> tuple[State, str | None]:
+    """What became of a run, and the node that stopped it."""
+    states = {node: execution.last_known_state for node, execution in by_node.items()}
+    done = {proto.Execution.COMPLETE, proto.Execution.CACHED}
+    for node, state in states.items():
+        if state == proto.Execution.FAILED:
+            return ("data refused" if node in _DATA_NODES else "failed"), node
+    stopped = next((node for node, state in states.items() if state not in done), None)
+    if stopped or _LAST_NODE not in states:
+        return ("running" if running else "killed"), stopped or list(states)[-1]
+    ran = {node for node, state in states.items() if state == proto.Execution.COMPLETE}
+    if _LAST_NODE in ran and pushed.get("pushed") == 1:
+        return "pushed", None
+    if "Evaluator" in ran and blessing.get("blessed") != 1:
+        return "refused", None
+    return "nothing new", None
+
+
+def _span(by_node: dict[str, proto.Execution], artifacts: _Artifacts) -> int | None:
+    for node in _EXAMPLE_GENS:
+        if node in by_node:
+            (examples, *_) = artifacts.made.get(node, {}).get("examples", [{}])
+            values = {**_values(by_node[node]), **examples}
+            return int(values["span"]) if "span" in values else None
+    return None
+
+
+def _window(artifacts: _Artifacts) -> tuple[int, ...]:
+    for node in ("TripletGen", "Transform"):
+        examples = artifacts.read.get(node, {}).get("examples", [])
+        if spans := {int(values["span"]) for values in examples if "span" in values}:
+            return tuple(sorted(spans))
+    return ()
+
+
+def _metrics(evaluation: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What Evaluator keeps on its artifact as `MODEL METRIC`."""
+    metrics: dict[str, dict[str, float]] = {}
+    for name, value in evaluation.items():
+        model, _, metric = name.partition(" ")
+        if metric and model in (CANDIDATE, BASELINE):
+            metrics.setdefault(model, {})[metric] = float(value)
+    return metrics
