@@ -67,6 +67,11 @@ class PipelineSettings(Settings):
         return f"{self.directory}/{self.name}/metadata.sqlite"
 
     @property
+    def logs(self) -> str:
+        """Folder of the logs of unattended runs."""
+        return f"{self.directory}/{self.name}/logs"
+
+    @property
     def serving_directory(self) -> str:
         """Folder of the pushed model versions."""
         return self.serving or f"{self.directory}/{self.name}/serving"
@@ -212,6 +217,19 @@ class EvaluationSettings(Settings):
         return self
 
 
+class RetrainingSettings(Settings):
+    """`[retraining]`: the unattended runs, see `pipeline.retrain`; other runs ignore it."""
+
+    alert_after: Annotated[
+        int, Field(ge=1, description="refused models in a row that make the exit code an alarm")
+    ] = 3
+    hours_per_run: Annotated[
+        float, Field(gt=0, le=24 * 30, description="a run that takes longer is ended")
+    ] = 24
+    log_megabytes: Annotated[float, Field(gt=0, description="size of one log file")] = 10
+    log_files: Annotated[int, Field(ge=1, le=1000, description="older log files to keep")] = 10
+
+
 Cpu = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?|\d+m)$", description="cores")]
 Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([KMGT]i?)?$", description="bytes, as 4Gi")]
 
@@ -284,6 +302,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")

@@ -150,6 +150,6 @@ def _main_metrics(values: dict[str, float]) -> list[str]:
 def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
     for model in (CANDIDATE, BASELINE):
         values = metrics.get(model, {}).get(OVERALL, {})
-        for name in _main_metrics(values) + ["queries"] if values else ():
+        for name in [*_main_metrics(values), "queries"] if values else ():
             if math.isfinite(values[name]):  # a database has no NaN
                 evaluation.set_float_custom_property(f"{model} {name}", values[name])
