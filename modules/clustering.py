@@ -22,7 +22,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
-CLUSTERING_NAMES = ("nmi", "ami")
+from modules.retrieval_names import CLUSTERING_NAMES
+
 # A pass of k-means costs examples × classes × dimensions, and there are no more classes than
 # examples: the cap bounds all of it.
 MAX_EXAMPLES = 10_000

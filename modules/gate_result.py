@@ -14,6 +14,8 @@ import tensorflow as tf
 from tensorflow_model_analysis import constants, load_metrics, load_validation_result
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
+from modules.retrieval_names import set_names
+
 OVERALL = "overall"
 # Kinds of metrics in an evaluation; the last is candidate − baseline.
 CANDIDATE, BASELINE, CHANGE = "candidate", "baseline", "change"
@@ -49,15 +51,19 @@ def read_metrics(evaluation: str) -> Metrics:
         evaluation: Folder that TFMA wrote, the uri of Evaluator's `evaluation`.
 
     Returns:
-        `candidate`, and with a baseline `baseline` and `change` → slice → metric → value.
+        `candidate`, and with a baseline `baseline` and `change` → slice → metric → value. Metrics
+        of the evaluated set as a whole are there for the whole of it only: TFMA fills them with NaN
+        in each slice.
     """
+    of_whole = set(set_names(verification=True, clustering=True))
     metrics: Metrics = {}
     for record in load_metrics(evaluation):
         name = slice_name(record.slice_key)
         for item in record.metric_keys_and_values:
             kind = CHANGE if item.key.is_diff else item.key.model_name or CANDIDATE
             values = metrics.setdefault(kind, {}).setdefault(name, {})
-            values[item.key.name] = item.value.double_value.value
+            if name == OVERALL or item.key.name not in of_whole:
+                values[item.key.name] = item.value.double_value.value
     return metrics
 
 

@@ -9,6 +9,15 @@ COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 # Of the evaluated set as a whole: there are none per query and none per slice.
 SET_NAMES = ("spread", "collapsed")
+# The same, on request.
+FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
+VERIFICATION_NAMES = (
+    "roc_auc",
+    *(f"tar@far={rate}" for rate in FALSE_ACCEPT_RATES),
+    "eer",
+    "eer_threshold",
+)
+CLUSTERING_NAMES = ("nmi", "ami")
 
 # Variance of unit vectors (at most 1) under which all images practically share one point.
 COLLAPSED_SPREAD = 5e-4
@@ -36,19 +45,14 @@ def set_names(verification: bool = False, clustering: bool = False) -> list[str]
     """Names the metrics of the evaluated set as a whole.
 
     Args:
-        verification: With `modules.verification.VERIFICATION_NAMES`.
-        clustering: With `modules.clustering.CLUSTERING_NAMES`.
+        verification: With `VERIFICATION_NAMES`, of `modules.verification`.
+        clustering: With `CLUSTERING_NAMES`, of `modules.clustering`.
     """
-    names = list(SET_NAMES)
-    if verification:
-        from modules.verification import VERIFICATION_NAMES
-
-        names += VERIFICATION_NAMES
-    if clustering:  # scikit-learn takes a second to import
-        from modules.clustering import CLUSTERING_NAMES
-
-        names += CLUSTERING_NAMES
-    return names
+    return [
+        *SET_NAMES,
+        *(VERIFICATION_NAMES if verification else ()),
+        *(CLUSTERING_NAMES if clustering else ()),
+    ]
 
 
 def metric_names(

@@ -24,18 +24,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from modules.retrieval_names import FALSE_ACCEPT_RATES, VERIFICATION_NAMES
+
 _SHIFT = 12  # of 23 bits of mantissa, 11 are kept
 _INFINITY = 0x7F800000 >> _SHIFT  # the bits of float32 infinity; NaN lies above
 BINS = _INFINITY + 1  # the last bin holds infinity and NaN: farther than every distance
 _CHUNK = 1 << 20  # pairs at once: the working arrays stay in the caches
-
-FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
-VERIFICATION_NAMES = (
-    "roc_auc",
-    *(f"tar@far={rate}" for rate in FALSE_ACCEPT_RATES),
-    "eer",
-    "eer_threshold",
-)
 
 
 def new_histogram() -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import click
 from rich.console import Console
@@ -55,7 +56,7 @@ def show(run: Run, *, as_json: bool = False, slices: int = SLICES) -> None:
         slices: The most slices in the table of slices.
     """
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(run), indent=2))
+        click.echo(json.dumps(_without_nan(dataclasses.asdict(run)), indent=2, allow_nan=False))
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
@@ -70,6 +71,15 @@ def show(run: Run, *, as_json: bool = False, slices: int = SLICES) -> None:
         console.print(f"Pushed to {escape(run.pushed_to)}")
     else:
         console.print(f"Nothing was pushed: {_why_not_pushed(run)}")
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _node_table(run: Run) -> Table:

