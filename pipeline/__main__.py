@@ -11,9 +11,14 @@ import click
 
 from pipeline.config import CONFIG_VARIABLE, PROJECT, ConfigError, load_config
 from pipeline.data import data_command
+from pipeline.exit_codes import ExitCode
 from pipeline.floors import floors_command
+from pipeline.history import history_command
+from pipeline.lock import LockedError, check_unlocked
 from pipeline.quiet import quiet_imports
+from pipeline.retrain import retrain_command
 from pipeline.runs import latest_run
+from pipeline.schedule import schedule_command
 from pipeline.summary import show, summary_command
 
 config_option = click.option(
@@ -31,6 +36,7 @@ def main() -> None:
 def run(config_name: str | None) -> None:
     """Register the pipeline with the TFX CLI, run it on this machine, and print the summary."""
     config = load_config(config_name)
+    check_unlocked(config)
     if config_name:
         os.environ[CONFIG_VARIABLE] = config_name
     name = config.pipeline.name
@@ -54,15 +60,19 @@ def run(config_name: str | None) -> None:
 
 main.add_command(data_command)
 main.add_command(floors_command)
+main.add_command(history_command)
+main.add_command(retrain_command)
+main.add_command(schedule_command)
 main.add_command(summary_command)
 
 
 def run_main() -> None:
-    """Entry point: known errors as one message without a traceback."""
+    """Entry point: known errors as one message without a traceback; see `ExitCode`."""
     try:
         main()
     except ConfigError as error:
-        sys.exit(f"error: {error}")
+        click.echo(f"error: {error}", err=True)
+        sys.exit(ExitCode.LOCKED if isinstance(error, LockedError) else ExitCode.USAGE)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ State = Literal[
 ]  # fmt: skip
 CANDIDATE, BASELINE = "candidate", "baseline"
 
-_EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen")
-_DATA_NODES = (*_EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
+EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen")
+_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
 _LAST_NODE = "Pusher"
 _OUTPUT = (proto.Event.OUTPUT, proto.Event.INTERNAL_OUTPUT)
 _INPUT = (proto.Event.INPUT, proto.Event.INTERNAL_INPUT)
@@ -252,7 +252,7 @@ def _state(
 
 
 def _span(by_node: dict[str, proto.Execution], artifacts: _Artifacts) -> int | None:
-    for node in _EXAMPLE_GENS:
+    for node in EXAMPLE_GENS:
         if node in by_node:
             (examples, *_) = artifacts.made.get(node, {}).get("examples", [{}])
             values = {**_values(by_node[node]), **examples}

@@ -1,0 +1,101 @@
+"""What a run came to, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.run_records import (
+    BASELINE,
+    CANDIDATE,
+    Refusals,
+    RunRecord,
+    data_refusals,
+    refusals,
+)
+
+
+def describe_run(record: RunRecord, records: Sequence[RunRecord]) -> Iterator[str]:
+    """Says whether a model was pushed, or why none was.
+
+    Args:
+        record: The run.
+        records: All runs, oldest first, with this one.
+
+    Yields:
+        Lines without markup.
+    """
+    what = _data(record)
+    if record.state == "pushed":
+        yield f"Pushed version {record.version}, {_metrics(record)}; {what}."
+        return
+    if record.state == "running":
+        yield f"The run goes on, at {record.node}; {what}."
+        return
+    reason = f": {record.reason}" if record.reason else "."
+    why = {
+        "refused": f"the model was refused, {_metrics(record)}; {what}{reason}",
+        "data refused": f"{record.node} refused the data; {what}{reason}",
+        "failed": f"{record.node} failed{reason}",
+        "killed": f"the run was killed at {record.node}; {what}.",
+        "nothing new": f"no new data, every node was cached; {what}. {_source(record, records)}",
+    }
+    yield from f"Nothing was pushed: {why[record.state]}".rstrip().splitlines()
+
+
+def describe_refusals(records: Sequence[RunRecord], alert_after: int) -> Iterator[str]:
+    """Says how often models or data were refused in a row, if they were.
+
+    Args:
+        records: All runs, oldest first.
+        alert_after: So many refused models in a row are an alarm.
+    """
+    models = refusals(records)
+    if models.count:
+        alarm = f" (alarm: alert_after = {alert_after})" if models.count >= alert_after else ""
+        yield f"The model was {_times(models)}{alarm}."
+    data = data_refusals(records)
+    if data.count:
+        yield f"The data was {_times(data)}."
+
+
+def _times(row: Refusals) -> str:
+    times = "once" if row.count == 1 else f"{row.count} times in a row"
+    return f"refused {times} since {row.since}"
+
+
+def _data(record: RunRecord) -> str:
+    """The span, and what it was trained with."""
+    if record.span is None:
+        return "no data was read"
+    window = f", window {format_spans(record.window)}" if len(record.window) > 1 else ""
+    images = f", {record.images:,} images" if record.images else ""
+    return f"span {record.span}{window}{images}"
+
+
+def _metrics(record: RunRecord) -> str:
+    """Main metrics, beside those of the last blessed model on the same data."""
+    parts = []
+    for name, value in record.metrics.get(CANDIDATE, {}).items():
+        if name != "queries":
+            before = record.metrics.get(BASELINE, {}).get(name)
+            beside = "" if before is None else f" (last blessed {before:.4f})"
+            parts.append(f"{name} {value:.4f}{beside}")
+    return ", ".join(sorted(parts, reverse=True)) or "without metrics"
+
+
+def _source(record: RunRecord, records: Sequence[RunRecord]) -> str:
+    """Where the model of a run without new data came from."""
+    earlier = records[: records.index(record)]
+    for source in reversed(earlier):
+        if source.state == "pushed":
+            return f"The model of the run of {source.started} is version {source.version}."
+        if source.state == "refused":
+            return f"The model of the run of {source.started} was refused: {source.reason}"
+    return ""
+
+
+def format_spans(spans: Sequence[int]) -> str:
+    """`3`, `3–5` or `3, 5, 7`."""
+    if len(spans) > 2 and list(spans) == list(range(spans[0], spans[-1] + 1)):
+        return f"{spans[0]}–{spans[-1]}"
+    return ", ".join(map(str, spans))
