@@ -47,12 +47,13 @@ lock: $(STAMP)
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
-# IMAGE=REGISTRY/NAME:TAG, BASE=Debian 13, Ubuntu 24.04 or newer, PIP_CONFIG=pip.conf of a private index
+# IMAGE=REGISTRY/NAME:TAG, BASE=Debian 13, Ubuntu 24.04 or newer, PIP_CONFIG=pip.conf of a private index,
+# BUILD_FLAGS=more options of `docker build`
 IMAGE ?= triplet:$(shell git rev-parse --short HEAD)
 BASE ?= debian:13-slim
 comma := ,
 image:
-	@docker build -f kubeflow/Dockerfile --build-arg BASE="$(BASE)" \
+	@DOCKER_BUILDKIT=1 docker build -f kubeflow/Dockerfile --build-arg BASE="$(BASE)" $(BUILD_FLAGS) \
 		$(if $(PIP_CONFIG),--secret id=pip$(comma)src="$(PIP_CONFIG)") -t "$(IMAGE)" .
 	@docker image inspect --format '{{.Size}}' "$(IMAGE)" | awk '{printf "$(IMAGE): %.2f GB\n", $$1 / 1e9}'
 
