@@ -17,9 +17,8 @@ from pipeline.history import history_command
 from pipeline.lock import LockedError, check_unlocked
 from pipeline.quiet import quiet_imports
 from pipeline.retrain import retrain_command
-from pipeline.runs import latest_run
 from pipeline.schedule import schedule_command
-from pipeline.summary import show, summary_command
+from pipeline.summary import show_latest, summary_command
 
 config_option = click.option(
     "--config", "config_name", help="TOML file or name of a ready configuration."
@@ -55,7 +54,7 @@ def run(config_name: str | None) -> None:
             cli_group.main(shlex.split(command), standalone_mode=False)
     finally:
         if Path(config.pipeline.metadata).exists():
-            show(latest_run(config))
+            show_latest(config)
 
 
 main.add_command(data_command)

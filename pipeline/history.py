@@ -68,7 +68,7 @@ def history_command(
         return
     console, table = Console(highlight=False), _table(config.pipeline.name, records)
     # Complete at any width: a narrow terminal wraps the lines, and a pipe has no width.
-    console.width = max(console.width, console.measure(table).minimum)
+    console.width = max(console.width, Console(width=10_000).measure(table).minimum)
     console.print(table)
     for line in _sentences(config, records):
         console.print(line, markup=False)
@@ -147,12 +147,11 @@ def _table(pipeline: str, records: Sequence[RunRecord]) -> Table:
     rows = history_rows(records)
     shown = [column for column in rows[0] if any(row[column] for row in rows)]
     for column in shown:
-        wraps = column == "reason"
+        title = column.replace("last blessed ", "before: ")
+        width = 36 if column == "reason" else max(len(row[column]) for row in rows)
         table.add_column(
-            column.replace("last blessed ", "before: "),
-            justify="right" if column in _RIGHT else "left",
-            no_wrap=not wraps, min_width=36 if wraps else None,
-        )  # fmt: skip
+            title, justify="right" if column in _RIGHT else "left", min_width=max(width, len(title))
+        )
     for record, row in zip(records, rows, strict=True):
         style = _STYLES[record.state]
         cells = {column: escape(row[column]) for column in shown}

@@ -107,8 +107,7 @@ def _draw_work(axes, records: Sequence[RunRecord]) -> None:  # noqa: ANN001 — 
                 str(record.span), (when, minutes), (0, 7), textcoords="offset points",
                 ha="center", fontsize=8, color="#57606a",
             )  # fmt: skip
-    axes.set_ylim(bottom=0)
-    axes.margins(y=0.25)
+    axes.set_ylim(0, 1.25 * max(record.seconds / 60 for record in records) or 1)
     axes.set_ylabel("minutes (span above)")
 
 

@@ -19,7 +19,8 @@ import click
 from pipeline.config import CONFIG_VARIABLE, PROJECT, Config, config_path, load_config
 from pipeline.exit_codes import ExitCode, exit_code_help
 from pipeline.lock import LOCK_VARIABLE, hold_lock
-from pipeline.run_records import RunRecord, read_records, refusals
+from pipeline.refusals import refusals
+from pipeline.run_records import RunRecord, read_records
 from pipeline.spans import waiting_spans
 from pipeline.verdict import describe_refusals, describe_run
 
@@ -61,6 +62,7 @@ def retrain(config: Config, path: Path) -> ExitCode:
         before = read_records(config, lock_is_ours=True)
         # Spans that arrive meanwhile are left to the next scheduled run, so this one ends.
         for _ in range(max(1, len(waiting_spans(config, before)))):
+            log.info("The run starts, of %s.", path)
             status = _run(config, path, lock, log)
             records = read_records(config, lock_is_ours=True)
             new = records[-1] if len(records) > len(before) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +38,7 @@ class RunRecord:
         state: `pushed`; `refused`, by the gate; `nothing new`, every node cached; `data refused`,
             by ExampleGen or ExampleValidator; `failed`, at another node; `killed`; `running`.
         node: Where a run stopped that did not reach the end.
-        span: The span that ExampleGen read; None when it did not get that far.
+        span: The span that ExampleGen read; None when it did not get that far, or without spans.
         window: Spans of the examples that were trained on.
         images: Number of examples in the span that was read, where ExampleGen counts them.
         triplets: Number of triplets that were trained on.
@@ -71,39 +70,6 @@ class RunRecord:
         """A main metric; `precision@` takes the first k there is."""
         found = (v for key, v in self.metrics.get(model, {}).items() if key.startswith(name))
         return next(found, None)
-
-
-@dataclasses.dataclass(frozen=True)
-class Refusals:
-    """Refusals since the last success: how often, and the start of the first one."""
-
-    count: int
-    since: str | None
-
-
-def refusals(records: Iterable[RunRecord]) -> Refusals:
-    """Counts the models that the gate refused since it last blessed one.
-
-    Args:
-        records: Oldest first. Runs without a new model (nothing new, data refused, failed, killed)
-            neither count nor end the row.
-    """
-    return _in_a_row(records, {"refused"}, {"pushed"})
-
-
-def data_refusals(records: Iterable[RunRecord]) -> Refusals:
-    """Counts the runs that their data stopped since data was last accepted."""
-    return _in_a_row(records, {"data refused"}, {"pushed", "refused", "nothing new", "failed"})
-
-
-def _in_a_row(records: Iterable[RunRecord], counted: set[str], ends: set[str]) -> Refusals:
-    count, since = 0, None
-    for record in reversed(list(records)):
-        if record.state in ends:
-            break
-        if record.state in counted:
-            count, since = count + 1, record.started
-    return Refusals(count, since)
 
 
 def read_records(
@@ -145,6 +111,9 @@ def read_records(
         if by_node:
             running = not found and not lock_is_ours and is_locked(config)
             found.append(_record(store, run, by_node, running=running))
+    if not any("{" in pattern for pattern in config.data.patterns.values()):
+        # TFX calls it span 0.
+        found = [dataclasses.replace(record, span=None, window=()) for record in found]
     return found[::-1]
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
 from pipeline.config import PROJECT, Config, ConfigError, config_path, load_config
+from pipeline.crontab import cron_line, read_crontab, with_entry, write_crontab
 from pipeline.exit_codes import ExitCode
-
-# Minute, hour, day of the month, month, day of the week.
-_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_CRON_PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
+from pipeline.programs import call, require
 
 _SERVICE = """\
 [Unit]
@@ -82,7 +77,7 @@ def schedule_command(
     if cron:
         line = cron_line(cron, command)
         if install:
-            _write_crontab(with_entry(_read_crontab(), config.pipeline.name, line))
+            write_crontab(with_entry(read_crontab(), config.pipeline.name, line))
             click.echo("Installed in the crontab of this user.")
         else:
             click.echo(line)
@@ -142,7 +137,7 @@ def _check_calendar(at: str) -> None:
     if not at.strip() or not at.isprintable():
         raise ConfigError(f"--at is {at!r}, expected a calendar expression such as 'daily'.")
     if shutil.which("systemd-analyze"):
-        answer = _call(["systemd-analyze", "calendar", "--", at])
+        answer = call(["systemd-analyze", "calendar", "--", at])
         if answer.returncode:
             raise ConfigError(
                 f"--at is {at!r}, which systemd does not understand: {answer.stderr.strip()}. "
@@ -156,7 +151,7 @@ def _unit_folder() -> Path:
 
 
 def _install_units(units: dict[str, str]) -> None:
-    _require("systemctl", "Use --cron, or print the units and install them where systemd runs.")
+    require("systemctl", "Use --cron, or print the units and install them where systemd runs.")
     folder = _unit_folder()
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in units.items():
@@ -172,7 +167,7 @@ def _install_units(units: dict[str, str]) -> None:
 
 
 def _systemctl(*arguments: str) -> None:
-    answer = _call(["systemctl", "--user", *arguments])
+    answer = call(["systemctl", "--user", *arguments])
     if answer.returncode:
         raise ConfigError(
             f"`systemctl --user {' '.join(arguments)}` failed: {answer.stderr.strip()}. The units "
@@ -188,93 +183,18 @@ def remove(config: Config) -> None:
     if any(unit.exists() for unit in units):
         found = True
         if shutil.which("systemctl"):  # where nothing runs there is nothing to stop
-            _call(["systemctl", "--user", "disable", "--now", units[0].name])
+            call(["systemctl", "--user", "disable", "--now", units[0].name])
         for unit in units:
             unit.unlink(missing_ok=True)
             click.echo(f"Removed {unit}")
         if shutil.which("systemctl"):
-            _call(["systemctl", "--user", "daemon-reload"])
+            call(["systemctl", "--user", "daemon-reload"])
     if shutil.which("crontab"):
-        before = _read_crontab()
+        before = read_crontab()
         after = with_entry(before, name, None)
         if after != before:
             found = True
-            _write_crontab(after)
+            write_crontab(after)
             click.echo("Removed from the crontab of this user.")
     if not found:
         click.echo(f"Pipeline {name!r} is not scheduled.")
-
-
-def cron_line(when: str, command: list[str]) -> str:
-    """Writes a line of a crontab.
-
-    Args:
-        when: Five fields: minute, hour, day of the month, month, day of the week, as numbers,
-            ranges, lists and steps.
-        command: Program and arguments.
-
-    Raises:
-        ConfigError: `when` is not of this form.
-    """
-    fields = when.split()
-    if len(fields) != len(_CRON_RANGES) or not all(map(_fits, fields, _CRON_RANGES)):
-        raise ConfigError(
-            f"--cron is {when!r}, expected five fields: minute (0-59), hour (0-23), day of the "
-            "month (1-31), month (1-12) and day of the week (0-7), such as '30 2 * * *'."
-        )
-    shell = f"cd {shlex.quote(str(PROJECT))} && nice -n 10 {shlex.join(command)}"
-    return f"{' '.join(fields)} {shell}".replace("%", "\\%")  # else cron ends the line there
-
-
-def _fits(field: str, limits: tuple[int, int]) -> bool:
-    for part in field.split(","):
-        match = _CRON_PART.fullmatch(part)
-        if not match:
-            return False
-        first, last = (int(n) if n else None for n in match.group(1, 2))
-        if first is not None and not limits[0] <= first <= (last or first) <= limits[1]:
-            return False
-        if last is not None and not first <= last <= limits[1]:
-            return False
-    return True
-
-
-def with_entry(crontab: str, name: str, line: str | None) -> str:
-    """Puts the entry of a pipeline into a crontab, in place of an earlier one.
-
-    Args:
-        crontab: All of it; lines of others stay as they are.
-        name: The pipeline, for the comments around the entry.
-        line: The entry; None to remove it.
-    """
-    begin, end = f"# triplet-pipeline {name}: begin", f"# triplet-pipeline {name}: end"
-    block = re.compile(rf"^{re.escape(begin)}\n.*?^{re.escape(end)}\n", re.MULTILINE | re.DOTALL)
-    rest = block.sub("", crontab)
-    if line is None:
-        return rest
-    if rest and not rest.endswith("\n"):
-        rest += "\n"
-    return f"{rest}{begin}\n{line}\n{end}\n"
-
-
-def _read_crontab() -> str:
-    _require("crontab", "Install cron, or use --at for a systemd timer.")
-    answer = _call(["crontab", "-l"])
-    if answer.returncode and "no crontab" not in answer.stderr:
-        raise ConfigError(f"`crontab -l` failed: {answer.stderr.strip()}.")
-    return answer.stdout if not answer.returncode else ""
-
-
-def _write_crontab(text: str) -> None:
-    answer = _call(["crontab", "-"], text)
-    if answer.returncode:
-        raise ConfigError(f"`crontab -` failed: {answer.stderr.strip()}. The crontab is unchanged.")
-
-
-def _require(program: str, remedy: str) -> None:
-    if not shutil.which(program):
-        raise ConfigError(f"There is no {program} on this machine. {remedy}")
-
-
-def _call(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)

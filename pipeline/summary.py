@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,9 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
 from pipeline.quiet import quiet_imports
+from pipeline.refusals import data_refusals, refusals
+from pipeline.run_records import RunRecord, read_records
 from pipeline.runs import Evaluation, Run, latest_run
+from pipeline.verdict import describe_refusals, describe_run
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # What a node keeps on its artifact and that is worth a look.
@@ -42,21 +46,47 @@ SLICES = 10
 )
 def summary_command(config_name: str | None, as_json: bool, slices: int) -> None:
     """Show the latest run: nodes, metrics, blessing, where the model went."""
+    show_latest(load_config(config_name), as_json=as_json, slices=slices)
+
+
+def show_latest(config: Config, *, as_json: bool = False, slices: int = SLICES) -> None:
+    """Prints the latest run of a pipeline; see `show`.
+
+    Raises:
+        ConfigError: It has not run yet.
+    """
     with quiet_imports():
-        run = latest_run(load_config(config_name))
-    show(run, as_json=as_json, slices=slices)
+        run = latest_run(config)
+    records = read_records(config)
+    show(run, records, config.retraining.alert_after, as_json=as_json, slices=slices)
 
 
-def show(run: Run, *, as_json: bool = False, slices: int = SLICES) -> None:
+def show(
+    run: Run,
+    records: Sequence[RunRecord],
+    alert_after: int,
+    *,
+    as_json: bool = False,
+    slices: int = SLICES,
+) -> None:
     """Prints a run.
 
     Args:
         run: As `pipeline.runs.latest_run` returns it.
-        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, ….
+        records: All runs, oldest first; the last is this one.
+        alert_after: So many refused models in a row are an alarm.
+        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, …; `record` as
+            in `history --json`, and how often models and data were refused in a row.
         slices: The most slices in the table of slices.
     """
     if as_json:
-        click.echo(json.dumps(_without_nan(dataclasses.asdict(run)), indent=2, allow_nan=False))
+        values = {
+            **dataclasses.asdict(run),
+            "record": dataclasses.asdict(records[-1]),
+            "refusals": dataclasses.asdict(refusals(records)),
+            "data_refusals": dataclasses.asdict(data_refusals(records)),
+        }
+        click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
@@ -65,12 +95,17 @@ def show(run: Run, *, as_json: bool = False, slices: int = SLICES) -> None:
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
         _print_blessing(console, run.evaluation)
-    if run.failed:
-        console.print(f"[bold red]{run.failed.node} failed:[/] {escape(str(run.failed.error))}")
-    elif run.pushed_to:
-        console.print(f"Pushed to {escape(run.pushed_to)}")
+    for node in run.nodes:
+        if logs := node.outputs.get("model_run", {}).get("uri"):
+            console.print(f"Training curves: tensorboard --logdir {logs}", markup=False)
+    if run.pushed_to:
+        console.print(f"Pushed to {run.pushed_to}", markup=False)
     else:
-        console.print(f"Nothing was pushed: {_why_not_pushed(run)}")
+        style = "bold red" if run.failed else None
+        for line in describe_run(records[-1], records):
+            console.print(line, markup=False, style=style)
+    for line in describe_refusals(records, alert_after):
+        console.print(line, markup=False, style="bold yellow")
 
 
 def _without_nan(value: Any) -> Any:
@@ -165,12 +200,3 @@ def _print_blessing(console: Console, evaluation: Evaluation) -> None:
     console.print("[bold red]NOT BLESSED[/]")
     for failure in evaluation.failures:
         console.print(f"  {failure}", markup=False)
-
-
-def _why_not_pushed(run: Run) -> str:
-    states = {node.node: node.state for node in run.nodes}
-    if run.evaluation and not run.evaluation.blessed:
-        return "the model is not blessed."
-    if states.get("Pusher") == "cached":
-        return "nothing changed since this model was pushed."
-    return "the run did not get that far."

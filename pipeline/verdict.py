@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.run_records import (
-    BASELINE,
-    CANDIDATE,
-    Refusals,
-    RunRecord,
-    data_refusals,
-    refusals,
-)
+from pipeline.refusals import Refusals, data_refusals, refusals
+from pipeline.run_records import BASELINE, CANDIDATE, RunRecord
 
 
 def describe_run(record: RunRecord, records: Sequence[RunRecord]) -> Iterator[str]:
@@ -24,22 +18,20 @@ def describe_run(record: RunRecord, records: Sequence[RunRecord]) -> Iterator[st
     Yields:
         Lines without markup.
     """
-    what = _data(record)
-    if record.state == "pushed":
-        yield f"Pushed version {record.version}, {_metrics(record)}; {what}."
-        return
-    if record.state == "running":
-        yield f"The run goes on, at {record.node}; {what}."
-        return
+    read = _data(record)
     reason = f": {record.reason}" if record.reason else "."
-    why = {
-        "refused": f"the model was refused, {_metrics(record)}; {what}{reason}",
-        "data refused": f"{record.node} refused the data; {what}{reason}",
-        "failed": f"{record.node} failed{reason}",
-        "killed": f"the run was killed at {record.node}; {what}.",
-        "nothing new": f"no new data, every node was cached; {what}. {_source(record, records)}",
+    nothing = "Nothing was pushed: "
+    what = {
+        "pushed": f"Pushed version {record.version}{_metrics(record)}{read}.",
+        "refused": f"{nothing}the model was refused{_metrics(record)}{read}{reason}",
+        "data refused": f"{nothing}{record.node} refused the data{read}{reason}",
+        "failed": f"{nothing}{record.node} failed{reason}",
+        "killed": f"{nothing}the run was killed at {record.node}{read}.",
+        "running": f"The run goes on, at {record.node}{read}.",
+        "nothing new": f"{nothing}no new data, every node was cached{read}. "
+        + _source(record, records),
     }
-    yield from f"Nothing was pushed: {why[record.state]}".rstrip().splitlines()
+    yield from what[record.state].rstrip().splitlines()
 
 
 def describe_refusals(records: Sequence[RunRecord], alert_after: int) -> Iterator[str]:
@@ -66,10 +58,10 @@ def _times(row: Refusals) -> str:
 def _data(record: RunRecord) -> str:
     """The span, and what it was trained with."""
     if record.span is None:
-        return "no data was read"
+        return ""
     window = f", window {format_spans(record.window)}" if len(record.window) > 1 else ""
     images = f", {record.images:,} images" if record.images else ""
-    return f"span {record.span}{window}{images}"
+    return f"; span {record.span}{window}{images}"
 
 
 def _metrics(record: RunRecord) -> str:
@@ -80,7 +72,7 @@ def _metrics(record: RunRecord) -> str:
             before = record.metrics.get(BASELINE, {}).get(name)
             beside = "" if before is None else f" (last blessed {before:.4f})"
             parts.append(f"{name} {value:.4f}{beside}")
-    return ", ".join(sorted(parts, reverse=True)) or "without metrics"
+    return "".join(f", {part}" for part in sorted(parts, reverse=True))
 
 
 def _source(record: RunRecord, records: Sequence[RunRecord]) -> str:
