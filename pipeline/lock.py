@@ -73,11 +73,13 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
         if inherited is not None:
             os.set_inheritable(lock, False)
             before = path.read_bytes()
-        _write(lock, _me(command))
+        mine = _me(command)
+        _write(lock, mine)
         try:
             yield lock
         finally:
-            _write(lock, before)
+            if path.read_bytes() == mine:  # else of a process that shares it and goes on
+                _write(lock, before)
     finally:
         # Closed, not unlocked: a process that shares the lock keeps it.
         os.close(lock)
