@@ -16,7 +16,7 @@ STATES = {
     "failed": ("#57606a", "v"),
     "killed": ("#57606a", "P"),
     "running": ("#0969da", ">"),
-    "nothing new": ("#afb8c1", "|"),
+    "nothing new": ("#8c959f", "."),
 }
 _METRICS = {"precision@": "P@1", "map@r": "MAP@R"}
 
@@ -100,8 +100,7 @@ def _draw_work(axes, records: Sequence[RunRecord]) -> None:  # noqa: ANN001 — 
         colour, marker = STATES[record.state]
         minutes, when = record.seconds / 60, started(record)
         axes.vlines(when, 0, minutes, color=colour, linewidth=1.2)
-        edge = None if marker == "|" else "w"
-        axes.plot(when, minutes, marker, color=colour, markersize=8, markeredgecolor=edge or colour)
+        axes.plot(when, minutes, marker, color=colour, markersize=8, markeredgecolor="w")
         if record.span is not None and record.state != "nothing new":
             axes.annotate(
                 str(record.span), (when, minutes), (0, 7), textcoords="offset points",
