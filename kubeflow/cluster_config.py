@@ -8,6 +8,10 @@ from typing import Any
 from pipeline.config import PROJECT, Config, ConfigError, parse_config
 
 KEEP_SEEDS = -1
+# The keys of the configuration that hold paths.
+PATHS = (
+    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "model.weights",
+)  # fmt: skip
 
 
 def cluster_values(config: Config) -> dict[str, Any]:
@@ -28,21 +32,20 @@ def cluster_values(config: Config) -> dict[str, Any]:
     directory = config.kubeflow.directory
     values = config.model_dump(mode="json", exclude_unset=True)
     values.pop("kubeflow", None)
-    values = _in_cluster(values, directory, ())
     values["pipeline"]["directory"] = directory
+    for key in PATHS:
+        table, name = key.split(".")
+        path = values.get(table, {}).get(name)
+        if path and path.startswith("/"):
+            values[table][name] = _in_cluster(key, path, directory)
     return values
 
 
-def _in_cluster(value: Any, directory: str, key: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
-        return {name: _in_cluster(item, directory, (*key, name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_in_cluster(item, directory, key) for item in value]
-    if isinstance(value, str) and value.startswith("/"):
-        if value == str(PROJECT) or value.startswith(f"{PROJECT}/"):
-            return directory + value.removeprefix(str(PROJECT))
-        check_visible(".".join(key), value, directory)
-    return value
+def _in_cluster(key: str, path: str, directory: str) -> str:
+    if path == str(PROJECT) or path.startswith(f"{PROJECT}/"):
+        return directory + path.removeprefix(str(PROJECT))
+    check_visible(key, path, directory)
+    return path
 
 
 def check_visible(key: str, path: str, directory: str) -> None:

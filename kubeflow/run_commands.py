@@ -34,9 +34,8 @@ def deploy(package: str, version: str | None, **connection: Any) -> None:
         client = connect(**connection)
         found = client.get_pipeline_id(name)
         if found is None:
-            client.upload_pipeline(package, pipeline_name=name)
-            click.echo(f"Deployed the pipeline {name}.")
-            return
+            # Makes a first version of its own, which has the pipeline's name.
+            found = client.upload_pipeline(package, pipeline_name=name).pipeline_id
         versions = pages(
             lambda token: client.list_pipeline_versions(found, page_token=token, page_size=50),
             "pipeline_versions",

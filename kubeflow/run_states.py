@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 import kfp
+import kfp_server_api
+import urllib3
 
 from kubeflow.api import ApiError
 
 SUCCEEDED = "SUCCEEDED"
+_PATIENCE = 5  # failed looks in a row: the API may be restarting, the run does not mind
 FINAL = (SUCCEEDED, "FAILED", "SKIPPED", "CANCELED", "CACHED")
 _COLOURS = {SUCCEEDED: "green", "FAILED": "red", "RUNNING": "yellow", "CANCELED": "red"}
 
@@ -65,11 +68,22 @@ def wait_for(
 
     Raises:
         ApiError: The time is over.
+        kfp_server_api.ApiException: The API refused, or was not there five times in a row; so
+            urllib3.exceptions.HTTPError and OSError.
     """
     shown: dict[str, str] = {}
     started = now()
+    failed = 0
     while True:
-        run = client.get_run(run_id)
+        try:
+            run = client.get_run(run_id)
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            failed += 1
+            if getattr(error, "status", 503) < 500 or failed == _PATIENCE:
+                raise
+            time.sleep(poll)
+            continue
+        failed = 0
         for node, state in node_states(run).items():
             if shown.get(node) != state:
                 shown[node] = state

@@ -26,12 +26,13 @@ class Api:
         self.experiments: list[dict] = []
         self.runs: list[dict] = []
         self.schedules: list[dict] = []
-        self.states: list[dict] = []  # of a run, one for each time it is asked for
+        # Of a run, one for each time it is asked for; a number is an error of the server.
+        self.states: list[dict | int] = []
         self.url = ""
         self._ids = (f"id-{number}" for number in itertools.count(1))
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict | None:
-        """The answer to one request; None for what does not exist."""
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict | int | None:
+        """The answer to one request; None for what does not exist, a number for an error."""
         parts = path.removeprefix(ROOT).strip("/").split("/")
         match method, parts:
             case "GET", ["healthz"]:
@@ -60,7 +61,8 @@ class Api:
                 return {"runs": self.runs[::-1]}
             case "GET", ["runs", run]:
                 (known,) = [one for one in self.runs if one["run_id"] == run]
-                return known | (self.states.pop(0) if self.states else {})
+                state = self.states.pop(0) if self.states else {}
+                return state if isinstance(state, int) else known | state
             case "POST", ["recurringruns"]:
                 status = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[body["mode"]]
                 self.schedules.append(
@@ -128,6 +130,9 @@ def serve(token: str | None = None) -> Iterator[Api]:
                 self._send(401, {"error": "Unauthenticated"})
                 return
             answer = api.answer(self.command, url.path, query, body)
+            if isinstance(answer, int):
+                self._send(answer, {"error": "Unavailable"})
+                return
             self._send(404 if answer is None else 200, answer or {})
 
         do_GET = do_POST = do_DELETE = _handle  # noqa: N815 — as http.server wants them

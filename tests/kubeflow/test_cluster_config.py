@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeflow.cluster_config import cluster_values, configured_run, default_parameters
+from kubeflow.cluster_config import PATHS, cluster_values, configured_run, default_parameters
 from pipeline.config import PROJECT, Config, ConfigError, parse_config
 
 TABLES = {
@@ -35,6 +35,22 @@ def test_paths_of_the_project_become_paths_of_the_volume() -> None:
     # The rest is what it was.
     assert run.training == config().training
     assert run.data.patterns == config().data.patterns
+
+
+def test_every_key_that_holds_a_path_is_known() -> None:
+    found = set()
+    for table, field in Config.model_fields.items():
+        for name, key in field.annotation.model_fields.items():
+            # Those that are made absolute when a configuration is read.
+            kind = f"{key.annotation!r} {key.metadata!r}"
+            if "_absolute" in kind or "_weights_path" in kind:
+                found.add(f"{table}.{name}")
+    assert found == set(PATHS)
+
+
+def test_what_only_looks_like_a_path_stays() -> None:
+    values = cluster_values(config(training={"distribution": "/GPU:0"}))
+    assert values["training"]["distribution"] == "/GPU:0"
 
 
 def test_a_bucket_instead_of_a_volume() -> None:

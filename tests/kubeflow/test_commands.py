@@ -46,14 +46,17 @@ def ok(*arguments: str | Path, api: Api) -> str:
 
 
 def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
-    assert "Deployed the pipeline digits." in ok("deploy", package, api=api)
+    ok("deploy", package, "--version", "winter", api=api)
     ((query, body),) = api.asked("POST", "pipelines/upload")
     assert query == {"name": "digits"}
     assert package.read_bytes() in body
+    assert "version winter of digits is deployed already" in ok(
+        "deploy", package, "--version", "winter", api=api
+    )
 
     write_package(package, "triplet:2")
     output = ok("deploy", package, api=api)
-    ((query, body),) = api.asked("POST", "pipelines/upload_version")
+    _, (query, body) = api.asked("POST", "pipelines/upload_version")
     assert query["pipelineid"] == api.pipelines[0]["pipeline_id"]
     assert f"Deployed the version {query['name']} of digits." in output
     assert b"triplet:2" in body
@@ -62,7 +65,8 @@ def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
     assert "is deployed already" in ok("deploy", package, api=api)
     ok("deploy", package, "--version", "spring", api=api)
     names = [query["name"] for query, _ in api.asked("POST", "pipelines/upload_version")]
-    assert names == [query["name"], "spring"]
+    assert names == ["winter", query["name"], "spring"]
+    assert len(api.asked("POST", "pipelines/upload")) == 1
 
 
 def test_deploy_refuses_what_is_no_pipeline(api, tmp_path) -> None:
@@ -100,7 +104,7 @@ def test_run_takes_the_newest_version_and_only_given_parameters(api, package) ->
     assert [e["display_name"] for e in api.experiments] == ["digits", "try"]
     result = invoke("run", "digits", "--version", "four", api=api)
     assert result.exit_code == 1
-    assert "no version 'four'; there are three, two, digits" in result.output
+    assert "no version 'four'; there are three, two, one, digits" in result.output
 
 
 def tasks(**states: str) -> dict:
@@ -124,6 +128,16 @@ def test_run_waits_and_shows_each_change_once(api, package, end, code) -> None:
     shown = [line.split("s  ")[1] for line in result.output.splitlines() if " s  " in line]
     assert shown == ["Trainer: RUNNING", f"Trainer: {end}"]
     assert result.output.splitlines()[-1] == f"Run {api.runs[0]['run_id']}: {end}"
+
+
+def test_waiting_outlives_a_restart_of_the_api(api, package) -> None:
+    ok("deploy", package, api=api)
+    api.states = [503, 500, {"state": "RUNNING"}, 503, {"state": "SUCCEEDED"}]
+    ok("run", "digits", "--wait", "--poll", "0.01", api=api)
+    api.states = [503] * 5
+    result = invoke("run", "digits", "--wait", "--poll", "0.01", api=api)
+    assert result.exit_code == 1
+    assert "The API answered 503" in result.output
 
 
 def test_waiting_gives_up_but_the_run_goes_on(api, package) -> None:
