@@ -18,6 +18,7 @@ STATES = {
     "running": ("#0969da", ">"),
     "nothing new": ("#8c959f", "."),
 }
+_LEAST_RANGE = 0.02  # of a metric; else rounding looks like progress
 _METRICS = {"precision@": "P@1", "map@r": "MAP@R"}
 
 
@@ -89,6 +90,10 @@ def _draw_metric(axes, records: Sequence[RunRecord], metric: str) -> None:  # no
             axes.plot([when, when], [before, value], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(when, before, "_", color="#24292f", markersize=11, markeredgewidth=1.6)
         axes.plot(when, value, marker, color=colour, markersize=8, markeredgecolor="w", zorder=3)
+    low, high = axes.get_ylim()
+    if judged and high - low < _LEAST_RANGE:
+        axes.set_ylim((low + high - _LEAST_RANGE) / 2, (low + high + _LEAST_RANGE) / 2)
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     for record in records:
         if record.state in ("data refused", "failed", "killed"):
             axes.axvline(started(record), color=STATES[record.state][0], linewidth=1, linestyle=":")
@@ -100,14 +105,17 @@ def _draw_work(axes, records: Sequence[RunRecord]) -> None:  # noqa: ANN001 — 
         colour, marker = STATES[record.state]
         minutes, when = record.seconds / 60, started(record)
         axes.vlines(when, 0, minutes, color=colour, linewidth=1.2)
-        axes.plot(when, minutes, marker, color=colour, markersize=8, markeredgecolor="w")
+        axes.plot(
+            when, minutes, marker, color=colour, markersize=8, markeredgecolor="w", clip_on=False
+        )
         if record.span is not None and record.state != "nothing new":
             axes.annotate(
                 str(record.span), (when, minutes), (0, 7), textcoords="offset points",
                 ha="center", fontsize=8, color="#57606a",
             )  # fmt: skip
     axes.set_ylim(0, 1.25 * max(record.seconds / 60 for record in records) or 1)
-    axes.set_ylabel("minutes (span above)")
+    spans = any(record.span is not None for record in records)
+    axes.set_ylabel("minutes (span above)" if spans else "minutes")
 
 
 def _legend(records: Sequence[RunRecord]) -> list:
