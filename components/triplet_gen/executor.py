@@ -21,6 +21,7 @@ from components.triplet_gen.publishing import STATISTICS_FILE, Counts, publish
 from components.triplet_gen.settings import Settings
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.transforms import load_result, make_triplets
+from components.triplet_gen.workers import watch_workers
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
 MODEL_KEY = standard_component_specs.MODEL_KEY
@@ -70,7 +71,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 read, ids are not unique, there is one class only, no class has two examples, or
                 the model gives no finite embedding of an image.
             RuntimeError: If examples were lost, or a step of the Beam pipeline failed, as when a
-                file cannot be written; the message has the cause.
+                file cannot be written or a worker process was killed; the message has the cause.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         splits = json.loads(exec_properties[SPLITS_KEY])
@@ -112,7 +113,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         temp_dir = f"{uri}/.tmp"
         for folder in (temp_dir, *split_dirs.values()):
             tf.io.gfile.makedirs(folder)
-        with self._make_beam_pipeline() as pipeline:
+        with watch_workers(), self._make_beam_pipeline() as pipeline:
             make_triplets(pipeline, files, settings, split_dirs, temp_dir, model)
         counts = {
             split: (

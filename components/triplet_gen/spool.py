@@ -1,4 +1,4 @@
-"""Rows on disk between the steps of the Beam pipeline.
+"""Rows and ids on disk between the steps of the Beam pipeline.
 
 What crosses a shuffle lies in the memory of a runner in one process. So the images stay in files
 beside the output, and only the place of each piece is shuffled.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pickle
 import uuid
+from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from components.triplet_gen.rows import Rows, as_column
 
 
 class Segment(NamedTuple):
-    """Where some rows lie: `length` bytes from `offset` on in the file `path`."""
+    """Where something lies: `length` bytes from `offset` on in the file `path`."""
 
     path: str
     offset: int
@@ -49,26 +50,42 @@ class SegmentWriter:
         if self._file:
             self._file.close()
 
-    def write(self, rows: Rows) -> Segment:
+    def write_rows(self, rows: Rows) -> Segment:
         """Appends rows and returns where they are."""
+        columns = (rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist())
+        return self._append((rows.digests.tobytes(), rows.repeats.tobytes(), *columns))
+
+    def write_ids(self, ids: Sequence[bytes]) -> Segment:
+        """Appends ids and returns where they are."""
+        return self._append(list(ids))
+
+    def _append(self, value: Any) -> Segment:
         if not self._file:
             self._file = tf.io.gfile.GFile(self._path, "wb")
-        columns = (rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist())
-        data = pickle.dumps((rows.digests.tobytes(), rows.repeats.tobytes(), *columns), 5)
+        data = pickle.dumps(value, 5)
         self._file.write(data)
         segment = Segment(self._path, self._offset, len(data))
         self._offset += len(data)
         return segment
 
 
-def read_segment(segment: Segment) -> Rows:
-    """Reads back what `SegmentWriter.write` wrote."""
-    path, offset, length = segment
-    with tf.io.gfile.GFile(path, "rb") as file:
-        file.seek(offset)
-        digests, repeats, *columns = pickle.loads(file.read(length))
+def read_rows(segment: Segment) -> Rows:
+    """Reads back what `SegmentWriter.write_rows` wrote."""
+    digests, repeats, *columns = _load(segment)
     return Rows(
         np.frombuffer(digests, np.uint64).reshape(-1, 2),
         np.frombuffer(repeats, np.int64),
         *map(as_column, columns),
     )
+
+
+def read_ids(segment: Segment) -> list[bytes]:
+    """Reads back what `SegmentWriter.write_ids` wrote."""
+    return _load(segment)
+
+
+def _load(segment: Segment) -> Any:
+    path, offset, length = segment
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.seek(offset)
+        return pickle.loads(file.read(length))

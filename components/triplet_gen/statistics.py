@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -136,7 +136,7 @@ class OutputStats:
         triplets: Number of triplets written.
         anchors: Number of examples that are an anchor.
         unmatched: Number of examples that should be an anchor but find no triplet in their bucket.
-        duplicates: Number of examples with the id of another one of their bucket.
+        duplicates: Number of examples with the id of an earlier one.
         duplicate: One such id.
         unusable: Number of examples without a finite embedding.
         unusable_example: One of them and the reason.
@@ -150,6 +150,15 @@ class OutputStats:
     duplicate: str = ""
     unusable: int = 0
     unusable_example: str = ""
+
+    def compare(self, ids: Sequence[bytes]) -> None:
+        """Counts the ids that repeat another one of these."""
+        occurrences = Counter(ids)
+        self.duplicates += len(ids) - len(occurrences)
+        if len(ids) > len(occurrences):
+            self.duplicate = min(i for i, n in occurrences.items() if n > 1).decode(
+                errors="replace"
+            )
 
     def merge(self, other: OutputStats) -> None:
         """Adds the counts of other buckets of the split; of two texts the first in order stays."""

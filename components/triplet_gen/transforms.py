@@ -20,9 +20,9 @@ from components.triplet_gen.anchors import AnchorPlan, smallest_by_label
 from components.triplet_gen.buckets import BucketPlan, hash_ids
 from components.triplet_gen.rows import Rows, concatenate, read_batches
 from components.triplet_gen.settings import Settings
-from components.triplet_gen.spool import Segment, SegmentWriter, read_segment
+from components.triplet_gen.spool import Segment, SegmentWriter, read_rows
 from components.triplet_gen.statistics import InputStats, OutputStats, explain
-from components.triplet_gen.writing import Bucket, WriteTriplets
+from components.triplet_gen.writing import Bucket, Kind, WriteTriplets
 from modules.contract import ID, IMAGE, LABEL
 
 _Stats = TypeVar("_Stats", InputStats, OutputStats)
@@ -60,7 +60,7 @@ class ReadFile(beam.DoFn):
             with SegmentWriter(self._temp_dir) as writer:
                 try:
                     for rows in self._pieces(split, path, read.stats):
-                        read.segments.append(writer.write(rows))
+                        read.segments.append(writer.write_rows(rows))
                 except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
                     read.stats.unreadable[path] = explain(error)
             yield split, read
@@ -90,7 +90,11 @@ class ReadFile(beam.DoFn):
 
 
 class AssignToBuckets(beam.DoFn):
-    """Sorts the examples of a segment by bucket, into one segment for each bucket."""
+    """Sorts the examples of a segment by bucket, into one segment for each bucket.
+
+    Equal ids may be in two buckets, when their labels differ. So the ids go once more, sorted by
+    their own hash alone, to where all equal ones meet.
+    """
 
     def __init__(self, settings: Settings, temp_dir: str) -> None:
         self._settings = settings
@@ -99,33 +103,34 @@ class AssignToBuckets(beam.DoFn):
 
     def process(
         self, element: tuple[SegmentKey, Iterable[None]]
-    ) -> Iterator[tuple[Bucket, tuple[bool, Segment]]]:
-        """Takes (segment, …) and yields (bucket, (whether it is the reserve, segment)).
+    ) -> Iterator[tuple[Bucket, tuple[int, Segment]]]:
+        """Takes (segment, …) and yields (bucket, (kind, segment)).
 
         The reserve is yielded for each bucket that needs it.
         """
         (split, *place), _ = element
         codes, bucket_plan, anchor_plan = self._plan(split)
-        rows = read_segment(Segment(*place))
+        rows = read_rows(Segment(*place))
         code = np.fromiter(map(codes.__getitem__, rows.labels.tolist()), np.int64, len(rows.labels))
         numbers, in_reserve = bucket_plan.assign(code, rows.digests)
         in_reserve &= bool(bucket_plan.needs_reserve)
-        reserve = rows.take(in_reserve)
+        reserve = rows.take(in_reserve)  # never an anchor there, so before `repeats` are known
         rows = rows._replace(repeats=anchor_plan.repeats(code, rows.digests))
-
-        order = np.argsort(numbers, kind="stable")
-        rows, numbers = rows.take(order), numbers[order]
-        found, starts = np.unique(numbers, return_index=True)
-        stops = [*starts[1:].tolist(), len(numbers)]
         of = bucket_plan.num_buckets
-        output: list[tuple[Bucket, tuple[bool, Segment]]] = []
+        meeting_points = (rows.digests[:, 0] % np.uint64(of)).astype(np.int64)
+
+        output: list[tuple[Bucket, tuple[int, Segment]]] = []
         with SegmentWriter(self._temp_dir) as writer:
-            for number, start, stop in zip(found.tolist(), starts.tolist(), stops, strict=True):
-                segment = writer.write(rows.take(slice(start, stop)))
-                output.append(((split, number, of), (False, segment)))
+            for number, which in _group(numbers):
+                segment = writer.write_rows(rows.take(which))
+                output.append(((split, number, of), (int(Kind.ROWS), segment)))
+            for number, which in _group(meeting_points):
+                segment = writer.write_ids(rows.ids[which].tolist())
+                output.append(((split, number, of), (int(Kind.IDS), segment)))
             if in_reserve.any():
-                segment = writer.write(reserve)
-                output += [((split, n, of), (True, segment)) for n in bucket_plan.needs_reserve]
+                segment = writer.write_rows(reserve)
+                kind = int(Kind.RESERVE)
+                output += [((split, n, of), (kind, segment)) for n in bucket_plan.needs_reserve]
         yield from output
 
     def _plan(self, split: str) -> tuple[dict[bytes, int], BucketPlan, AnchorPlan]:
@@ -138,6 +143,13 @@ class AssignToBuckets(beam.DoFn):
                 AnchorPlan(counts, stats.smallest, settings),
             )
         return self._plans[split]
+
+
+def _group(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields each different number and the places where it is, ascending."""
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
 
 
 def _save_counts(

@@ -1,7 +1,8 @@
-"""The last step of TripletGen's Beam pipeline: the triplets of one bucket to one file."""
+"""The last step of TripletGen's Beam pipeline: the triplets of one bucket, written to a file."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
@@ -12,18 +13,30 @@ from components.triplet_gen.buckets import derive_key
 from components.triplet_gen.embedding import Embedder, UnreadableImageError
 from components.triplet_gen.records import serialize_triplets
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
-from components.triplet_gen.sampling import Classes, draw_triplets
+from components.triplet_gen.sampling import Classes, Triplets, draw_triplets
 from components.triplet_gen.settings import Settings
 from components.triplet_gen.shards import write_shard
-from components.triplet_gen.spool import Segment, read_segment
+from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
 
 # Name of the split, number of the bucket, number of buckets of the split.
 Bucket = tuple[str, int, int]
 
 
+class Kind(enum.IntEnum):
+    """What a segment that goes to a bucket holds."""
+
+    ROWS = 0  # the examples of the bucket
+    RESERVE = 1  # examples that may join it
+    IDS = 2  # ids of any examples, to be compared here: equal ones come to the same bucket
+
+
 class WriteTriplets(beam.DoFn):
-    """Makes the triplets of a bucket and writes them to one file, named after the bucket."""
+    """Makes the triplets of a bucket and writes them to files named after the bucket.
+
+    It is one file, unless `class_balanced` asks for many more triplets than the bucket has
+    examples; see `cut`.
+    """
 
     def __init__(
         self,
@@ -45,41 +58,46 @@ class WriteTriplets(beam.DoFn):
             self._embedder = self._shared.acquire(lambda: Embedder(self._model))
 
     def process(
-        self, element: tuple[Bucket, Iterable[tuple[bool, Segment]]]
+        self, element: tuple[Bucket, Iterable[tuple[int, Segment]]]
     ) -> Iterator[tuple[str, OutputStats]]:
-        """Writes the file of a bucket and yields (split, its counts)."""
-        (split, number, of), segments = element
-        segments = list(segments)
-        rows = _read(segments, reserve=False)
-        if rows is None:  # every block of the bucket is empty
-            return
-        result = OutputStats(examples=len(rows.ids))
-        # Sorted by digest, equal ids are neighbours; with equal labels they share the bucket.
-        duplicates = np.flatnonzero((rows.digests[1:] == rows.digests[:-1]).all(axis=1))
-        if len(duplicates):
-            result.duplicates = len(duplicates)
-            result.duplicate = rows.ids[duplicates[0]].decode(errors="replace")
-            yield split, result
-            return
+        """Writes the files of a bucket and yields (split, its counts)."""
+        bucket, segments = element
+        of_kind: dict[int, list[Segment]] = {kind: [] for kind in Kind}
+        for kind, place in segments:
+            of_kind[kind].append(Segment(*place))
+        result = OutputStats()
+        result.compare([i for segment in of_kind[Kind.IDS] for i in read_ids(segment)])
+        rows = _read(of_kind[Kind.ROWS])
+        if rows is not None:  # some buckets get ids only, since all their blocks are empty
+            self._write(bucket, rows, _read(of_kind[Kind.RESERVE]), result)
+        yield bucket[0], result
 
-        rows = with_reserve(rows, _read(segments, reserve=True))
+    def _write(self, bucket: Bucket, rows: Rows, reserve: Rows | None, result: OutputStats) -> None:
+        """Writes the triplets of the rows of a bucket and counts them in `result`."""
+        split, number, of = bucket
+        result.examples = len(rows.ids)
+        rows = with_reserve(rows, reserve)
         codes = encode_labels(rows.labels)
         repeats = np.where(Classes(codes).has_triplet(), rows.repeats, 0)
         result.anchors = int(np.count_nonzero(repeats))
         result.unmatched = int(np.count_nonzero(rows.repeats)) - result.anchors
-        if result.anchors:
-            embeddings = self._embed(rows, result)
-            if not result.unusable:
-                key = int.from_bytes(derive_key(self._settings.seed, split, "triplets", number))
-                rng = np.random.Generator(np.random.Philox(key=key))
-                triplets = draw_triplets(codes, repeats, rng, self._settings, embeddings)
-                records = serialize_triplets(
-                    rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist(), triplets
-                )
-                name = f"triplets-{number:05d}-of-{of:05d}.tfrecord"
-                write_shard(records, f"{self._split_dirs[split]}/{name}", self._temp_dir)
-                result.triplets = len(triplets.anchor)
-        yield split, result
+        if not result.anchors:
+            return
+        embeddings = self._embed(rows, result)
+        if result.unusable:
+            return
+        key = int.from_bytes(derive_key(self._settings.seed, split, "triplets", number))
+        rng = np.random.Generator(np.random.Philox(key=key))
+        triplets = draw_triplets(codes, repeats, rng, self._settings, embeddings)
+        columns = (rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist())
+        parts = cut(triplets, self._settings, result.examples)
+        for place, part in enumerate(parts):
+            name = f"triplets-{number:05d}-of-{of:05d}"
+            if len(parts) > 1:
+                name += f"-part-{place:05d}-of-{len(parts):05d}"
+            records = serialize_triplets(*columns, part)
+            write_shard(records, f"{self._split_dirs[split]}/{name}.tfrecord", self._temp_dir)
+        result.triplets = len(triplets.anchor)
 
     def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
         """Embeds the rows of a bucket; notes in `result` what cannot be used."""
@@ -115,9 +133,31 @@ def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
     return concatenate([rows, reserve.take(is_new)])
 
 
-def _read(segments: Iterable[tuple[bool, Segment]], *, reserve: bool) -> Rows | None:
-    """Reads one kind of segments, sorted; None if there are none."""
-    parts = [read_segment(Segment(*place)) for kind, place in segments if kind == reserve]
+def cut(triplets: Triplets, settings: Settings, examples: int) -> list[Triplets]:
+    """Cuts the triplets of a bucket into parts of a bounded size.
+
+    A bucket of n examples has at most t · n triplets, t = `triplets_per_anchor`, when all are
+    anchors equally often. Under `class_balanced` it can have any number, as when one of two classes
+    has two examples only: half of all triplets. So a part has at most t · max(2 · `bucket_size`, n)
+    triplets, and all parts the same number, up to one.
+
+    Args:
+        triplets: Those of the bucket, in the order of the file.
+        settings: `triplets_per_anchor` and `bucket_size` count here.
+        examples: Number n of examples of the bucket.
+
+    Returns:
+        The parts, in order; one if that is enough.
+    """
+    limit = settings.triplets_per_anchor * max(2 * settings.bucket_size, examples)
+    parts = -(-len(triplets.anchor) // limit)
+    columns = (np.array_split(column, parts) for column in triplets)
+    return [Triplets(*part) for part in zip(*columns, strict=True)]
+
+
+def _read(segments: Iterable[Segment]) -> Rows | None:
+    """Reads segments of rows, sorted; None if there are none."""
+    parts = [read_rows(segment) for segment in segments]
     return concatenate(parts).sorted() if parts else None
 
 

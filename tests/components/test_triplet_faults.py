@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tfx.types import standard_artifacts
 
@@ -24,8 +25,20 @@ from tests.components.triplet_node import make
 
 examples = standard_artifacts.Examples()
 examples.uri, examples.split_names = sys.argv[1], '["train"]'
-make(sys.argv[2], examples, **json.loads(sys.argv[3]))
+make(sys.argv[2], examples, sys.argv[4:], **json.loads(sys.argv[3]))
 """
+_PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+
+
+def start(examples, output: Path, settings, beam_args=()) -> subprocess.Popen:
+    """Runs the executor in a process of its own, which one may kill."""
+    arguments = [examples.uri, str(output), json.dumps(settings), *beam_args]
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *arguments],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow
@@ -35,10 +48,7 @@ def test_a_process_killed_while_it_writes(tmp_path):
     expected = contents(make(tmp_path / "expected", examples, **settings))
     shards = sum("Split-" in name for name in expected)
 
-    arguments = [examples.uri, str(tmp_path / "out"), json.dumps(settings)]
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *arguments], cwd=Path(__file__).parents[2]
-    )
+    child = start(examples, tmp_path / "out", settings)
     try:
         while child.poll() is None and len(_shards(tmp_path / "out")) < 3:
             time.sleep(0.001)
@@ -53,6 +63,49 @@ def test_a_process_killed_while_it_writes(tmp_path):
     for shard in _shards(tmp_path / "out"):
         assert shard.read_bytes() == expected[f"Split-train/{shard.name}"]
     assert contents(make(tmp_path / "out", examples, **settings)) == expected
+
+
+def workers_of(driver: subprocess.Popen) -> list[psutil.Process]:
+    """The Python processes that Beam started, without the shells around them."""
+    found = []
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # zombies, too
+            if process.cmdline()[1:3] == ["-m", "apache_beam.runners.worker.sdk_worker_main"]:
+                found.append(process)
+    return found
+
+
+# Killed while it starts, when Beam by itself would wait for ever, and while it writes.
+@pytest.mark.slow
+@pytest.mark.parametrize("shards_before", [0, 3])
+def test_a_worker_process_killed(tmp_path, shards_before):
+    examples = examples_artifact(tmp_path / "examples", {"train": digits(500)}, shards=4)
+    settings = {"bucket_size": 40, "triplets_per_anchor": 20}
+    expected = contents(make(tmp_path / "expected", examples, **settings))
+    output = tmp_path / "out"
+    driver = start(examples, output, settings, _PROCESSES)
+    children: list[psutil.Process] = []
+    try:
+        while len(children) < 2:
+            assert driver.poll() is None
+            children = workers_of(driver)
+        while len(_shards(output)) < shards_before:
+            assert driver.poll() is None
+            time.sleep(0.001)
+        children[0].kill()
+        _, log = driver.communicate(timeout=100)
+    finally:
+        for process in (driver, *children):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        driver.wait()
+    assert driver.returncode == 1
+    assert "TripletGen: a worker process of Beam ended before its work was done" in log
+    assert not output.joinpath("triplets.json").exists()
+    # What is there, if anything, is whole; and the next attempt gives what it should.
+    for shard in _shards(output):
+        assert shard.read_bytes() == expected[f"Split-train/{shard.name}"]
+    assert contents(make(output, examples, _PROCESSES, **settings)) == expected
 
 
 def _shards(root: Path) -> list[Path]:
