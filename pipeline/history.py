@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.config import Config, ConfigError, load_config
+from pipeline.config import ConfigError, load_config
 from pipeline.run_records import BASELINE, CANDIDATE, RunRecord, read_records
 from pipeline.verdict import describe_refusals, describe_run, format_spans
 
@@ -46,19 +46,27 @@ def history_command(
 ) -> None:
     """Show the runs over time: spans, metrics, blessings, pushes."""
     config = load_config(config_name)
-    records = [_complete(record) for record in read_records(config, last)]
-    if not records:
+    every = read_records(config)
+    if not every:
         raise ConfigError(
             f"Pipeline {config.pipeline.name!r} has not run yet: nothing in "
             f"{config.pipeline.metadata}."
         )
+    sentences = [
+        *describe_run(every[-1], every),
+        *describe_refusals(every, config.retraining.alert_after),
+    ]
+    records = [_complete(record) for record in every[-(last or len(every)) :]]
     if png or page:
         from pipeline.history_plot import history_png
 
         picture = history_png(config.pipeline.name, records)
         for path, content in (
             (png, picture),
-            (page, page and history_page(config, records, picture).encode()),
+            (
+                page,
+                page and history_page(config.pipeline.name, records, sentences, picture).encode(),
+            ),
         ):
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,17 +78,10 @@ def history_command(
     # Complete at any width: a narrow terminal wraps the lines, and a pipe has no width.
     console.width = max(console.width, Console(width=10_000).measure(table).minimum)
     console.print(table)
-    for line in _sentences(config, records):
+    for line in sentences:
         console.print(line, markup=False)
     for path in filter(None, (png, page)):
         console.print(f"Wrote {path}", markup=False)
-
-
-def _sentences(config: Config, records: Sequence[RunRecord]) -> list[str]:
-    return [
-        *describe_run(records[-1], records),
-        *describe_refusals(records, config.retraining.alert_after),
-    ]
 
 
 def _complete(record: RunRecord) -> RunRecord:
@@ -183,12 +184,15 @@ td.reason {{ min-width: 18rem; white-space: pre-line; }}
 """
 
 
-def history_page(config: Config, records: Sequence[RunRecord], picture: bytes) -> str:
+def history_page(
+    pipeline: str, records: Sequence[RunRecord], sentences: Sequence[str], picture: bytes
+) -> str:
     """One HTML file with all of it, the latest run first.
 
     Args:
-        config: The pipeline.
+        pipeline: Its name.
         records: Oldest first.
+        sentences: What to say above the picture.
         picture: As `history_png` draws it.
     """
     from pipeline.history_plot import STATES
@@ -206,8 +210,8 @@ def history_page(config: Config, records: Sequence[RunRecord], picture: bytes) -
         cells = "".join(cell("td", c, texts[c] or row[c], colour.get(c, "")) for c in row)
         lines.append(f"<tr>{cells}</tr>")
     return _PAGE.format(
-        name=html.escape(config.pipeline.name),
-        sentences="\n".join(f"<p>{html.escape(s)}</p>" for s in _sentences(config, records)),
+        name=html.escape(pipeline),
+        sentences="\n".join(f"<p>{html.escape(s)}</p>" for s in sentences),
         picture=base64.b64encode(picture).decode(),
         head="".join(cell("th", column, column) for column in rows[0]),
         rows="\n".join(lines),

@@ -72,14 +72,11 @@ class RunRecord:
         return next(found, None)
 
 
-def read_records(
-    config: Config, last: int | None = None, *, lock_is_ours: bool = False
-) -> list[RunRecord]:
+def read_records(config: Config, *, lock_is_ours: bool = False) -> list[RunRecord]:
     """Reads the runs of a pipeline, oldest first.
 
     Args:
         config: The pipeline.
-        last: Only so many of the latest; default: all.
         lock_is_ours: The caller holds the lock, so a run without an end does not go on.
 
     Returns:
@@ -104,8 +101,6 @@ def read_records(
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     found = []
     for run in reversed(runs):
-        if last is not None and len(found) == last:
-            break
         of_run = [e for e in store.get_executions_by_context(run.id) if e.id in executions]
         by_node = {nodes[e.id]: e for e in sorted(of_run, key=lambda e: e.id) if e.id in nodes}
         if by_node:
