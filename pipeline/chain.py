@@ -19,6 +19,7 @@ from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
 from components.previous_model_resolver import PreviousModelStrategy
+from components.pusher import Pusher
 from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
 from pipeline.config import Config, DataSettings
@@ -114,7 +115,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         gallery_split=evaluation.gallery_split,
         module_file=str(MODULES / "evaluator.py"),
     )  # fmt: skip
-    pusher = tfx_components.Pusher(
+    pusher = Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
@@ -122,6 +123,7 @@ def _nodes(config: Config) -> list[BaseNode]:
                 base_directory=config.pipeline.serving_directory
             )
         ),
+        keep_versions=config.pipeline.keep_versions,
     )
     return [
         example_gen, statistics_gen, schema_gen, validator, transform,

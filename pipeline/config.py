@@ -50,6 +50,9 @@ class PipelineSettings(Settings):
     serving: Annotated[ProjectPath | None, Field(description="default: DIRECTORY/NAME/serving")] = (
         None
     )
+    keep_versions: Annotated[
+        int, Field(ge=0, description="in the serving folder, the newest; 0 for all")
+    ] = 0
     cache: bool = True
     warm_start: Annotated[
         bool, Field(description="new data: train on from the last blessed model")

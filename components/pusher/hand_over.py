@@ -1,0 +1,178 @@
+"""How a model gets into a serving folder, so that a reader sees all of a version or nothing.
+
+A reader such as TensorFlow Serving polls the folder and takes every subfolder whose name is a
+number. So a model is copied to a hidden folder beside the versions, is forced to the disk, and gets
+its number by one `rename`, which the file system does as a whole or not at all. Old versions leave
+in the same way: renamed aside, then removed. A process that is killed leaves hidden folders only;
+the next push removes them.
+
+Object stores (`gs://`) have no such rename. There the files are copied into the numbered folder,
+`saved_model.pb` last, as TFX does; a reader that looks earlier finds no model in it and looks
+again. A numbered folder without that file is what a killed push has left, or a killed removal,
+which takes that file first; the next push removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+
+from absl import logging
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
+
+INCOMING = ".incoming-"
+OUTGOING = ".outgoing-"
+_MODEL_FILE = "saved_model.pb"
+_CHUNK = 1 << 22  # bytes
+
+
+def versions(base: str) -> list[int]:
+    """The versions in a serving folder, as a reader sees them.
+
+    Args:
+        base: The folder; it need not exist.
+
+    Returns:
+        Numbers, ascending.
+    """
+    return sorted(int(name) for name in _names(base) if re.fullmatch("[0-9]+", name))
+
+
+def version_path(base: str, version: int) -> str:
+    """The folder of a version."""
+    return f"{base.rstrip('/')}/{version}"
+
+
+def push(model: str, base: str, keep_versions: int = 0) -> int:
+    """Makes a model the newest version.
+
+    Args:
+        model: Folder of a SavedModel.
+        base: The serving folder. Only one process may push to it at a time.
+        keep_versions: Only so many of the newest versions stay; 0 for all.
+
+    Returns:
+        The version: the Unix time in seconds, or one more than the newest version if that is
+        greater; the newest version itself if it holds the same files already.
+
+    Raises:
+        OSError: The folder cannot be written; no version has appeared then.
+    """
+    remote = "://" in base
+    fileio.makedirs(base)
+    _remove_leftovers(base, remote)
+    version = max(versions(base), default=None)
+    if version is None or not same_files(model, version_path(base, version)):
+        version = (_push_remote if remote else _push_local)(model, base)
+    if keep_versions:
+        _remove_old(base, keep_versions, remote)
+    return version
+
+
+def same_files(one: str, other: str) -> bool:
+    """Whether two folders hold files of the same names and bytes."""
+    files = _files(one)
+    return files == _files(other) and all(
+        _same_bytes(f"{one}/{name}", f"{other}/{name}") for name in sorted(files)
+    )
+
+
+def _push_local(model: str, base: str) -> int:
+    incoming = f"{base}/{INCOMING}{uuid.uuid4().hex}"
+    io_utils.copy_dir(model, incoming)
+    _force_to_disk(incoming)
+    while True:
+        version = _next_version(base)
+        try:
+            os.rename(incoming, version_path(base, version))  # noqa: PTH104 — the point of it all
+            break
+        except OSError:
+            if version not in versions(base):  # else somebody made this one just now
+                raise
+    _fsync(base)
+    return version
+
+
+def _push_remote(model: str, base: str) -> int:
+    version = _next_version(base)
+    path = version_path(base, version)
+    io_utils.copy_dir(model, path, deny_regex_patterns=[f"^{re.escape(f'{model}/{_MODEL_FILE}')}$"])
+    io_utils.copy_file(f"{model}/{_MODEL_FILE}", f"{path}/{_MODEL_FILE}")
+    return version
+
+
+def _next_version(base: str) -> int:
+    return max(int(time.time()), max(versions(base), default=0) + 1)
+
+
+def _remove_leftovers(base: str, remote: bool) -> None:
+    """Removes what killed pushes and removals have left."""
+    for name in _names(base):
+        if name.startswith((INCOMING, OUTGOING)):
+            fileio.rmtree(f"{base}/{name}")
+    for version in versions(base) if remote else ():
+        path = version_path(base, version)
+        if not fileio.exists(f"{path}/{_MODEL_FILE}"):
+            fileio.rmtree(path)
+
+
+def _remove_old(base: str, keep: int, remote: bool) -> None:
+    """Removes all but the newest versions; the hand-over that was done does not fail with it."""
+    for version in versions(base)[:-keep]:
+        path = version_path(base, version)
+        try:
+            if remote:
+                fileio.remove(f"{path}/{_MODEL_FILE}")
+            else:
+                aside = f"{base}/{OUTGOING}{version}-{uuid.uuid4().hex}"
+                os.rename(path, aside)  # noqa: PTH104
+                path = aside
+            fileio.rmtree(path)
+        except Exception as error:  # OSError, or TensorFlow's own kinds
+            logging.warning("Pusher: the old version %s cannot be removed: %s", path, error)
+
+
+def _names(folder: str) -> list[str]:
+    """Names of the subfolders."""
+    if not fileio.isdir(folder):
+        return []
+    names = (name.rstrip("/") for name in fileio.listdir(folder))
+    return [name for name in names if fileio.isdir(f"{folder}/{name}")]
+
+
+def _files(folder: str) -> dict[str, int]:
+    """Size in bytes by path below the folder."""
+    folder = folder.rstrip("/")
+    paths = (f"{path.rstrip('/')}/{name}" for path, _, names in fileio.walk(folder)
+             for name in names)  # fmt: skip
+    return {path.removeprefix(folder + "/"): fileio.stat(path).length for path in paths}
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    with fileio.open(one, "rb") as first, fileio.open(other, "rb") as second:
+        while True:
+            chunk = first.read(_CHUNK)
+            if chunk != second.read(_CHUNK):
+                return False
+            if not chunk:
+                return True
+
+
+def _force_to_disk(folder: str) -> None:
+    """Forces files, then their folders, so that the rename never reaches the disk before them."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _fsync(Path(path) / name)
+        _fsync(path)
+
+
+def _fsync(path: str | Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,342 @@
+"""Pusher through its real executor: versions, retries, kills at any point, and its readers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tfx.proto import pusher_pb2
+from tfx.types import channel, standard_artifacts
+
+from components.pusher import Pusher, hand_over
+from components.pusher.executor import Executor
+from components.pusher.hand_over import push as hand_over_push
+from components.pusher.hand_over import versions
+from tests.components.push_server import push
+
+PROJECT = Path(__file__).resolve().parents[2]
+MEGABYTE = 1 << 20
+
+
+def make_model(folder: Path, fill: str, megabytes: int = 0) -> Path:
+    """A Model artifact with a SavedModel (of the layout, not of sense) filled with one letter."""
+    serving = folder / "Format-Serving"
+    (serving / "variables").mkdir(parents=True)
+    (serving / "assets").mkdir()  # often empty
+    (serving / "saved_model.pb").write_text(fill * 100)
+    for number in range(max(megabytes, 1)):
+        content = fill * (MEGABYTE if megabytes else 100)
+        (serving / "variables" / f"variables.data-{number:05}-of-00099").write_text(content)
+    return folder
+
+
+def contents(folder: Path | str) -> dict[str, bytes]:
+    folder = Path(folder)
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stops the clock of the hand-over at a second."""
+    now = [1_700_000_000.9]
+    monkeypatch.setattr(hand_over.time, "time", lambda: now[0])
+    return now
+
+
+def test_a_version_is_the_model_and_the_artifact_says_where(tmp_path, clock) -> None:
+    model = make_model(tmp_path / "model", "a")
+    pushed = push("ours", str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    version = tmp_path / "serving" / "1700000000"
+    assert contents(version) == contents(model / "Format-Serving")
+    assert contents(tmp_path / "archive") == contents(model / "Format-Serving")
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_destination") == str(version)
+    assert pushed.get_string_custom_property("pushed_version") == "1700000000"
+    # Readable by whoever serves, as any folder made here.
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert version.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_real_model_is_served_as_it_was(tmp_path) -> None:
+    module = tf.Module()
+    module.weights = tf.Variable([[1.0, 2.0]])
+    module.call = tf.function(
+        lambda x: x @ module.weights, input_signature=[tf.TensorSpec([None, 1], tf.float32)]
+    )
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    version = hand_over_push(str(tmp_path / "model"), str(tmp_path / "serving"))
+    served = tf.saved_model.load(str(tmp_path / "serving" / str(version)))
+    assert served.call(tf.constant([[3.0]])).numpy().tolist() == [[3.0 * 1.0, 3.0 * 2.0]]
+
+
+def test_a_model_that_is_not_blessed_stays(tmp_path) -> None:
+    model, blessing, pushed = (
+        standard_artifacts.Model(),
+        standard_artifacts.ModelBlessing(),
+        standard_artifacts.PushedModel(),
+    )
+    model.uri = str(make_model(tmp_path / "model", "a"))
+    pushed.uri = str(tmp_path / "archive")
+    blessing.set_int_custom_property("blessed", 0)
+    inputs = {"model": [model], "model_blessing": [blessing]}
+    Executor().Do(inputs, {"pushed_model": [pushed]}, dict(node(tmp_path).exec_properties))
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+def node(folder: Path, keep: int = 0, **destination) -> Pusher:
+    destination = destination or {"base_directory": str(folder / "serving")}
+    return Pusher(
+        model=channel.Channel(standard_artifacts.Model),
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(**destination)
+        ),
+        keep_versions=keep,
+    )
+
+
+def test_the_node_is_named_as_the_one_of_tfx() -> None:
+    assert node(Path("/serving")).id == "Pusher"
+    with pytest.raises(ValueError, match="keep_versions must be at least 0"):
+        node(Path("/serving"), keep=-1)
+
+
+def test_versions_rise_within_a_second_and_when_the_clock_goes_back(tmp_path, clock) -> None:
+    serving = str(tmp_path / "serving")
+    models = [make_model(tmp_path / fill, fill) / "Format-Serving" for fill in "abc"]
+    first = hand_over_push(str(models[0]), serving)
+    second = hand_over_push(str(models[1]), serving)
+    clock[0] -= 3600
+    third = hand_over_push(str(models[2]), serving)
+    assert [first, second, third] == [1_700_000_000 + n for n in range(3)]
+    assert versions(serving) == [first, second, third]
+    clock[0] += 7200
+    assert hand_over_push(str(models[0]), serving) == 1_700_000_000 + 3600
+
+
+def test_a_push_that_is_tried_again_makes_no_second_version(tmp_path) -> None:
+    serving = tmp_path / "serving"
+    first, second = (make_model(tmp_path / fill, fill) for fill in "ab")
+    once = push("ours", str(first), str(serving), str(tmp_path / "archive"))
+    again = push("ours", str(first), str(serving), str(tmp_path / "archive"))
+    assert len(versions(str(serving))) == 1
+    for name in ("pushed_destination", "pushed_version"):
+        assert once.get_string_custom_property(name) == again.get_string_custom_property(name)
+    # The same size is not the same model, and an earlier model is pushed again when it is not
+    # the newest.
+    push("ours", str(second), str(serving), str(tmp_path / "archive 2"))
+    push("ours", str(first), str(serving), str(tmp_path / "archive 3"))
+    assert len(versions(str(serving))) == 3
+
+
+def test_the_newest_versions_stay(tmp_path, clock) -> None:
+    serving = tmp_path / "serving"
+    (serving / "notes").mkdir(parents=True)
+    (serving / "17").write_text("a file is no version")
+    kept = []
+    for number, fill in enumerate("abcdef"):
+        model = make_model(tmp_path / fill, fill)
+        push("ours", str(model), str(serving), str(tmp_path / f"archive {fill}"), keep=3)
+        kept = [*kept, 1_700_000_000 + number][-3:]
+        assert versions(str(serving)) == kept
+    assert {path.name for path in serving.iterdir()} == {"notes", "17", *map(str, kept)}
+    push("ours", str(model), str(serving), str(tmp_path / "archive f"), keep=1)
+    assert versions(str(serving)) == kept[-1:]
+
+
+def test_an_old_version_that_cannot_go_does_not_undo_the_push(tmp_path, monkeypatch) -> None:
+    serving = tmp_path / "serving"
+    first, second = (make_model(tmp_path / fill, fill) / "Format-Serving" for fill in "ab")
+    hand_over_push(str(first), str(serving))
+    rename = os.rename
+
+    def refuse(source, target) -> None:
+        if hand_over.OUTGOING in target:
+            raise PermissionError(target)
+        rename(source, target)
+
+    monkeypatch.setattr(hand_over.os, "rename", refuse)
+    version = hand_over_push(str(second), str(serving), keep_versions=1)
+    assert versions(str(serving))[-1] == version
+    assert len(versions(str(serving))) == 2
+    monkeypatch.undo()
+    hand_over_push(str(second), str(serving), keep_versions=1)
+    assert versions(str(serving)) == [version]
+
+
+def test_a_full_disk_shows_no_version(tmp_path, monkeypatch) -> None:
+    model = make_model(tmp_path / "model", "a", megabytes=2)
+
+    def full(handle) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hand_over.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        hand_over_push(str(model / "Format-Serving"), str(tmp_path / "serving"))
+    assert versions(str(tmp_path / "serving")) == []
+    monkeypatch.undo()
+    version = hand_over_push(str(model / "Format-Serving"), str(tmp_path / "serving"))
+    assert [path.name for path in (tmp_path / "serving").iterdir()] == [str(version)]
+
+
+def test_everything_is_forced_to_the_disk_before_it_appears(tmp_path, monkeypatch) -> None:
+    """The order of system calls, as the kernel gets them."""
+    model = make_model(tmp_path / "model", "a", megabytes=2) / "Format-Serving"
+    serving = tmp_path / "serving"
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def spy_fsync(handle) -> None:
+        calls.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    def spy_rename(source, target) -> None:
+        calls.append(f"rename {source}")
+        rename(source, target)
+
+    monkeypatch.setattr(hand_over.os, "fsync", spy_fsync)
+    monkeypatch.setattr(hand_over.os, "rename", spy_rename)
+    hand_over_push(str(model), str(serving))
+    incoming = next(call for call in calls if call.startswith("rename ")).split()[1]
+    everything = {incoming} | {f"{incoming}/{path.relative_to(model)}" for path in model.rglob("*")}
+    position = calls.index(f"rename {incoming}")
+    assert set(calls[:position]) == everything
+    assert calls[position + 1 :] == [str(serving)]
+
+
+def test_another_destination_is_refused(tmp_path) -> None:
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(make_model(tmp_path / "model", "a"))
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(tmp_path / "archive")
+    with pytest.raises(NotImplementedError, match="hands over to a file system"):
+        Executor().Do({"model": [artifact]}, {"pushed_model": [pushed]},
+                      {"push_destination": "{}", "custom_config": "null"})  # fmt: skip
+
+
+def test_an_object_store_gets_the_file_that_makes_it_a_model_last(tmp_path, monkeypatch) -> None:
+    """TensorFlow's `ram://` has the interface of an object store, without its latency."""
+    base = f"ram://{tmp_path.name}/serving"
+    models = [make_model(tmp_path / fill, fill) / "Format-Serving" for fill in "abc"]
+    first = hand_over_push(str(models[0]), base)
+    assert hand_over_push(str(models[0]), base) == first
+
+    def killed(source, target, *args) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hand_over.io_utils, "copy_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            hand_over_push(str(models[1]), base)
+    half = versions(base)[-1]
+    assert half > first
+    assert not tf.io.gfile.exists(f"{base}/{half}/saved_model.pb")
+    assert tf.io.gfile.exists(f"{base}/{half}/variables/variables.data-00000-of-00099")
+    last = hand_over_push(str(models[2]), base, keep_versions=1)
+    assert versions(base) == [last]
+    with tf.io.gfile.GFile(f"{base}/{last}/saved_model.pb") as file:
+        assert file.read() == "c" * 100
+
+
+class Reader(threading.Thread):
+    """Polls a serving folder as TensorFlow Serving does, without mercy, and notes what is half."""
+
+    def __init__(self, serving: Path, whole: list[dict[str, int]]) -> None:
+        super().__init__(daemon=True)
+        self.serving, self.whole = serving, whole
+        self.half: list[str] = []
+        self.seen: set[str] = set()
+        self.polls = 0
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            self.poll()
+
+    def poll(self) -> None:
+        self.polls += 1
+        for folder in list(self.serving.iterdir()) if self.serving.exists() else []:
+            name = folder.name
+            if name.isdecimal():
+                self.seen.add(name)
+                sizes = {
+                    str((Path(path) / file).relative_to(folder)): (Path(path) / file).stat().st_size
+                    for path, _, files in os.walk(folder)
+                    for file in files
+                }
+                if sizes not in self.whole:
+                    self.half.append(name)
+
+
+def sizes(model: Path) -> dict[str, int]:
+    return {name: len(content) for name, content in contents(model / "Format-Serving").items()}
+
+
+def kill_pushes(kind: str, folder: Path, kills: int) -> tuple[Reader, int]:
+    """Kills pushes of two models in turn, at points spread over a whole push, under a reader."""
+    models = [make_model(folder / fill, fill, megabytes=8) for fill in "ab"]
+    serving = folder / "serving"
+    reader = Reader(serving, [sizes(model) for model in models])
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.components.push_server", kind],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+    ) as server:  # fmt: skip
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def ask(model: Path, milliseconds: float) -> str:
+            if kind == "tfx":
+                time.sleep(1.0)  # its versions are seconds, and it skips one that exists
+            server.stdin.write(f"{model} {serving} {folder}/archive {milliseconds}\n")
+            server.stdin.flush()
+            return server.stdout.readline().strip()
+
+        assert server.stdout.readline() == "ready\n"
+        seconds = [float(ask(model, -1)) for model in models]
+        whole = seconds[-1] * 1000  # the first one also warms up
+        reader.start()
+        killed = 0
+        for number, model in zip(range(kills), itertools.cycle(models)):
+            killed += ask(model, whole * (number + 0.5) / kills) == "killed"
+            reader.poll()
+        if kind == "ours":
+            for model in models:
+                assert float(ask(model, -1)) > 0
+        reader.stopped.set()
+        reader.join()
+        reader.poll()
+        server.stdin.close()
+    return reader, killed
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_nothing_half_is_ever_seen(tmp_path) -> None:
+    reader, killed = kill_pushes("ours", tmp_path, kills=60)
+    assert killed >= 30
+    assert reader.polls > 100
+    assert reader.half == []
+    assert len(reader.seen) >= 4  # the first two and the last two, at least
+    # The pushes that came through have removed what the killed ones had left.
+    names = {path.name for path in (tmp_path / "serving").iterdir()}
+    assert names == reader.seen
+    newest = str(max(map(int, names)))
+    assert contents(tmp_path / "serving" / newest) == contents(tmp_path / "b" / "Format-Serving")
+
+
+@pytest.mark.slow
+def test_the_reader_does_see_the_half_copies_of_tfx(tmp_path) -> None:
+    reader, killed = kill_pushes("tfx", tmp_path, kills=16)
+    assert killed > 0
+    assert reader.half
