@@ -1,12 +1,14 @@
 """TripletGen's executor on up to a million examples of 50,000 classes: seconds and memory.
 
-    python -m tests.benchmarks.bench_triplet_gen_scale
+    python -m tests.benchmarks.bench_triplet_gen_scale [--idx DIR]
 
 An example is 256 random bytes in the place of an image; class c has about 1 / (c + 50) of the
 examples, from 3,000 down to 2 or 3. Eight gzipped TFRecord files of 125,000 examples are written
 first, which is not counted. Then the executor runs on two, four and eight of them, each time in a
 process of its own, Beam's start-up included, imports not. Peak memory is that of the whole process,
 so it begins with what TensorFlow, TFX and Beam take (`imported_mb`).
+
+`--idx` is there because `make bench` gives it to all benchmarks; it has no effect.
 
 Prints one JSON line per size, and one with the slope of log seconds over log examples: 1 is linear.
 Seconds of the processor are less disturbed by other work on the machine than those of the clock.
@@ -94,6 +96,7 @@ def _peak_mb() -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--idx", type=Path, help="not used: the examples are synthetic")
     parser.add_argument("--node", nargs=2, metavar=("EXAMPLES", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.node:

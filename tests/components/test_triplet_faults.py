@@ -11,12 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import ml_metadata as mlmd
 import psutil
 import pytest
+from ml_metadata import proto
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
+from components.triplet_gen import TripletGen
 from tests.components.triplet_node import check, contents, make, read, run
-from tests.real_data import digits, examples_artifact
+from tests.real_data import BEAM_ARGS, digits, examples_artifact
 
 _CHILD = """
 import json, sys
@@ -155,3 +162,56 @@ def test_a_full_disk_fails_the_node_and_leaves_nothing_complete(tmp_path, size, 
 
     run(output, examples, triplets_per_anchor=4)
     check(read(output), rows, 4)
+
+
+def test_a_full_disk_through_driver_and_launcher(tmp_path):
+    rows = digits(30)
+    uri = examples_artifact(tmp_path / "examples", {"train": rows}).uri
+    database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+
+    def run_pipeline() -> None:
+        examples = Importer(
+            uri, standard_artifacts.Examples, properties={"split_names": '["train"]'}
+        ).with_id("Examples")
+        node = TripletGen(examples.outputs["result"], triplets_per_anchor=12, splits=["train"])
+        components = [examples, node]
+        LocalDagRunner().run(
+            Pipeline(
+                "disk",
+                str(tmp_path / "root"),
+                metadata_connection_config=database,
+                components=components,
+                # Without a name there TFX packs itself first, in files larger than allowed here.
+                beam_pipeline_args=[*BEAM_ARGS, "--sdk_container_image=none"],
+            )
+        )
+
+    # The database is smaller than that, the triplets are 36 times the 81 kB of the digits.
+    with largest_file(1_500_000), pytest.raises(Exception, match="File too large") as error:
+        run_pipeline()
+    assert f"{tmp_path}/root/TripletGen/triplets/" in str(error.value)
+    store = mlmd.MetadataStore(database)
+    (execution,) = executions(store)
+    assert execution.last_known_state == proto.Execution.FAILED
+    assert proto.Artifact.LIVE not in {output.state for output in outputs(store, execution)}
+    assert not [path for path in (tmp_path / "root" / "TripletGen").rglob("*") if path.is_file()]
+
+    run_pipeline()
+    failed, done = executions(store)
+    assert failed.last_known_state == proto.Execution.FAILED
+    assert done.last_known_state == proto.Execution.COMPLETE
+    (triplets,) = outputs(store, done)
+    assert triplets.state == proto.Artifact.LIVE
+    assert triplets.custom_properties["triplets"].int_value == 12 * len(rows)
+
+
+def executions(store: mlmd.MetadataStore) -> list[proto.Execution]:
+    """Those of TripletGen, in order."""
+    found = store.get_executions_by_type("components.triplet_gen.component.TripletGen")
+    return sorted(found, key=lambda execution: execution.id)
+
+
+def outputs(store: mlmd.MetadataStore, execution: proto.Execution) -> list[proto.Artifact]:
+    events = store.get_events_by_execution_ids([execution.id])
+    ids = [event.artifact_id for event in events if event.type != proto.Event.INPUT]
+    return store.get_artifacts_by_id(ids)

@@ -134,6 +134,31 @@ def test_a_dominant_class_finds_its_negatives(tmp_path, bucket_size):
     assert all(abs(n - 150) < 4 * (300 / 4) ** 0.5 for n in negatives.values())
 
 
+def test_files_stay_small_when_a_rare_class_has_half_of_the_triplets(tmp_path):
+    rows = digits(300, classes=[0]) + digits(2, classes=[1])
+    settings = {"strategy": "class_balanced", "bucket_size": 16, "triplets_per_anchor": 2}
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    output = make(tmp_path / "out", examples, **settings)
+    files = [name for name in contents(output) if name.startswith("Split-")]
+    # 302 · 2 / 2 triplets of the rare class in one bucket, 2 · 2 · 16 triplets or fewer in a file.
+    parts = [name for name in files if "-part-" in name]
+    (of,) = {name[-len("00005.tfrecord") :] for name in parts}
+    assert int(of[:5]) == len(parts) >= 302 / 64
+    sizes = {
+        name: sum(1 for _ in tf.data.TFRecordDataset(str(Path(output.uri, name)))) for name in files
+    }
+    assert max(sizes.values()) <= 2 * max(2 * 16, 128)  # a block has up to about 128 rows
+    assert all(sizes[name] <= 2 * 2 * 16 for name in parts)
+    assert max(map(sizes.get, parts)) - min(map(sizes.get, parts)) <= 1
+    anchors = Counter(triplet["anchor"][1] for triplet in read(output))
+    assert abs(anchors[b"1"] - 302) <= 2
+    assert anchors.total() == output.get_int_custom_property("triplets")
+
+    shuffled = random.Random(0).sample(rows, len(rows))
+    examples = examples_artifact(tmp_path / "shuffled", {"train": shuffled}, shards=5)
+    assert contents(output) == contents(make(tmp_path / "again", examples, **settings))
+
+
 def test_output_depends_on_rows_and_seed_only(tmp_path):
     rows = digits(40)
     examples = examples_artifact(tmp_path / "a", {"train": rows})
@@ -247,7 +272,7 @@ PAIRS = digits(2)
         ),
         (
             serialized([(b"png", label, i) for label in (b"0", b"1") for i in (b"x", b"y")]),
-            r"ids are not unique \(2 repeated, such as",
+            r"ids are not unique \(2 repeated, such as 'x'\)",
         ),
     ],
 )
@@ -260,6 +285,16 @@ def test_errors_of_the_data_name_split_place_and_remedy(tmp_path, records, messa
     assert error.value.__cause__ is None  # nothing of Beam around it
     assert not (tmp_path / "out" / ".tmp").exists()
     assert not (tmp_path / "out" / "triplets.json").exists()
+
+
+def test_an_id_under_two_labels_is_found_in_any_buckets(tmp_path):
+    rows = digits(3)
+    copies = [(image, b"%d" % ((int(label) + 1) % 10), i) for image, label, i in rows[::2]]
+    examples = examples_artifact(tmp_path / "examples", {"train": rows + copies}, shards=3)
+    message = rf"ids are not unique \(15 repeated, such as '{rows[0][2].decode()}'\)"
+    with pytest.raises(ValueError, match=message):  # the first id in their order
+        make(tmp_path / "out", examples, bucket_size=2)
+    assert not list((tmp_path / "out").glob("Split-*/*"))
 
 
 def test_uncompressed_input_is_an_error(tmp_path):

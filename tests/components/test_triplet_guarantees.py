@@ -39,28 +39,46 @@ SIZES = st.one_of(
     st.lists(st.integers(1, 300), min_size=1, max_size=12),
     st.builds(heavy_tail, st.integers(1, 1000), st.integers(1, 400)),
 )
+
+
+def possible(configured):
+    """Whether the settings do not contradict each other."""
+    mined = configured["strategy"] in ("semi_hard", "hard")
+    return not (
+        mined and configured["positives"] == "hard" and configured["triplets_per_anchor"] > 1
+    )
+
+
 CONFIGURED = st.builds(
     lambda **values: values,
-    strategy=st.sampled_from(["random", "class_balanced"]),
+    strategy=st.sampled_from(["random", "class_balanced", "semi_hard", "hard"]),
+    positives=st.sampled_from(["random", "hard"]),
     bucket_size=st.sampled_from([2, 16, 100, 4096]),
     triplets_per_anchor=st.integers(1, 3),
     max_per_class=st.sampled_from([0, 0, 1, 7]),
     seed=st.integers(0, 2**31),
-)
+).filter(possible)
 
 
-@settings(deadline=None, max_examples=8)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_artifact(tmp_path_factory.mktemp("model"))
+
+
+@settings(deadline=None, max_examples=10)
 @given(SIZES, CONFIGURED)
 @example([2] + 9_999 * [1], {"bucket_size": 16})
 @example([20, *(5_000 * [2]), *(4_999 * [1])], {"strategy": "class_balanced"})
 @example([1_500, 1], {"bucket_size": 2})
-def test_guarantees_of_any_class_sizes(sizes, configured):
+@example(heavy_tail(300, 400), {"strategy": "semi_hard", "triplets_per_anchor": 2})
+@example([300, 2, 1], {"strategy": "hard", "positives": "hard", "bucket_size": 16})
+def test_guarantees_of_any_class_sizes(model, sizes, configured):
     assume(len(sizes) > 1 and max(sizes) > 1)
     rows = rows_of(sizes)
     folder = Path(tempfile.mkdtemp())
     try:
         examples = examples_artifact(folder / "examples", {"train": rows})
-        output = make(folder / "out", examples, **configured)
+        output = make(folder / "out", examples, models=[model], **configured)
         triplets = read(output)
     finally:
         shutil.rmtree(folder)
@@ -74,6 +92,8 @@ def test_guarantees_of_any_class_sizes(sizes, configured):
 
     _, labels, ids = zip(*rows, strict=True)
     chosen = Settings(**configured)
+    assert output.get_string_custom_property("sampled_by") == chosen.strategy
+    assert output.get_string_custom_property("positives_sampled_by") == chosen.positives
     repeats = slow_repeats(labels, hash_ids(ids, chosen.seed, "train").tolist(), chosen)
     expected = {i: n for i, n in zip(ids, repeats, strict=True) if n}
     assert Counter(triplet["anchor"][2] for triplet in triplets) == expected

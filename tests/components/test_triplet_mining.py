@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfx.utils import path_utils
 
 from components.triplet_gen.buckets import hash_ids
 from components.triplet_gen.mining import farthest_positives, mine_negatives
@@ -138,9 +141,27 @@ def test_hard_positives_with_random_negatives(tmp_path, model):
     assert len({(t["anchor"], t["negative"]) for t in triplets}) > 350  # of 90 each, with repeats
 
 
-def test_without_a_model_the_triplets_are_random(tmp_path):
+@pytest.mark.parametrize(
+    "workers",
+    [[], ["--direct_num_workers=4", "--direct_running_mode=multi_threading"]],
+    ids=["one worker", "four threads"],
+)
+def test_a_process_loads_the_model_once(tmp_path, model, monkeypatch, workers):
+    loaded, load = [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: loaded.append(path) or load(path))
+    examples = examples_artifact(tmp_path / "examples", {"train": digits(60)}, shards=4)
+    make(tmp_path / "out", examples, workers, [model], strategy="hard", bucket_size=60)
+    assert len(list((tmp_path / "out" / "Split-train").iterdir())) > 4
+    assert loaded == [path_utils.serving_model_path(model.uri)]
+
+
+def test_without_a_model_the_triplets_are_random(tmp_path, caplog):
     examples = examples_artifact(tmp_path / "examples", {"train": digits(10)})
-    mined = make(tmp_path / "mined", examples, strategy="semi_hard", positives="hard")
+    with caplog.at_level(logging.WARNING, "absl"):
+        mined = make(tmp_path / "mined", examples, strategy="semi_hard", positives="hard")
+    (line,) = [text for text in caplog.messages if "no model yet to mine with" in text]
+    assert "strategy semi_hard, positives hard" in line
+    assert "sampled at random" in line
     random = make(tmp_path / "random", examples)
     assert mined.get_string_custom_property("strategy") == "semi_hard"
     assert mined.get_string_custom_property("positives") == "hard"
