@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -28,6 +29,9 @@ from tfx.orchestration import metadata  # noqa: E402
 from tfx.orchestration.local import runner_utils  # noqa: E402
 from tfx.orchestration.portable import launcher, outputs_utils  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
+
+# Read by `modules.checkpoints`: runs at once never share the state of a training.
+RUN_ID = "TRIPLET_RUN_ID"
 
 _DONE = {proto.Execution.COMPLETE: "executed", proto.Execution.CACHED: "cached"}
 
@@ -67,6 +71,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node: str, metadata_url: str) -> str:
         if earlier.last_known_state in _DONE:
             return "done before"
         _remove_outputs(ir, pipeline_node, earlier.id)
+    os.environ[RUN_ID] = run_id
     deployment = runner_utils.extract_local_deployment_config(ir)
     try:
         launcher.Launcher(

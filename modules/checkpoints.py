@@ -108,7 +108,8 @@ def stable_folder(model_run_dir: str, *determining: Any) -> str:
     Every attempt of a node gets an output folder of its own, numbered, so checkpoints lie beside
     them: in `checkpoints/KEY`. The key is a hash of all that determines the training, the code and
     the versions of the libraries included. Whatever changes, a training never goes on from the
-    state of another one.
+    state of another one. Where runs of a pipeline may go on at once, the environment variable
+    TRIPLET_RUN_ID keeps them apart; a later try of the same run has the same one.
 
     Args:
         model_run_dir: The output folder of this attempt.
@@ -118,7 +119,8 @@ def stable_folder(model_run_dir: str, *determining: Any) -> str:
         The path; nothing is made.
     """
     code = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    parts = [*determining, code, tf.__version__, keras.__version__]
+    run = os.environ.get("TRIPLET_RUN_ID", "")
+    parts = [*determining, run, code, tf.__version__, keras.__version__]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     parent = os.path.dirname(model_run_dir.rstrip("/"))  # noqa: PTH120
     return os.path.join(parent, "checkpoints", key)  # noqa: PTH118

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as proto
 
-from kubeflow.metadata import PASSWORD, USERNAME, find_execution, open_store
+from kubeflow.metadata import find_execution, open_store
 from kubeflow.spec import task_name
 from pipeline.config import PROJECT
 from pipeline.data import write_dataset
-from tests.kubeflow import databases
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 
@@ -34,11 +35,13 @@ def kubeflow(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def run_all(pods: Pods, run_id: str, **parameters: object) -> dict[str, str]:
+def run_all(
+    pods: Pods, run_id: str, *, forked: bool = True, **parameters: object
+) -> dict[str, str]:
     """Runs every task; returns what became of each node."""
     states = {}
     for task in pods.order():
-        line, seconds = pods.run(task, run_id, parameters)
+        line, seconds = pods.run(task, run_id, parameters, forked=forked)
         sys.stdout.write(f"{seconds:5.1f} s  {line}\n")
         if task != "prepare":
             node, state = re.fullmatch(r"(\w+): ([a-z ]+), [\d.]+ s", line).groups()
@@ -60,59 +63,118 @@ def models(url: str, run_id: str, node: str) -> list[str]:
     return [artifact.uri for artifact in store.get_artifacts_by_id(ids)]
 
 
-def test_two_runs_and_the_local_one_share_cache_and_baseline(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv(USERNAME, databases.USER)
-    monkeypatch.setenv(PASSWORD, databases.PASSWORD)
-    volume = tmp_path / "volume"
-    splits = {"train": digits(60), "eval": digits(25, start=60)}
-    write_dataset(
-        volume / "data",
-        {
-            split: [(image, label.decode(), name.decode()) for image, label, name in rows]
-            for split, rows in splits.items()
-        },
-    )
-    with databases.postgresql() as url:
-        config, package = tmp_path / "config.toml", tmp_path / "pipeline.yaml"
-        config.write_text(f"""
+class Volume:
+    """A folder that stands for the volume, a configuration, and the compiled pipeline."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root = root / "volume"
+        self.url = url
+        splits = {"train": digits(30), "eval": digits(15, start=30)}
+        write_dataset(
+            self.root / "data",
+            {
+                split: [(image, label.decode(), name.decode()) for image, label, name in rows]
+                for split, rows in splits.items()
+            },
+        )
+        self.config, package = root / "config.toml", root / "pipeline.yaml"
+        self.config.write_text(f"""
 [pipeline]
 name = "cluster"
 [data]
-path = "{volume}/data"
+path = "{self.root}/data"
 [training]
-steps = 40
+steps = 20
 validate_every = 20
+projector = false
+[export]
+tflite = false
 [evaluation.thresholds."precision@1"]
-lower = 0.4
+lower = 0.2
 [kubeflow]
-directory = "{volume}"
+directory = "{self.root}"
 metadata = "{url}"
 """)
-        kubeflow("compile", "--config", config, "--image", "triplet:1", "--output", package)
-        pods = Pods(package)
-        first, second, third = (str(uuid.uuid4()) for _ in range(3))
+        kubeflow("compile", "--config", self.config, "--image", "triplet:1", "--output", package)
+        self.pods = Pods(package)
 
-        states = run_all(pods, first)
-        assert set(states.values()) == {"executed"}
-        (model,) = models(url, first, "Trainer")
-        assert Path(model).is_dir()
-        pushed = list((volume / "cluster" / "serving").iterdir())
-        assert len(pushed) == 1
-        line, _ = pods.run("trainer", first)
-        assert line.startswith("Trainer: done before, ")
+    def pushed(self) -> list[Path]:
+        return list((self.root / "cluster" / "serving").iterdir())
 
-        # The same on this machine, against the same database and folder: nothing is left to do.
-        output = kubeflow("local", "--config", config, "--run-id", second)
-        local_states = dict(re.findall(r"(\w+): (executed|cached)$", output, re.MULTILINE))
-        assert local_states.keys() == states.keys()
-        ran = {node for node, state in local_states.items() if state == "executed"}
-        assert {node for node in ran if not RESOLVERS.search(node)} == set()
 
-        # A parameter of the run: only what depends on it runs, against the model of the first run.
-        states = run_all(pods, third, train_steps=41)
-        ran = {node for node, state in states.items() if state == "executed"}
-        assert {node for node in ran if not RESOLVERS.search(node)} == {
-            "Trainer", "Evaluator", "Pusher",
-        }  # fmt: skip
-        assert models(url, third, "BaselineResolver") == [model]
-        assert models(url, third, "Trainer") != [model]
+def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
+    """Every node in a process of its own, on PostgreSQL and on MariaDB."""
+    volume = Volume(tmp_path, metadata_url)
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    # As pods start, once; the other database is no different in that.
+    states = run_all(volume.pods, first, forked=not metadata_url.startswith("postgresql"))
+    assert set(states.values()) == {"executed"}
+    (model,) = models(metadata_url, first, "Trainer")
+    assert Path(model).is_dir()
+    assert models(metadata_url, first, "BaselineResolver") == []
+    assert len(volume.pushed()) == 1
+    line, _ = volume.pods.run("trainer", first, forked=True)
+    assert line.startswith("Trainer: done before, ")
+
+    states = run_all(volume.pods, second)
+    assert {node for node, state in states.items() if state != "cached"} == {
+        node for node in states if RESOLVERS.search(node)
+    }
+    assert models(metadata_url, second, "Trainer") == [model]
+    assert len(volume.pushed()) == 1
+
+    if not metadata_url.startswith("postgresql"):
+        return  # what follows does not depend on the database
+    _a_parameter_changes_what_depends_on_it(volume, model)
+    _this_machine_shares_the_cache(volume, states)
+    _nothing_starts_after_a_failure(volume)
+
+
+def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
+    run_id = str(uuid.uuid4())
+    states = run_all(volume.pods, run_id, train_steps=21)
+    ran = {node for node, state in states.items() if state == "executed"}
+    assert {node for node in ran if not RESOLVERS.search(node)} == {
+        "Trainer", "Evaluator", "Pusher",
+    }  # fmt: skip
+    # The blessed model of the first run is the one to beat.
+    assert models(volume.url, run_id, "BaselineResolver") == [model]
+    assert models(volume.url, run_id, "Trainer") != [model]
+
+
+def _this_machine_shares_the_cache(volume: Volume, expected: dict[str, str]) -> None:
+    output = kubeflow("local", "--config", volume.config)
+    states = dict(re.findall(r"(\w+): (executed|cached)$", output, re.MULTILINE))
+    assert states.keys() == expected.keys()
+    ran = {node for node, state in states.items() if state == "executed"}
+    assert {node for node in ran if not RESOLVERS.search(node)} <= {"Evaluator", "Pusher"}
+
+
+def _nothing_starts_after_a_failure(volume: Volume) -> None:
+    """Kubeflow starts a task when those it depends on have succeeded; here the order stops."""
+    run_id = str(uuid.uuid4())
+    with pytest.raises(AssertionError, match="import-example-gen: "):
+        run_all(volume.pods, run_id, data_path=f"{volume.root}/nothing")
+    store = open_store(volume.url)
+    run = store.get_context_by_type_and_name("pipeline_run", run_id)
+    (execution,) = (
+        e for e in store.get_executions_by_context(run.id) if "ExampleGen" in _type(store, e)
+    )
+    assert execution.last_known_state == proto.Execution.FAILED
+    assert "nothing" in execution.custom_properties["error"].string_value
+    tasks = volume.pods.spec.root.dag.tasks
+    waiting = {"import-example-gen"}
+    while (
+        more := {name for name, task in tasks.items() if waiting.intersection(task.dependent_tasks)}
+        - waiting
+    ):
+        waiting |= more
+    # All but the tasks that need no data: those depend on the one that failed.
+    assert set(tasks) - waiting <= {"prepare", "import-schema-gen"}
+    started = {_type(store, e) for e in store.get_executions_by_context(run.id)}
+    assert not any(name.endswith(("Trainer", "Evaluator", "Pusher")) for name in started)
+
+
+def _type(store: Any, execution: proto.Execution) -> str:
+    (kind,) = store.get_execution_types_by_id([execution.type_id])
+    return kind.name

@@ -110,6 +110,14 @@ def test_the_folder_is_beside_the_runs_and_differs_for_what_determines_a_trainin
     assert first == stable_folder(f"{tmp_path}/model_run/8/", {"seed": 0}, ["files"])
     assert Path(first).parent == tmp_path / "model_run" / "checkpoints"
     assert first != stable_folder(f"{tmp_path}/model_run/7", {"seed": 1}, ["files"])
+    monkeypatch.setenv("TRIPLET_RUN_ID", "one")  # runs that may go on at once
+    of_run = stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
+    assert of_run == stable_folder(f"{tmp_path}/model_run/9", {"seed": 0}, ["files"])
+    monkeypatch.setenv("TRIPLET_RUN_ID", "two")
+    assert (
+        len({first, of_run, stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])}) == 3
+    )
+    monkeypatch.delenv("TRIPLET_RUN_ID")
     code = tmp_path / "code"
     code.mkdir()
     (code / "checkpoints.py").write_text("# changed")
