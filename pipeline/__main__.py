@@ -17,6 +17,7 @@ from pipeline.history import history_command
 from pipeline.lock import LockedError, check_unlocked
 from pipeline.quiet import quiet_imports
 from pipeline.retrain import retrain_command
+from pipeline.rollback import rollback_command
 from pipeline.schedule import schedule_command
 from pipeline.summary import show_latest, summary_command
 
@@ -61,6 +62,7 @@ main.add_command(data_command)
 main.add_command(floors_command)
 main.add_command(history_command)
 main.add_command(retrain_command)
+main.add_command(rollback_command)
 main.add_command(schedule_command)
 main.add_command(summary_command)
 

@@ -13,6 +13,7 @@ from pipeline.config import Config, ConfigError
 
 if TYPE_CHECKING:  # loads TFMA, which takes seconds
     from modules.gate_result import Failure
+    from modules.tflite_report import TFLiteReport
 
 ERROR_PROPERTY = "error"
 _STATES = {
@@ -52,6 +53,8 @@ class Run:
     nodes: list[NodeRun]
     evaluation: Evaluation | None
     pushed_to: str | None
+    training_logs: str | None = None  # for `tensorboard --logdir`
+    tflite: TFLiteReport | None = None  # of the model that Trainer gave, new or cached
 
     @property
     def failed(self) -> NodeRun | None:
@@ -96,18 +99,26 @@ def latest_run(config: Config) -> Run:
     executions = store.get_executions_by_context(context.id) if context else []
     if not executions:
         raise ConfigError(f"Pipeline {name!r} has not run yet.")
-    newest = max(executions, key=lambda execution: execution.id)
     types = {kind.id: kind.name for kind in store.get_context_types()}
     run = next(
         context
-        for context in store.get_contexts_by_execution(newest.id)
-        if types[context.type_id] == "pipeline_run"
+        for execution in sorted(executions, key=lambda execution: execution.id, reverse=True)
+        for context in store.get_contexts_by_execution(execution.id)
+        if types[context.type_id] == "pipeline_run"  # a rollback belongs to none
     )
     nodes = [
         _node_run(store, types, execution)
         for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id)
     ]
-    return Run(name, run.name, nodes, _evaluation(nodes), _pushed_to(nodes))
+    return Run(
+        name,
+        run.name,
+        nodes,
+        _evaluation(nodes),
+        _pushed_to(nodes),
+        _output(nodes, "model_run", "uri"),
+        _tflite(_output(nodes, "model", "uri")),
+    )
 
 
 def _node_run(
@@ -148,6 +159,20 @@ def _outputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, dict[str
                    if v.WhichOneof("value") in ("int_value", "double_value", "string_value")},
             )  # fmt: skip
     return outputs
+
+
+def _output(nodes: list[NodeRun], key: str, name: str) -> Any:
+    """A property of the first output artifact under this key, None without one."""
+    return next((node.outputs[key].get(name) for node in nodes if key in node.outputs), None)
+
+
+def _tflite(model: str | None) -> TFLiteReport | None:
+    """What Trainer measured of the TFLite models; None if it failed before or exports none."""
+    if model is None:
+        return None
+    from modules.tflite_report import extra_assets, read_tflite_report
+
+    return read_tflite_report(extra_assets(path_utils.serving_model_dir(model)))
 
 
 def _pushed_to(nodes: list[NodeRun]) -> str | None:

@@ -16,6 +16,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from components.withdrawal import withdrawal
 from modules.gate import METRIC_CLASS
 from modules.gate_result import (
     BASELINE,
@@ -76,10 +77,14 @@ class Executor(tfx_executor.Executor):
             verdict = "not judged", "there are no thresholds, so the model cannot be blessed"
         else:
             if drop_undefined_failures(evaluation, metrics):
-                _bless(blessing)
+                _bless(blessing, constants.BLESSED_VALUE)
             failures = describe_failures(evaluation, metrics)
             verdict = ("NOT BLESSED" if failures else "BLESSED"), _reason(failures)
             text = "\n".join(map(str, failures)) or ALL_MET
+            model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
+            if withdrawn := withdrawal(model):  # by a rollback; no figures bring it back
+                _bless(blessing, constants.NOT_BLESSED_VALUE)
+                verdict, text = ("NOT BLESSED", withdrawn), withdrawn
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
@@ -119,13 +124,18 @@ def _path(artifact: types.Artifact, name: str) -> str:
     return os.path.join(artifact.uri, name)  # noqa: PTH118 — may be a URI
 
 
-def _bless(blessing: types.Artifact) -> None:
-    """Makes the artifact what TFX's executor writes for a model without failures."""
+def _bless(blessing: types.Artifact, value: int) -> None:
+    """Makes the artifact what TFX's executor writes for a blessed model, or for a refused one."""
+    files = {
+        constants.BLESSED_VALUE: constants.BLESSED_FILE_NAME,
+        constants.NOT_BLESSED_VALUE: constants.NOT_BLESSED_FILE_NAME,
+    }
     name = constants.ARTIFACT_PROPERTY_BLESSED_KEY
-    if blessing.get_int_custom_property(name) != constants.BLESSED_VALUE:
-        fileio.remove(_path(blessing, constants.NOT_BLESSED_FILE_NAME))
-        io_utils.write_string_file(_path(blessing, constants.BLESSED_FILE_NAME), "")
-        blessing.set_int_custom_property(name, constants.BLESSED_VALUE)
+    before = blessing.get_int_custom_property(name)
+    if before != value:
+        fileio.remove(_path(blessing, files[before]))
+        io_utils.write_string_file(_path(blessing, files[value]), "")
+        blessing.set_int_custom_property(name, value)
 
 
 def _reason(failures: list[Failure]) -> str:

@@ -15,6 +15,7 @@ from tfx.types import channel, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.evaluator import Evaluator, executor
+from components.withdrawal import give_back, withdraw
 from modules import evaluator
 from modules.gate import make_eval_config
 from modules.gate_result import Metrics, read_metrics
@@ -231,3 +232,16 @@ def test_the_node_is_that_of_tfx_for_every_node_behind_it():
         Evaluator(examples, model, make_eval_config(KS), module_file="m.py", gallery=examples)
     with pytest.raises(ValueError, match="module_file"):
         Evaluator(examples, model, make_eval_config(KS))
+
+
+def test_a_model_that_was_rolled_back_is_refused_whatever_its_figures(evaluate, tmp_path):
+    config = make_eval_config(KS, {"precision@1": {"lower": 0.0}})
+    model = model_artifact(tmp_path / "model", ALL)
+    assert evaluate(config, model=model).blessed
+    withdraw(model.uri, "rolled back")
+    outcome = evaluate(config, model=model)
+    assert not outcome.blessed
+    assert outcome.reason == "rolled back"
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": "rolled back\n"}
+    give_back(model.uri)
+    assert evaluate(config, model=model).blessed

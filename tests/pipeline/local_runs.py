@@ -1,0 +1,72 @@
+"""Small pipelines that really run, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from modules.contract import make_example
+from pipeline import local_runner
+from pipeline.config import CONFIG_VARIABLE, Config, load_config
+from pipeline.runs import Run, latest_run
+from tests.real_data import digits
+
+
+class LocalPipeline:
+    """A pipeline on 400 digits that trains for some steps."""
+
+    def __init__(self, root: Path, monkeypatch) -> None:
+        self.path = root / "small.toml"
+        self._root, self._monkeypatch = root, monkeypatch
+        (root / "data").mkdir()
+        with tf.io.TFRecordWriter(str(root / "data" / "all.tfrecord")) as writer:
+            for row in digits(40):
+                writer.write(make_example(*row).SerializeToString())
+        self.configure(steps=20)
+
+    def configure(self, steps: int, further: str = "", lower: float = 0.2) -> None:
+        """Other steps are other models; `further` goes to `[pipeline]`."""
+        self.path.write_text(f"""
+[pipeline]
+name = "small"
+directory = "{self._root}"
+{further}
+[data]
+path = "{self._root}/data"
+split = "hash"
+[training]
+steps = {steps}
+classes_per_batch = 10
+validate_every = 20
+projector = false
+[export]
+tflite = false
+[evaluation.thresholds."precision@1"]
+lower = {lower}
+max_drop = 0.5
+""")
+
+    @property
+    def config(self) -> Config:
+        return load_config(str(self.path))
+
+    @property
+    def serving(self) -> Path:
+        return Path(self.config.pipeline.serving_directory)
+
+    def served(self) -> list[int]:
+        return sorted(int(path.name) for path in self.serving.iterdir())
+
+    def run(self) -> Run:
+        self._monkeypatch.setenv(CONFIG_VARIABLE, str(self.path))
+        local_runner.main()
+        return latest_run(self.config)
+
+
+def not_cached(run: Run) -> set[str]:
+    return {node.node for node in run.nodes if node.state != "cached"}
+
+
+def output(run: Run, node: str, key: str) -> dict:
+    return next(one for one in run.nodes if one.node == node).outputs.get(key, {})
