@@ -113,6 +113,11 @@ def configured_run(
     Raises:
         ConfigError: A value that the configuration does not allow, or a path that no pod can see.
     """
+    if "{" in data_path:
+        raise ConfigError(
+            f"data_path is {data_path!r}, but placeholders such as {{SPAN}} belong into the "
+            "patterns: [data] pattern, train and eval. Give the folder that those are in."
+        )
     if not data_path.startswith(("/", "gs://")):
         data_path = f"{directory}/{data_path}"
     tables = _merged(

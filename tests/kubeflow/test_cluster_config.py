@@ -87,6 +87,11 @@ def test_parameters_reach_the_configuration() -> None:
     assert run.evaluation.thresholds["map@r"].lower == 0.25
 
 
+def test_a_span_in_the_data_path_says_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"belong into the patterns: \[data\] pattern"):
+        changed(data_path="photos/span-{SPAN}")
+
+
 def test_default_parameters_change_nothing() -> None:
     values = cluster_values(config(training={"seed": 3}, triplets={"seed": 4}))
     parameters = default_parameters(values)

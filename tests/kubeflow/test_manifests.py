@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
+import types
 import urllib.parse
 from pathlib import Path
 
+import kubernetes
 import pytest
 import yaml
 
@@ -37,6 +42,37 @@ def test_every_file_belongs_to_its_kustomization(folder: str) -> None:
     present = {path.name for path in (MANIFESTS / folder).glob("*.yaml")}
     assert present == {*listed, "kustomization.yaml"}
     assert resources(folder)["Kustomization"]["namespace"] == "kubeflow"
+
+
+@pytest.mark.parametrize("path", sorted(MANIFESTS.glob("*/*.yaml")), ids=lambda path: path.name)
+def test_every_field_is_one_of_the_kubernetes_api(path: Path) -> None:
+    """The models of the Kubernetes client are made from the published OpenAPI schema.
+
+    They drop what they do not know, and refuse values and missing fields that the schema forbids.
+    """
+    client = kubernetes.client.ApiClient()
+    for document in documents(path):
+        if document["kind"] == "Kustomization":
+            continue
+        model = f"{document['apiVersion'].split('/')[-1].capitalize()}{document['kind']}"
+        answer = types.SimpleNamespace(data=json.dumps(document))
+        known = client.sanitize_for_serialization(client.deserialize(answer, model))
+        assert known == document
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on this machine")
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving"])
+def test_kustomize_renders_the_folder(folder: str, tmp_path) -> None:
+    shutil.copytree(MANIFESTS / folder, tmp_path / folder)
+    example = tmp_path / folder / "credentials.env.example"
+    if example.exists():
+        example.rename(example.with_name("credentials.env"))
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(tmp_path / folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    kinds = {document["kind"] for document in yaml.safe_load_all(done.stdout)}
+    assert kinds >= set(resources(folder)) - {"Kustomization"}
 
 
 def test_the_claim_is_the_one_that_pods_mount() -> None:

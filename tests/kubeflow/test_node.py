@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import subprocess
@@ -16,8 +15,9 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from kubeflow.ir import compile_ir, dag, for_run
 from kubeflow.metadata import find_execution, open_store
 from kubeflow.node import RUN_ID, NodeFailedError, run_node
-from modules import checkpoints
+from modules.checkpoints import stable_folder
 from pipeline.config import PROJECT, parse_config
+from tests.kubeflow import metadata_server
 from tests.real_data import digits
 
 EXAMPLE_GEN, SCHEMA_GEN = "ImageExampleGen", "ImportSchemaGen"
@@ -106,10 +106,11 @@ def test_first_run_executes_the_second_is_cached_and_new_data_is_seen(cluster: C
 
 
 def test_the_trainer_is_told_which_run_it_belongs_to(cluster: Cluster) -> None:
+    before = stable_folder("model_run/1")
     run_id = new_run()
     cluster.run(SCHEMA_GEN, run_id)
     assert os.environ[RUN_ID] == run_id
-    assert RUN_ID in inspect.getsource(checkpoints.stable_folder)
+    assert stable_folder("model_run/1") != before
 
 
 @pytest.mark.parametrize("node", [EXAMPLE_GEN, "BaselineResolver"])
@@ -148,6 +149,18 @@ def _publish_model(cluster: Cluster, run_id: str) -> None:
             node, ir.pipeline_info, ir.runtime_spec
         ).generate_output_artifacts(execution.id)
         execution_publish_utils.publish_succeeded_execution(handle, execution.id, contexts, outputs)
+
+
+def test_a_metadata_server_instead_of_a_database(tmp_path) -> None:
+    with metadata_server.serve() as url:
+        cluster = Cluster(tmp_path, url)
+        cluster.photos(3)
+        first, second = new_run(), new_run()
+        assert [cluster.run(EXAMPLE_GEN, run) for run in (first, first, second)] == [
+            "executed", "done before", "cached",
+        ]  # fmt: skip
+        with pytest.raises(NodeFailedError, match="its inputs cannot be"):
+            cluster.run("StatisticsGen", new_run())
 
 
 @on_one_database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,32 @@ def test_another_process_compiles_the_same() -> None:
         env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin"},
     )  # fmt: skip
     assert done.stdout == pipeline_yaml(config(), NODES, "registry/triplet:1")
+
+
+def test_the_whole_chain_compiles_to_the_same_in_every_process(tmp_path) -> None:
+    config_file = tmp_path / "digits.toml"
+    config_file.write_text('[pipeline]\nname = "digits"\n[data]\npath = "photos"\n')
+    texts = []
+    for seed in ("1", "2"):
+        output = tmp_path / f"{seed}.yaml"
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "kubeflow", "compile", "--config", config_file,
+                "--image", "registry/triplet:1", "--output", output,
+            ],
+            cwd=PROJECT, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        texts.append(output.read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    spec, _ = parse_yaml(texts[0])
+    tasks = spec.root.dag.tasks
+    assert {"prepare", "triplet-gen", "trainer", "baseline-resolver", "evaluator", "pusher"} < set(
+        tasks
+    )
+    assert {"trainer", "evaluator"} <= set(tasks["pusher"].dependent_tasks)
+    assert str(PROJECT) not in texts[0]
+    assert str(tmp_path) not in texts[0]
 
 
 def test_no_secret_and_no_path_of_this_machine() -> None:
