@@ -26,8 +26,9 @@ run: $(STAMP) $(if $(filter mnist-sample,$(CONFIG)),$(SAMPLE))
 $(SAMPLE): | $(STAMP)
 	@$(PY) -m pipeline data mnist-sample --output $@
 
+# A process per core, at most four: each takes 2 GB. A file's tests stay in one process.
 test: $(STAMP)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bench_pod_start [--idx DIR] [--rounds N]
 
 Each line is a new interpreter that imports one thing and ends; all take turns, and of the rounds
-the one with the least CPU counts. Prints one JSON line each; `baseline` is a pod that would build the
-whole pipeline, `ratio` is CPU of the baseline / CPU.
+the one with the least CPU counts. Prints one JSON line each; `baseline` is a pod that would build
+the whole pipeline, `ratio` is CPU of the baseline / CPU.
 """
 
 from __future__ import annotations
