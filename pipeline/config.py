@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import tomllib
 import urllib.parse
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from components.span_patterns import SpanPattern, date_to_span
 from modules.contract import LABEL
 from modules.retrieval_names import metric_names
 from modules.settings import (
@@ -86,6 +88,9 @@ class DataSettings(Settings):
     `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
     for the splits by hash. They default to `train/*`, `eval/*` and `*` for record files, and to one
     level deeper for images in class folders.
+
+    Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
+    `components.span_patterns`.
     """
 
     path: ProjectPath
@@ -98,6 +103,11 @@ class DataSettings(Settings):
     max_undecodable_fraction: Fraction = 0.01
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     schema_file: Literal["contract", "inferred"] | ProjectPath = "contract"
+    window: Annotated[int, Field(ge=1, description="spans to train on, the last ones")] = 1
+    evaluation_span: Annotated[
+        int | datetime.date | None,
+        Field(description="the span to evaluate on, a number or a day; default: the window"),
+    ] = None
 
     @property
     def patterns(self) -> dict[str, str]:
@@ -110,6 +120,17 @@ class DataSettings(Settings):
             }
         return {"all": self.pattern or f"*{deeper}"}
 
+    @property
+    def has_spans(self) -> bool:
+        """Whether data arrives in spans."""
+        return any(SpanPattern.parse(pattern).has_spans for pattern in self.patterns.values())
+
+    @property
+    def fixed_span(self) -> int | None:
+        """`evaluation_span` as TFX counts spans: a day is its days since 1970-01-01."""
+        span = self.evaluation_span
+        return date_to_span(span) if isinstance(span, datetime.date) else span
+
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> DataSettings:
         unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
@@ -120,6 +141,27 @@ class DataSettings(Settings):
                 f"{', '.join(sorted(unused))} has no effect with format = '{self.format}' and "
                 f"split = '{self.split}'; remove it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _spans_fit(self) -> DataSettings:
+        patterns = [SpanPattern.parse(pattern) for pattern in self.patterns.values()]
+        if len({pattern.kind for pattern in patterns}) > 1:
+            raise ValueError("train and eval must have the same placeholders for spans")
+        if not self.has_spans:
+            if unused := {"window", "evaluation_span"} & self.model_fields_set:
+                raise ValueError(
+                    f"{', '.join(sorted(unused))} has no effect without spans; remove it, or put "
+                    "{SPAN} or {YYYY}-{MM}-{DD} into the patterns, such as 'span-{SPAN}/*/*'"
+                )
+        elif self.evaluation_span is not None:
+            dates = patterns[0].has_dates
+            if isinstance(self.evaluation_span, datetime.date) != dates or self.fixed_span < 0:
+                wanted = "a day, such as 2026-01-31," if dates else "a number, at least 0,"
+                raise ValueError(
+                    f"evaluation_span is {self.evaluation_span}, expected {wanted} with these "
+                    "patterns"
+                )
         return self
 
 
