@@ -88,6 +88,20 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
             "evaluation: no metric precision@1 in thresholds; there are ['precision@3', ",
         ),
         ("[evaluation]\nks = [2, 2]", "ks must be different integers"),
+        (
+            'train = "{SPAN}/train/*"\neval = "eval/*"',
+            "data: train and eval must have the same placeholders for spans",
+        ),
+        ('split = "hash"\npattern = "{DAY}/*"', "has the unknown placeholder {DAY}"),
+        (
+            'split = "hash"\npattern = "{YYYY}-{MM}-{DD}/*"\nevaluation_span = 3',
+            "evaluation_span is 3, expected a day, such as 2026-01-31, with these patterns",
+        ),
+        (
+            'split = "hash"\npattern = "{SPAN}/*"\nevaluation_span = 2026-01-31',
+            "evaluation_span is 2026-01-31, expected a number",
+        ),
+        ('split = "hash"\npattern = "{SPAN}/*"\nwindow = 0', "data.window"),
         ("[training", "is not valid TOML"),
     ],
 )
@@ -111,12 +125,22 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
         'split = "hash"\ntrain = "a/*"',
         'pattern = "*"',
         "max_pixels = 3",
+        "window = 3",
+        "evaluation_span = 1",
         "[triplets]\nrounds_on_same_data = 2",
     ],
 )
 def test_a_key_without_effect_is_an_error(tmp_path: Path, data: str) -> None:
     with pytest.raises(ConfigError, match="has no effect"):
         load(tmp_path, MINIMAL + data)
+
+
+def test_spans_by_number_and_by_day(tmp_path: Path) -> None:
+    assert not load(tmp_path, MINIMAL).data.has_spans
+    numbers = load(tmp_path, MINIMAL + 'split = "hash"\npattern = "{SPAN:3}/*"\nwindow = 4').data
+    assert (numbers.has_spans, numbers.window, numbers.fixed_span) == (True, 4, None)
+    text = 'split = "hash"\npattern = "{YYYY}/{MM}/{DD}/*"\nevaluation_span = 1971-01-02'
+    assert load(tmp_path, MINIMAL + text).data.fixed_span == 365 + 1
 
 
 def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch) -> None:
