@@ -13,6 +13,7 @@ from pipeline.config import CONFIG_VARIABLE, PROJECT, ConfigError, load_config
 from pipeline.data import data_command
 from pipeline.exit_codes import ExitCode
 from pipeline.floors import floors_command
+from pipeline.gc import gc_command
 from pipeline.history import history_command
 from pipeline.lock import LockedError, check_unlocked
 from pipeline.quiet import quiet_imports
@@ -60,6 +61,7 @@ def run(config_name: str | None) -> None:
 
 main.add_command(data_command)
 main.add_command(floors_command)
+main.add_command(gc_command)
 main.add_command(history_command)
 main.add_command(retrain_command)
 main.add_command(rollback_command)

@@ -25,13 +25,15 @@ class LocalPipeline:
                 writer.write(make_example(*row).SerializeToString())
         self.configure(steps=20)
 
-    def configure(self, steps: int, further: str = "", lower: float = 0.2) -> None:
-        """Other steps are other models; `further` goes to `[pipeline]`."""
+    def configure(
+        self, steps: int, pipeline: str = "", lower: float = 0.2, tables: str = ""
+    ) -> None:
+        """Other steps are other models; `pipeline` goes to `[pipeline]`, `tables` to the end."""
         self.path.write_text(f"""
 [pipeline]
 name = "small"
 directory = "{self._root}"
-{further}
+{pipeline}
 [data]
 path = "{self._root}/data"
 split = "hash"
@@ -45,6 +47,7 @@ tflite = false
 [evaluation.thresholds."precision@1"]
 lower = {lower}
 max_drop = 0.5
+{tables}
 """)
 
     @property
