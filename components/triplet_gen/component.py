@@ -84,7 +84,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
 
     which is 3 · t times the input: 60,000 digits of 0.3 kB make 54 MB at t = 1, a million
     photographs of 50 kB 150 GB. Use `max_per_class` or a small t for large images. Explicit
-    triplets pay when their choice is worth keeping: mined with a model over thousands of candidates,
+    triplets pay when their choice is worth keeping: mined by a model over thousands of candidates,
     balanced over classes, looked at, or trained on more than once. When triplets are to follow the
     model as it changes, mining inside the training batch needs no copies.
 
