@@ -47,6 +47,17 @@ class Lineage:
         executions = self._executions(artifacts, _READ, key)
         return self._artifacts(executions, _MADE, output)
 
+    def maker(self, artifact: int) -> proto.Execution:
+        """The latest execution that made an artifact, or found it in the cache.
+
+        Raises:
+            ValueError: There is none.
+        """
+        executions = self._executions([artifact], (proto.Event.OUTPUT,))
+        if not executions:
+            raise ValueError(f"No execution made the artifact {artifact}.")
+        return self._store.get_executions_by_id([max(executions)])[0]
+
     def validated_statistics(self, examples: Iterable[int]) -> dict[int, int]:
         """Finds which examples passed the validation.
 

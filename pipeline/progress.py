@@ -13,10 +13,18 @@ from rich.console import Console
 _STARTED = "Component %s is running."
 _FINISHED = "Component %s is finished."
 _CACHED = "A cached execution %d is used."
+_UNRESOLVED = "[%s] Input resolution error: %s"
+
+
+class UnresolvedError(RuntimeError):
+    """The inputs of a node could not be found, which TFX logs and goes on."""
 
 
 class NodeProgress(logging.Handler):
     """Context manager that prints each node when it starts and when it ends.
+
+    It also ends a run whose node found no inputs, with an `UnresolvedError`: TFX would start the
+    nodes after it, and Pusher takes a missing blessing for a pipeline without a gate.
 
     TFX's LocalDagRunner has no callbacks; it logs these events by fixed templates, and this handler
     listens to them. INFO records are not printed otherwise.
@@ -32,16 +40,28 @@ class NodeProgress(logging.Handler):
         self.running_node: str | None = None
         self._cached = False
         self._since = 0.0
+        self._unresolved: BaseException | None = None
         self._console = Console(highlight=False, markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Reacts to the three templates."""
+        """Reacts to the templates.
+
+        Raises:
+            UnresolvedError: A node without inputs has ended.
+        """
         if record.msg == _STARTED and record.args:
             self.running_node, self._cached = str(record.args[0]), False
             self._since = time.monotonic()
             self._console.print(f"[{self._done + 1:2}/{self._nodes}] {self.running_node} …")
         elif record.msg == _CACHED:
             self._cached = True
+        elif record.msg == _UNRESOLVED and record.args:
+            self._unresolved = record.args[1]
+        elif record.msg == _FINISHED and self._unresolved:
+            reason = self._unresolved
+            while reason.__cause__:
+                reason = reason.__cause__
+            raise UnresolvedError(f"{self.running_node} has no inputs: {reason}") from reason
         elif record.msg == _FINISHED and self.running_node:
             self._done += 1
             self._report("cached" if self._cached else "done")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
 
-from tfx.components.example_gen import driver, input_processor
 from tfx.dsl.io import fileio
-from tfx.proto import example_gen_pb2, range_config_pb2
+
+from components.span_driver import SpanDriver, SpanInputProcessor
 
 
-class ImageInputProcessor(input_processor.FileBasedInputProcessor):
+class ImageInputProcessor(SpanInputProcessor):
     """Adds the names of the files to TFX's fingerprint of their number, sizes and times.
 
     Moving an image to another class folder changes its label and none of these three; without the
@@ -21,21 +19,13 @@ class ImageInputProcessor(input_processor.FileBasedInputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Returns TFX's fingerprint and the SHA-256 of all matching paths."""
         digest = hashlib.sha256()
-        for split in self._splits:
-            pattern = self.get_pattern_for_span_version(split.pattern, span, version)
-            for path in sorted(fileio.glob(os.path.join(self._input_base_uri, pattern))):  # noqa: PTH118 — may be a URI
+        for _, glob in self.globs(span, version):
+            for path in sorted(fileio.glob(glob)):
                 digest.update(path.encode() + b"\0")
         return f"{super().get_input_fingerprint(span, version)}\npaths:{digest.hexdigest()}"
 
 
-class Driver(driver.FileBasedDriver):
-    """TFX's driver of file-based ExampleGens, with `ImageInputProcessor`."""
+class Driver(SpanDriver):
+    """The driver that reads span by span, with `ImageInputProcessor`."""
 
-    def get_input_processor(
-        self,
-        splits: Iterable[example_gen_pb2.Input.Split],
-        range_config: range_config_pb2.RangeConfig | None = None,
-        input_base_uri: str | None = None,
-    ) -> ImageInputProcessor:
-        """Returns the processor of the input folder."""
-        return ImageInputProcessor(input_base_uri, splits, range_config)
+    INPUT_PROCESSOR = ImageInputProcessor

@@ -235,14 +235,14 @@ def test_split_by_label_holds_for_tfrecords_too(tmp_path):
     assert len(splits["train"]) + len(splits["eval"]) == 60
 
 
-def test_spans_take_the_latest_by_default(tmp_path):
+def test_the_first_span_is_read_when_none_was_tried(tmp_path):
     write_files(
         tmp_path / "in",
         {f"span-{span}/{k}/{k}.png": digit(k + span) for span in (1, 2) for k in range(20)},
     )
     node = ImageExampleGen(str(tmp_path / "in"), given_splits({"all": "span-{SPAN}/*/*"}))
     _, splits = run(node, tmp_path / "out")
-    expected = [f"span-2/{k}/{k}.png" for k in range(20)]
+    expected = [f"span-1/{k}/{k}.png" for k in range(20)]
     assert sorted({**splits["train"], **splits["eval"]}) == sorted(expected)
 
 
