@@ -43,12 +43,22 @@ class Backbone(NamedTuple):
 def small_cnn(shape: Shape, weights: None = None) -> keras.Model:
     """The classic of the tutorials: conv 32, pool, conv 64, pool, dense 128."""
     inputs = keras.Input(shape)
-    x = inputs
+    x = layers.Cropping2D([(0, size - _seen(size)) for size in shape[:2]])(inputs)
     for filters in (32, 64):
         x = layers.Conv2D(filters, 3, use_bias=False)(x)
         x = BiasReLU()(layers.MaxPooling2D()(x))
     x = layers.Flatten()(x)
     return keras.Model(inputs, layers.Dense(128, activation="relu")(x), name="small_cnn")
+
+
+def _seen(size: int) -> int:
+    """How many rows (or columns) of pixels reach the output of `small_cnn`.
+
+    Pooling leaves out the last row of an odd number. Not computing it in the first place changes no
+    number and saves a sixth of the arithmetic for 28 pixels, of which 26 are seen.
+    """
+    pooled = ((size - 2) // 2 - 2) // 2
+    return 4 * pooled + 6
 
 
 class BiasReLU(layers.Layer):

@@ -1,23 +1,14 @@
-"""What happens between two stretches of training: validation, the guard, a line for the user."""
+"""What happens between two stretches of training: validation, the guard, the best weights."""
 
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from modules.input_data import LabelledImages
 from modules.retrieval import COLLAPSED_SPREAD, make_gallery, score_queries
@@ -106,6 +97,9 @@ class RetrievalValidation(keras.callbacks.Callback):
         data: Queries and gallery at once; each query is left out of its own gallery.
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
         log_dir: Where the histograms go.
+
+    Raises:
+        ValueError: No two images have a class in common, so there is nothing to find.
     """
 
     def __init__(
@@ -115,6 +109,12 @@ class RetrievalValidation(keras.callbacks.Callback):
         log_dir: str,
     ) -> None:
         super().__init__()
+        if len(set(data.labels)) == len(data.labels):
+            raise ValueError(
+                f"The {len(data.labels)} images for validation are of as many classes, so no query "
+                "has anything to find. Raise training.validation_images, or put at least two "
+                "images of a class into the eval split."
+            )
         self._data = data
         self._transform_images = transform_images
         self._log_dir = log_dir
@@ -208,59 +208,3 @@ def compile_embedding(
         return np.concatenate([embed(images[start : start + _EMBED_BATCH]) for start in starts])
 
     return embed_all
-
-
-class TrainingProgress(keras.callbacks.Callback):
-    """A progress bar on a terminal, and one line per validation everywhere.
-
-    A context manager, so that the bar is gone before an error is shown.
-
-    Args:
-        steps: Of the whole training.
-        done: Those made by an earlier process.
-    """
-
-    def __init__(self, steps: int, done: int = 0) -> None:
-        super().__init__()
-        self._steps = steps
-        self._done = done
-
-    def __enter__(self) -> TrainingProgress:
-        self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        )
-        self._task = self._bar.add_task("", total=self._steps, completed=self._done)
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def note(self, text: str) -> None:
-        """Prints a line above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the bar."""
-        text = " ".join(f"{k} {(logs or {})[k]:.3f}" for k in ("loss", "active", "d_ap", "d_an"))
-        self._done += 1
-        self._bar.update(self._task, completed=self._done, description=text)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Prints the validation."""
-        logs = logs or {}
-        self._bar.console.print(
-            f"step {self._done:5}/{self._steps}  loss {logs['loss']:.4f}  "
-            f"active {logs['active']:.3f}  d_ap {logs['d_ap']:.3f}  d_an {logs['d_an']:.3f}  "
-            f"eval P@1 {logs['val_precision@1']:.4f}  MAP@R {logs['val_map@r']:.4f}  "
-            f"{time.monotonic() - self._started:.0f} s",
-            highlight=False,
-            soft_wrap=True,
-        )

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from modules.contract import ID, IMAGE, LABEL, ROLES
-from modules.input_data import BATCHES_AHEAD, string_features, triplet_files, without_autotune
+from modules.distinct_images import DistinctImages
+from modules.input_data import (
+    BATCHES_AHEAD,
+    TransformImages,
+    triplet_files,
+    without_autotune,
+)
+from modules.pixel_cache import decode_if_fits
 
 # Encoded bytes after which a pool takes in no further shard.
 POOL_BYTES = 256 * 2**20
-_PARSED_AT_ONCE = 1024
-_DECODED_AT_ONCE = 256
 
 
 class Pool(NamedTuple):
@@ -37,7 +41,7 @@ class Pool(NamedTuple):
 
 def class_batches(
     file_patterns: Sequence[str],
-    transform_images: Callable[[tf.Tensor], tf.Tensor],
+    transform_images: TransformImages,
     classes_per_batch: int,
     images_per_class: int,
     seed: int,
@@ -45,6 +49,7 @@ def class_batches(
     skip: int = 0,
     cache_bytes: int = 0,
     pool_bytes: int = POOL_BYTES,
+    multiple: int = 1,
 ) -> tf.data.Dataset:
     """Reads labelled images for training, several of each class in every batch.
 
@@ -65,13 +70,15 @@ def class_batches(
         cache_bytes: Decode only once if all images are in one pool and their pixels take at most
             this much memory.
         pool_bytes: Encoded bytes after which a pool takes in no further shard.
+        multiple: Leaves out so many images of each batch that this divides their number.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int32 [N]) with N ≤ P·K. Labels
         are numbers that are valid in the batch.
 
     Raises:
-        ValueError: No file matches, or no class has two images.
+        ValueError: No file matches, no class has two images, or (when it comes) a batch has fewer
+            images than `multiple`.
     """
     pools = _Pools(triplet_files(file_patterns), seed, pool_bytes)
     decoded = pools.decode(transform_images, cache_bytes)
@@ -82,8 +89,14 @@ def class_batches(
             for rows in deal(pool.codes, classes_per_batch, images_per_class, rng):
                 if to_skip:
                     to_skip -= 1
-                else:
-                    yield pool.images[rows], pool.codes[rows]
+                    continue
+                if len(rows) < multiple:
+                    raise ValueError(
+                        f"A batch has {len(rows)} images, too few for {multiple} replicas. Set "
+                        "training.distribution = 'one', or raise training.classes_per_batch."
+                    )
+                rows = rows[: len(rows) - len(rows) % multiple]
+                yield pool.images[rows], pool.codes[rows]
 
     images = pools.first.images
     spec = tf.TensorSpec([None, *images.shape[1:]], tf.float32 if decoded else tf.string)
@@ -156,23 +169,14 @@ class _Pools:
         if self._complete:
             next(read, None)  # runs its check
 
-    def decode(self, transform_images: Callable[[tf.Tensor], tf.Tensor], cache_bytes: int) -> bool:
+    def decode(self, transform_images: TransformImages, cache_bytes: int) -> bool:
         """Decodes the images for good; returns whether they fit."""
         if not self._complete or not cache_bytes:
             return False
-        images = self.first.images
-        shape = transform_images(tf.constant(images[:1])).shape[1:]
-        if len(images) * math.prod(shape) * 4 > cache_bytes:
-            return False
-        pixels = np.empty([len(images), *shape], np.float32)
-        encoded = tf.data.Dataset.from_tensor_slices(tf.constant(images)).batch(_DECODED_AT_ONCE)
-        decoded = encoded.map(transform_images, num_parallel_calls=os.cpu_count())
-        start = 0
-        for part in without_autotune(decoded):
-            pixels[start : start + len(part)] = part
-            start += len(part)
-        self.first = self.first._replace(images=pixels)
-        return True
+        pixels = decode_if_fits(self.first.images, transform_images, cache_bytes)
+        if pixels is not None:
+            self.first = self.first._replace(images=pixels)
+        return pixels is not None
 
     def __iter__(self) -> Iterator[tuple[Pool, np.random.Generator]]:
         rng = np.random.default_rng(self._seed)
@@ -186,48 +190,18 @@ class _Pools:
     def _read_pass(self, rng: np.random.Generator) -> Iterator[tuple[Pool, int]]:
         """Reads every shard once; yields pools and the number of shards in each."""
         order = [self._files[i] for i in rng.permutation(len(self._files))]
-        found: dict[bytes, tuple[bytes, bytes]] = {}
-        used, paired, size = 0, False, 0
+        found, used, paired = DistinctImages(), 0, False
         for position, path in enumerate(order):
-            size += _read_shard(path, found)
+            found.read(path)
             used += 1
-            if size < self._limit and position + 1 < len(order):
+            if found.size < self._limit and position + 1 < len(order):
                 continue
-            images, labels = zip(*found.values(), strict=True) if found else ((), ())
-            _, codes = np.unique(np.array(labels, object), return_inverse=True)
-            paired = paired or len(np.unique(codes)) < len(codes)
-            yield Pool(_objects(images), codes.astype(np.int32)), used
-            found, used, size = {}, 0, 0
+            pool = Pool(*found.arrays())
+            paired = paired or len(np.unique(pool.codes)) < len(pool.codes)
+            yield pool, used
+            found, used = DistinctImages(), 0
         if not paired:
             raise ValueError(
                 f"No class has two images in the {len(order)} shards of {order[0]}, so there is no "
                 "positive to learn from. Did TripletGen write them?"
             )
-
-
-def _read_shard(path: str, found: dict[bytes, tuple[bytes, bytes]]) -> int:
-    """Adds the (image, label) of ids not found yet; returns the bytes of their images."""
-    features = string_features(ROLES, (IMAGE, LABEL, ID))
-    size = 0
-    for serialized in tf.data.TFRecordDataset(path).batch(_PARSED_AT_ONCE):
-        parsed = tf.io.parse_example(serialized, features)
-        for role in ROLES:
-            ids = parsed[f"{role}/{ID}"].numpy()
-            # Most ids have been seen: only the images of new ones are copied out of TensorFlow.
-            new = [row for row, example_id in enumerate(ids) if example_id not in found]
-            images, labels = (
-                tf.gather(parsed[f"{role}/{name}"], tf.constant(new, tf.int32)).numpy()
-                for name in (IMAGE, LABEL)
-            )
-            for row, image, label in zip(new, images, labels, strict=True):
-                if ids[row] not in found:
-                    found[ids[row]] = image, label
-                    size += len(image)
-    return size
-
-
-def _objects(values: Sequence[bytes]) -> np.ndarray:
-    """An array of bytes objects; numpy's own bytes type would cut trailing zero bytes off."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array

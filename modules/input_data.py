@@ -1,11 +1,7 @@
-"""tf.data input: triplet shards to batches of pixels and labels.
-
-Batches for mining, which are not made of the triplets themselves, are in `modules.class_batches`.
-"""
+"""What all readers of triplet shards share, and the images of the eval split."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,8 +10,8 @@ import tensorflow as tf
 
 from modules.contract import ID, IMAGE, LABEL, ROLES
 
+TransformImages = Callable[[tf.Tensor], tf.Tensor]  # encoded, string [N], to pixels [N, H, W, C]
 BATCHES_AHEAD = 3
-_FILES_IN_PARALLEL = 8
 
 
 class LabelledImages(NamedTuple):
@@ -26,58 +22,11 @@ class LabelledImages(NamedTuple):
     ids: np.ndarray
 
 
-def triplet_batches(
-    file_patterns: Sequence[str],
-    transform_images: Callable[[tf.Tensor], tf.Tensor],
-    batch_size: int,
-    seed: int,
-    *,
-    skip: int = 0,
-) -> tf.data.Dataset:
-    """Reads triplets for training in the row order that the losses expect.
-
-    Args:
-        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
-        transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
-        batch_size: B, in triplets.
-        seed: Of the shuffling, which is anew in every pass.
-        skip: How many batches to leave out at the start, to go on where a training stopped.
-
-    Returns:
-        An endless dataset of (pixels float32 [3·B, H, W, C], labels int32 [3·B]); rows are the B
-        anchors, the B positives, the B negatives. Labels are numbers that are valid in the batch.
-
-    Raises:
-        ValueError: If no file matches.
-    """
-    features = string_features(ROLES, (IMAGE, LABEL))
-    files = triplet_files(file_patterns)
-
-    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, features)
-        labels = tf.concat([parsed[f"{role}/{LABEL}"] for role in ROLES], axis=0)
-        images = tf.concat([parsed[f"{role}/{IMAGE}"] for role in ROLES], axis=0)
-        return transform_images(images), tf.unique(labels).idx
-
-    return without_autotune(
-        tf.data.Dataset.from_tensor_slices(files)
-        .shuffle(len(files), seed=seed)
-        .interleave(tf.data.TFRecordDataset, cycle_length=_FILES_IN_PARALLEL)
-        # A shard is in random order already; the buffer mixes the shards that are read together.
-        .shuffle(8 * batch_size, seed=seed)
-        .repeat()
-        .skip(skip * batch_size)
-        .batch(batch_size, drop_remainder=True)
-        .map(decode, num_parallel_calls=os.cpu_count(), deterministic=True)
-        .prefetch(BATCHES_AHEAD)
-    )
-
-
 def anchor_images(file_patterns: Sequence[str], limit: int) -> LabelledImages:
     """Reads the anchors of triplet shards, each image once.
 
     Args:
-        file_patterns: As for `triplet_batches`.
+        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
         limit: The largest number of images; they stay in memory, encoded.
 
     Returns:

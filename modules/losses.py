@@ -114,11 +114,11 @@ class TripletLoss(keras.losses.Loss):
         else:
             rows = getattr(mining, settings.mining)(batch)
         a, p, n = rows
-        return self._add_up(
-            tf.gather_nd(squared, tf.stack([a, p], axis=1)),
-            tf.gather_nd(squared, tf.stack([a, n], axis=1)),
-            tf.gather_nd(squared, tf.stack([p, n], axis=1)) if settings.swap else None,
-        )
+        ends = [(a, p), (a, n), (p, n)] if settings.swap else [(a, p), (a, n)]
+        # One gather has one gradient [N, N]; three would have three, to be added up.
+        indices = tf.concat([tf.stack(pair, axis=1) for pair in ends], axis=0)
+        s_ap, s_an, *s_pn = tf.split(tf.gather_nd(squared, indices), len(ends))
+        return self._add_up(s_ap, s_an, s_pn[0] if s_pn else None)
 
     def _add_up(self, s_ap: tf.Tensor, s_an: tf.Tensor, s_pn: tf.Tensor | None) -> Triplets:
         """From squared distances float32 [T] of triplets."""

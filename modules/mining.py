@@ -65,8 +65,9 @@ def make_batch(squared: tf.Tensor, labels: tf.Tensor) -> Batch:
 
 def pairs(batch: Batch) -> tf.Tensor:
     """All ordered (anchor, positive) whose anchor has a negative, int32 [P, 2], by row."""
-    has_negative = tf.reduce_any(~batch.same, axis=1)
-    return tf.cast(tf.where(batch.positives & has_negative[:, None]), tf.int32)
+    # One row has a negative exactly if all have one: there are at least two classes.
+    has_negative = tf.reduce_any(~batch.same[:1])
+    return tf.cast(tf.where(batch.positives & has_negative), tf.int32)
 
 
 def semi_hard(batch: Batch) -> TripletRows:

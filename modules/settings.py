@@ -233,7 +233,7 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
 
     @model_validator(mode="after")
     def _batch_keys_have_an_effect(self) -> TrainingSettings:
-        mined = ("classes_per_batch", "images_per_class", "cache_megabytes")
+        mined = ("classes_per_batch", "images_per_class")
         for name in mined if self.mining == "none" else ("batch_size",):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(

@@ -13,63 +13,30 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Literal
+import time
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from modules.pixels import PixelRange
-from modules.settings import ExportSettings, Settings
+from modules.settings import ExportSettings
+from modules.tflite_report import REPORT, TFLiteModel, TFLiteReport
 from modules.tflite_runtime import measure_latency, run_tflite, without_chatter
 
-REPORT = "tflite.json"
-MAX_COMPARED = 64  # images
+# The comparison ends after so many images, or with the batch after which so much time has passed.
+MAX_COMPARED, MAX_SECONDS = 500, 20.0  # images, s
 
 
 class TFLiteError(RuntimeError):
     """There is no usable TFLite model of this network; the message says why and what to do."""
 
 
-class TFLiteModel(Settings):
-    """One file.
-
-    `latency_ms`: median time for one image in one thread, on the machine that wrote it.
-    `similarity`: 1 − ‖a − b‖² / 2 of the embeddings a of the network and b of this model, the
-    cosine where both have length 1; equal embeddings have 1.
-    """
-
-    file: str
-    bytes: int
-    mean_similarity: float
-    min_similarity: float
-    latency_ms: float
-
-
-class TFLiteReport(Settings):
-    """What `tflite.json` says.
-
-    `input_shape`: height, width, channels of the one input, float32 [N, H, W, C]; a model starts
-    with N = 1 and can be resized. The one output is float32 [N, D] of length 1.
-    """
-
-    input_shape: tuple[int, int, int]
-    input_black: tuple[float, ...] | None
-    input_white: tuple[float, ...] | None
-    embedding_size: int
-    compared_images: int
-    models: dict[Literal["float", "dynamic"], TFLiteModel]
-
-
-def extra_assets(serving_model_dir: str) -> str:
-    """The folder of a SavedModel for files that travel with it."""
-    return os.path.join(serving_model_dir, "assets.extra")  # noqa: PTH118
-
-
 def export_tflite(
     embedder: keras.Model,
     folder: str,
-    images: np.ndarray,
+    batches: Iterable[np.ndarray],
     settings: ExportSettings | None = None,
     pixels: PixelRange | None = None,
 ) -> TFLiteReport:
@@ -83,7 +50,8 @@ def export_tflite(
     Args:
         embedder: The network in float32, from `modules.models.build_embedding_model`.
         folder: Where to write, such as `extra_assets(serving_model_dir)`; made if missing.
-        images: Transformed pixels, float32 [N, H, W, C], real ones. The first 64 are compared.
+        batches: Transformed pixels, float32 [N, H, W, C] each, real ones. They are compared until
+            there are `MAX_COMPARED` images or `MAX_SECONDS` have passed.
         settings: The least similarities. Default: those of `ExportSettings`.
         pixels: What the transform graph makes of black and white, for `tflite.json`.
 
@@ -96,21 +64,25 @@ def export_tflite(
             model differs too much from it.
     """
     settings = settings or ExportSettings()
-    images = np.asarray(images[:MAX_COMPARED], np.float32)
-    if not len(images):
-        raise ValueError("TFLite export needs at least one image to compare the models on.")
-    wanted = np.asarray(embedder(images, training=False))
-    if not np.isfinite(wanted).all():
-        raise TFLiteError(f"The embeddings of {embedder.name} are not all finite.")
     contents = _convert(embedder)
-    models = {name: _measure(name, contents[name], images, wanted) for name in contents}
+    similarities, image = _compare(embedder, contents, batches)
+    models = {
+        name: TFLiteModel(
+            file=f"embedding_{name}.tflite",
+            bytes=len(content),
+            mean_similarity=float(similarities[name].mean()),
+            min_similarity=float(similarities[name].min()),
+            latency_ms=measure_latency(content, image),
+        )
+        for name, content in contents.items()
+    }
     _check(models, settings)
     report = TFLiteReport(
-        input_shape=images.shape[1:],
+        input_shape=image.shape[1:],
         input_black=pixels and pixels.black,
         input_white=pixels and pixels.white,
-        embedding_size=wanted.shape[1],
-        compared_images=len(images),
+        embedding_size=embedder.output_shape[1],
+        compared_images=len(similarities["float"]),
         models=models,
     )
     tf.io.gfile.makedirs(folder)
@@ -118,15 +90,6 @@ def export_tflite(
         _write(folder, model.file, contents[name])
     _write(folder, REPORT, json.dumps(report.model_dump(mode="json"), indent=2).encode())
     return report
-
-
-def read_tflite_report(folder: str) -> TFLiteReport | None:
-    """Reads `tflite.json`, None if there is none."""
-    path = os.path.join(folder, REPORT)  # noqa: PTH118
-    if not tf.io.gfile.exists(path):
-        return None
-    with tf.io.gfile.GFile(path) as file:
-        return TFLiteReport.model_validate_json(file.read())
 
 
 def _write(folder: str, name: str, content: bytes) -> None:
@@ -161,22 +124,35 @@ def _convert(embedder: keras.Model) -> dict[str, bytes]:
     return contents
 
 
-def _measure(name: str, content: bytes, images: np.ndarray, wanted: np.ndarray) -> TFLiteModel:
+def _compare(
+    embedder: keras.Model, contents: dict[str, bytes], batches: Iterable[np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns the similarities [N] of each model to the network, and one of the images."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in contents}
+    image, compared, started = None, 0, time.monotonic()
+    for images in batches:
+        image = images[:1]
+        wanted = np.asarray(embedder(images, training=False))
+        if not np.isfinite(wanted).all():
+            raise TFLiteError(f"The embeddings of {embedder.name} are not all finite.")
+        for name, content in contents.items():
+            found[name].append(1 - np.square(_run(name, content, images) - wanted).sum(axis=1) / 2)
+        compared += len(images)
+        if compared >= MAX_COMPARED or time.monotonic() - started > MAX_SECONDS:
+            break
+    if not compared:
+        raise ValueError("TFLite export needs at least one image to compare the models on.")
+    return {name: np.concatenate(parts) for name, parts in found.items()}, image
+
+
+def _run(name: str, content: bytes, images: np.ndarray) -> np.ndarray:
     try:
-        found = run_tflite(content, images)
+        return run_tflite(content, images)
     except (RuntimeError, ValueError) as error:
         raise TFLiteError(
             f"TFLite cannot run the {name} model that it made of the network: {error}. Choose "
             "another model.name, or set export.tflite = false."
         ) from error
-    similarity = 1 - np.square(found - wanted).sum(axis=1) / 2
-    return TFLiteModel(
-        file=f"embedding_{name}.tflite",
-        bytes=len(content),
-        mean_similarity=float(similarity.mean()),
-        min_similarity=float(similarity.min()),
-        latency_ms=measure_latency(content, images[:1]),
-    )
 
 
 def _check(models: dict[str, TFLiteModel], settings: ExportSettings) -> None:

@@ -13,7 +13,6 @@ from pipeline.config import Config, ConfigError
 
 if TYPE_CHECKING:  # loads TFMA, which takes seconds
     from modules.gate_result import Failure
-    from modules.tflite_report import TFLiteReport
 
 ERROR_PROPERTY = "error"
 _STATES = {
@@ -33,6 +32,7 @@ class NodeRun:
     seconds: float
     error: str | None
     outputs: dict[str, dict[str, Any]]  # by output key: uri and properties of its first artifact
+    uris: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # of all, by output key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Evaluation:
     metrics: dict[str, dict[str, dict[str, float]]]
     blessed: bool | None  # None: the gate did not decide
     failures: list[Failure]
+    # Lower and upper bound (95%) in place of the value; empty unless `[evaluation] confidence`.
+    intervals: dict[str, dict[str, dict[str, tuple[float, float]]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Run:
     evaluation: Evaluation | None
     pushed_to: str | None
     training_logs: str | None = None  # for `tensorboard --logdir`
-    tflite: TFLiteReport | None = None  # of the model that Trainer gave, new or cached
+    tflite: dict[str, Any] | None = None  # `TFLiteReport` of the model, new or cached
 
     @property
     def failed(self) -> NodeRun | None:
@@ -133,6 +137,7 @@ def _node_run(
         execution.last_known_state,
         proto.Execution.State.Name(execution.last_known_state).lower(),
     )
+    outputs = _outputs(store, execution.id)
     return NodeRun(
         node=node.rpartition(".")[2],
         state=state,
@@ -140,20 +145,21 @@ def _node_run(
             execution.last_update_time_since_epoch - execution.create_time_since_epoch
         ) / 1000,
         error=execution.custom_properties[ERROR_PROPERTY].string_value or None,
-        outputs=_outputs(store, execution.id),
+        outputs={key: artifacts[0] for key, artifacts in outputs.items()},
+        uris={key: [a["uri"] for a in artifacts] for key, artifacts in outputs.items()},
     )  # fmt: skip
 
 
-def _outputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, dict[str, Any]]:
-    outputs: dict[str, dict[str, Any]] = {}
+def _outputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Uri and properties of all artifacts by output key."""
+    outputs: dict[str, list[dict[str, Any]]] = {}
     for event in store.get_events_by_execution_ids([execution_id]):
         if event.type not in (proto.Event.OUTPUT, proto.Event.INTERNAL_OUTPUT):
             continue
         key = event.path.steps[0].key if event.path.steps else ""
         for artifact in store.get_artifacts_by_id([event.artifact_id]):
             values = {**artifact.properties, **artifact.custom_properties}
-            outputs.setdefault(
-                key,
+            outputs.setdefault(key, []).append(
                 {"uri": artifact.uri}
                 | {name: getattr(v, v.WhichOneof("value")) for name, v in values.items()
                    if v.WhichOneof("value") in ("int_value", "double_value", "string_value")},
@@ -166,13 +172,16 @@ def _output(nodes: list[NodeRun], key: str, name: str) -> Any:
     return next((node.outputs[key].get(name) for node in nodes if key in node.outputs), None)
 
 
-def _tflite(model: str | None) -> TFLiteReport | None:
+def _tflite(model: str | None) -> dict[str, Any] | None:
     """What Trainer measured of the TFLite models; None if it failed before or exports none."""
     if model is None:
         return None
+    from tfx.utils import path_utils
+
     from modules.tflite_report import extra_assets, read_tflite_report
 
-    return read_tflite_report(extra_assets(path_utils.serving_model_dir(model)))
+    report = read_tflite_report(extra_assets(path_utils.serving_model_dir(model)))
+    return report and report.model_dump(mode="json")
 
 
 def _pushed_to(nodes: list[NodeRun]) -> str | None:
@@ -190,10 +199,12 @@ def _evaluation(nodes: list[NodeRun]) -> Evaluation | None:
         return None
     import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
 
-    from modules.gate_result import describe_failures, read_metrics
+    from modules.gate_result import describe_failures, read_intervals, read_metrics
 
     uri = evaluator.outputs["evaluation"]["uri"]
     metrics = read_metrics(uri)
     blessed = evaluator.outputs.get("blessing", {}).get("blessed")
     failures = [] if blessed is None else describe_failures(uri, metrics)
-    return Evaluation(metrics, None if blessed is None else blessed == 1, failures)
+    return Evaluation(
+        metrics, None if blessed is None else blessed == 1, failures, read_intervals(uri)
+    )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from modules.retrieval_names import COUNTS, NEVER
 from pipeline.config import Config, load_config
 from pipeline.quiet import quiet_imports
 from pipeline.refusals import data_refusals, refusals
@@ -32,8 +33,9 @@ _NOTED = (
     "anchors",
     "anchors_without_positive",
     "classes",
+    "train_class_sizes",
 )
-_COUNTS = ("queries", "excluded_queries", "non_finite_embeddings", "collapsed")
+_COUNTS = (*COUNTS, *NEVER)
 _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
 
@@ -95,9 +97,10 @@ def show(
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
         _print_blessing(console, run.evaluation)
-    for node in run.nodes:
-        if logs := node.outputs.get("model_run", {}).get("uri"):
-            console.print(f"Training curves: tensorboard --logdir {logs}", markup=False)
+    if run.tflite:
+        console.print(_tflite_table(run.tflite))
+    if run.training_logs:
+        console.print(f"Training curves: tensorboard --logdir {run.training_logs}", markup=False)
     if run.pushed_to:
         console.print(f"Pushed to {run.pushed_to}", markup=False)
     else:
@@ -143,6 +146,9 @@ def _node_table(run: Run) -> Table:
 
 
 def _note(key: str, value: int | float | str) -> str:
+    if key == "train_class_sizes":  # number of classes by size
+        value = ", ".join(f"{size}: {n:,}" for size, n in json.loads(value).items())
+        return f"train classes by size {{{value}}}"
     text = escape(value) if isinstance(value, str) else f"{value:,}"
     return f"{key.replace('_', ' ')} {text}"
 
@@ -159,9 +165,19 @@ def _metric_table(evaluation: Evaluation) -> Table:
         # Differs from precision@k only where a class has fewer than k + 1 images.
         if value == overall.get(metric.replace("_capped", "")) and "_capped" in metric:
             continue
-        values = [evaluation.metrics[model]["overall"].get(metric) for model in models]
-        table.add_row(metric, *("" if v is None else _number(metric, v) for v in values))
+        table.add_row(metric, *(_cell(evaluation, model, metric) for model in models))
     return table
+
+
+def _cell(evaluation: Evaluation, model: str, metric: str) -> str:
+    """A metric of the overall slice, with its confidence interval if it has one."""
+    value = evaluation.metrics[model]["overall"].get(metric)
+    if value is None:
+        return ""
+    interval = evaluation.intervals.get(model, {}).get("overall", {}).get(metric)
+    if interval is None or metric in _COUNTS:
+        return _number(metric, value)
+    return escape(f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]")
 
 
 def _slice_table(evaluation: Evaluation, limit: int) -> Table:
@@ -186,6 +202,24 @@ def _slice_table(evaluation: Evaluation, limit: int) -> Table:
         if changes:
             row.append(_number("map@r", changes[name]["map@r"]) if name in changes else "")
         table.add_row(escape(name), *row)
+    return table
+
+
+def _tflite_table(report: dict[str, Any]) -> Table:
+    """The models for devices, from the `TFLiteReport`."""
+    compared = f"similarity on {report['compared_images']:,} images"
+    table = Table(title=f"TFLite models, {compared}", title_justify="left")
+    table.add_column("file")
+    for name in ("kB", "ms per image", "mean similarity", "least"):
+        table.add_column(name, justify="right")
+    for model in report["models"].values():
+        table.add_row(
+            model["file"],
+            f"{model['bytes'] / 1000:,.0f}",
+            f"{model['latency_ms']:.2f}",
+            f"{model['mean_similarity']:.5f}",
+            f"{model['min_similarity']:.5f}",
+        )
     return table
 
 

@@ -84,7 +84,7 @@ max_drop = 0.02
         return dataclasses.asdict(latest_run(load_config(str(self.config))))
 
     def pushed(self) -> list[str]:
-        return sorted(path.name for path in (self.root / "e2e" / "serving").glob("*"))
+        return sorted(path.name for path in (self.root / "e2e" / "serving").glob("[0-9]*"))
 
 
 def states(summary: dict) -> dict[str, str]:
@@ -143,7 +143,20 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
     assert worse["pushed_to"] is None
     assert workspace.pushed() == versions
 
-    assert workspace.json_summary() == worse
+    summary = workspace.json_summary()
+    assert {key: summary[key] for key in worse} == worse
+    assert Path(summary["training_logs"], "tsne.png").exists()
+    assert list(Path(summary["training_logs"], "train").glob("events.out.tfevents*"))
+    sizes = {kind: model["bytes"] for kind, model in summary["tflite"]["models"].items()}
+    extra = Path(first["pushed_to"], "assets.extra")
+    assert sizes == {
+        kind: (extra / f"embedding_{kind}.tflite").stat().st_size for kind in ("float", "dynamic")
+    }
     table = workspace.command(sys.executable, "-m", "pipeline", "summary")
     assert "NOT BLESSED" in table.stdout
+    assert f"tensorboard --logdir {worse['training_logs']}" in table.stdout
+    for kind, model in summary["tflite"]["models"].items():
+        row = next(line for line in table.stdout.splitlines() if f"embedding_{kind}.tflite" in line)
+        assert f"{model['bytes'] / 1000:,.0f}" in row
+        assert f"{model['latency_ms']:.2f}" in row
     assert "Nothing was pushed: the model is not blessed." in table.stdout

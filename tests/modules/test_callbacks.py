@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules.callbacks import FailureGuard, TrainingFailedError
+from modules.callbacks import FailureGuard, RetrievalValidation, TrainingFailedError
+from modules.input_data import LabelledImages
 from modules.settings import TrainingSettings
-from tests.modules.training_runs import Run
+from tests.modules.training_runs import Run, pixels
+from tests.real_data import digits
 
 MARGIN = 1 / 5
 GOOD = {"loss": MARGIN / 2, "d_ap": 0.3, "d_an": 0.9, "spread": 0.8}
@@ -74,6 +76,13 @@ def test_trainings_known_to_fail_are_stopped_with_advice(tmp_path, settings, mes
 
 def test_a_warm_up_saves_hard_mining(tmp_path) -> None:
     Run(tmp_path, mining="hard", warmup_steps=20, steps=40, validate_every=10).fit()
+
+
+def test_validation_without_a_pair_is_refused_before_training(tmp_path) -> None:
+    """Else all scores would be NaN and no weights the best ones."""
+    images, labels, ids = (np.array(column, object) for column in zip(*digits(1), strict=True))
+    with pytest.raises(ValueError, match=r"10 images .* as many classes.*validation_images"):
+        RetrievalValidation(LabelledImages(images, labels, ids), pixels, str(tmp_path))
 
 
 def test_tensorboard_shows_distances_weights_and_retrieval(tmp_path) -> None:

@@ -174,6 +174,24 @@ def test_ids_make_images_and_images_alone_in_their_class_are_left_out(tmp_path) 
     assert len(set(codes)) == 1
 
 
+@pytest.mark.parametrize("multiple", [2, 7])
+def test_replicas_get_equal_shares(tmp_path, multiple: int) -> None:
+    """Batches of 45: 44 or 42 of them, the same ones."""
+    pattern = digit_shards(tmp_path)
+    whole = take(class_batches(pattern, IDENTITY, 19, 3, seed=0), 9)
+    shares = take(class_batches(pattern, IDENTITY, 19, 3, seed=0, multiple=multiple), 9)
+    for (images, codes), (some, some_codes) in zip(whole, shares, strict=True):
+        assert len(some) == 45 // multiple * multiple
+        assert list(some) == list(images)[: len(some)]
+        assert list(some_codes) == list(codes)[: len(some)]
+
+
+def test_a_batch_too_small_for_the_replicas_is_an_error(tmp_path) -> None:
+    dataset = class_batches(digit_shards(tmp_path), IDENTITY, 2, 2, seed=0, multiple=5)
+    with pytest.raises(tf.errors.OpError, match=r"4 images, too few for 5 replicas.*'one'"):
+        take(dataset, 1)
+
+
 def test_without_a_pair_there_is_nothing_to_learn(tmp_path) -> None:
     zero, one = digits(1, classes=[0, 1])
     pattern = write_shards(tmp_path, [[(zero, zero, one)]] * 2)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules.trainer import make_strategy
+from modules.fitting import make_strategy
+from modules.settings import TrainingSettings
 
 # In a process of its own: logical devices must be made before TensorFlow starts.
 TRAIN = """
@@ -26,7 +27,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from modules.models import build_embedding_model
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.trainer import compile_trainer, make_strategy
+from modules.fitting import compile_trainer, make_strategy
 from tests.real_data import digits
 
 images = tf.constant([image for image, _, _ in digits(5)])
@@ -82,6 +83,57 @@ def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
             for a, b in zip(one[name], other[name], strict=True):
                 a, b = np.array(a), np.array(b)
                 assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(a), 1e-6)
+
+
+FIT = """
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from modules.fitting import make_strategy
+from tests.modules.training_runs import Run
+
+run = Run(Path(sys.argv[1]), steps=16, validate_every=8, **json.loads(sys.argv[2]))
+with make_strategy("mirrored").scope():
+    trainer = run.trainer()
+try:
+    run.fit(trainer)
+except ValueError as error:
+    print(error)
+else:
+    print(int(trainer.steps_done.numpy()))
+"""
+# What has no effect without mining in the batch is left at its default.
+TRIPLETS = {
+    name: TrainingSettings.model_fields[name].default
+    for name in ("classes_per_batch", "images_per_class")
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "result"),
+    [
+        # 180 digits in chunks of 3 make 4 batches of 45, or 7 of 24 and 27.
+        ({"classes_per_batch": 19}, "16"),
+        ({"classes_per_batch": 9}, "16"),
+        ({"mining": "none", "batch_size": 42} | TRIPLETS, "16"),
+        (
+            {"mining": "none", "batch_size": 41} | TRIPLETS,
+            "training.batch_size = 41 makes 123 images, which 2 replicas cannot share equally",
+        ),
+    ],
+)
+def test_a_whole_training_on_two_replicas(tmp_path, settings: dict, result: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIT, str(tmp_path), json.dumps(settings)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1].startswith(result)
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:

@@ -277,12 +277,13 @@ def test_a_transform_that_cannot_be_undone_is_an_error(function) -> None:
         pixel_range(transform, DIGIT)
 
 
-def test_small_cnn_is_the_classic_of_the_tutorials() -> None:
+@pytest.mark.parametrize("shape", [(28, 29, 1), (30, 31, 3), (10, 13, 1)])
+def test_small_cnn_is_the_classic_of_the_tutorials(shape: tuple[int, int, int]) -> None:
     """Convolutions with bias and ReLU, each before its pooling: the same function and gradient."""
-    ours = small_cnn((32, 32, 1))
+    ours = small_cnn(shape)
     classic = keras.Sequential(
         [
-            keras.Input((32, 32, 1)),
+            keras.Input(shape),
             keras.layers.Conv2D(32, 3, activation="relu"),
             keras.layers.MaxPooling2D(),
             keras.layers.Conv2D(64, 3, activation="relu"),
@@ -294,10 +295,11 @@ def test_small_cnn_is_the_classic_of_the_tutorials() -> None:
     rng = np.random.default_rng(0)
     ours.set_weights([rng.normal(0, 0.1, w.shape) for w in classic.get_weights()])
     classic.set_weights(ours.get_weights())
+    images = rng.normal(size=(4, *shape)).astype(np.float32)
     results = []
     for model in (ours, classic):
         with tf.GradientTape() as tape:
-            features = model(pixels())
+            features = model(images)
             loss = tf.reduce_sum(tf.square(features))
         results.append([features, *tape.gradient(loss, model.trainable_variables)])
     for found, expected in zip(*results, strict=True):

@@ -20,13 +20,8 @@ from modules.models import build_embedding_model
 from modules.pixels import PixelRange
 from modules.preprocessing import decode_images
 from modules.settings import ExportSettings, ImageSettings, ModelSettings
-from modules.tflite_export import (
-    TFLiteError,
-    TFLiteReport,
-    export_tflite,
-    extra_assets,
-    read_tflite_report,
-)
+from modules.tflite_export import TFLiteError, export_tflite
+from modules.tflite_report import TFLiteReport, extra_assets, read_tflite_report
 from modules.tflite_runtime import run_tflite
 from tests.real_data import digits
 
@@ -45,7 +40,11 @@ def network(name: str = "small_cnn") -> keras.Model:
 def written(tmp_path_factory) -> tuple[keras.Model, Path, TFLiteReport]:
     folder = tmp_path_factory.mktemp("tflite") / "new" / "folder"
     embedder = network()
-    return embedder, folder, export_tflite(embedder, str(folder), PIXELS, pixels=RANGE)
+    return (
+        embedder,
+        folder,
+        export_tflite(embedder, str(folder), [PIXELS[:40], PIXELS[40:]], pixels=RANGE),
+    )
 
 
 def test_both_models_embed_as_the_network_does(written) -> None:
@@ -81,7 +80,7 @@ def test_the_report_tells_what_is_in_the_folder(written) -> None:
     assert read_tflite_report(str(folder)) == report
     assert report.input_shape == (32, 32, 1)
     assert report.embedding_size == 16
-    assert report.compared_images == 64  # of 70
+    assert report.compared_images == 70
     assert {path.name for path in folder.iterdir()} == {
         "tflite.json", "embedding_float.tflite", "embedding_dynamic.tflite"
     }  # fmt: skip
@@ -96,7 +95,7 @@ def test_the_report_tells_what_is_in_the_folder(written) -> None:
 
 @pytest.mark.parametrize("name", ["residual_cnn", "mobilenet_v3_small"])
 def test_networks_with_batch_normalisation_and_other_activations(name: str, tmp_path: Path) -> None:
-    report = export_tflite(network(name), str(tmp_path), PIXELS[:8])
+    report = export_tflite(network(name), str(tmp_path), [PIXELS[:8]])
     assert report.models["float"].min_similarity == pytest.approx(1, abs=1e-4)
     assert (report.input_black, report.input_white) == (None, None)
 
@@ -107,7 +106,10 @@ def test_a_model_that_differs_is_not_written(tmp_path: Path) -> None:
     )
     with pytest.raises(TFLiteError, match=message):
         export_tflite(
-            network(), str(tmp_path / "new"), PIXELS[:4], ExportSettings(min_similarity_dynamic=1.0)
+            network(),
+            str(tmp_path / "new"),
+            [PIXELS[:4]],
+            ExportSettings(min_similarity_dynamic=1.0),
         )
     assert not (tmp_path / "new").exists()
 
@@ -116,7 +118,7 @@ def test_embeddings_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     embedder = network()
     embedder.set_weights([np.full_like(w, np.nan) for w in embedder.get_weights()])
     with pytest.raises(TFLiteError, match="small_cnn are not all finite"):
-        export_tflite(embedder, str(tmp_path), PIXELS[:4])
+        export_tflite(embedder, str(tmp_path), [PIXELS[:4]])
 
 
 def test_a_network_that_tflite_cannot_express_is_an_error(tmp_path: Path) -> None:
@@ -127,16 +129,16 @@ def test_a_network_that_tflite_cannot_express_is_an_error(tmp_path: Path) -> Non
     inputs = keras.Input((32, 32, 1))
     embedder = keras.Model(inputs, keras.layers.Lambda(determinant, (1,))(inputs), name="unusual")
     with pytest.raises(TFLiteError, match=r"unusual cannot be converted .*MatrixDeterminant"):
-        export_tflite(embedder, str(tmp_path), PIXELS[:1])
+        export_tflite(embedder, str(tmp_path), [PIXELS[:1]])
 
 
 def test_no_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one image"):
-        export_tflite(network(), str(tmp_path), PIXELS[:0])
+        export_tflite(network(), str(tmp_path), [])
 
 
 def test_the_converter_keeps_quiet(capfd, recwarn, tmp_path: Path) -> None:
-    export_tflite(network(), str(tmp_path), PIXELS[:1])
+    export_tflite(network(), str(tmp_path), [PIXELS[:1]])
     assert not re.search("Ignored|deprecated|XNNPACK", capfd.readouterr().err)
     assert not [w for w in recwarn if "tf.lite" in str(w.message)]
 
@@ -151,7 +153,7 @@ def test_pusher_takes_the_files_along_and_the_savedmodel_still_loads(tmp_path: P
     model.uri, pushed.uri = str(tmp_path / "model"), str(tmp_path / "pushed")
     embedder, serving = network(), str(tmp_path / "model" / "Format-Serving")
     EmbeddingModule(embedder, Transform()).save(serving)
-    report = export_tflite(embedder, extra_assets(serving), PIXELS[:8])
+    report = export_tflite(embedder, extra_assets(serving), [PIXELS[:8]])
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
     )

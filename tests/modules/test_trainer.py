@@ -27,9 +27,11 @@ from tfx.utils import json_utils, proto_utils
 from components.triplet_gen.executor import Executor as TripletExecutor
 from modules import tflite_export, trainer
 from modules.callbacks import TrainingFailedError
-from modules.input_data import anchor_images, triplet_batches
+from modules.input_data import anchor_images
 from modules.models import build_embedding_model
-from modules.tflite_export import TFLiteError, extra_assets, read_tflite_report
+from modules.tflite_export import TFLiteError
+from modules.tflite_report import extra_assets, read_tflite_report
+from modules.triplet_batches import triplet_batches
 from pipeline.chain import MODULES
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
@@ -279,8 +281,11 @@ def test_nothing_is_exported_when_a_tflite_model_differs(prepared, tmp_path, mon
     original = tflite_export._convert
 
     def worse(embedder: keras.Model) -> dict[str, bytes]:
-        embedder.set_weights([w + 0.1 for w in embedder.get_weights()])
-        return original(embedder)
+        weights = embedder.get_weights()
+        embedder.set_weights([w + 0.1 for w in weights])
+        contents = original(embedder)
+        embedder.set_weights(weights)
+        return contents
 
     monkeypatch.setattr(tflite_export, "_convert", worse)
     with pytest.raises(TFLiteError, match="differs"):

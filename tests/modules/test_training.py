@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modules.fitting import compile_trainer
 from modules.losses import TripletLoss
 from modules.models import backbone_of, backbone_variables, build_embedding_model
 from modules.optimizers import make_optimizer
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, OptimizerSettings, TrainingSettings
-from modules.trainer import compile_trainer
 from modules.training import TripletTrainer
 from tests.real_data import digits
 

@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 
 from modules.callbacks import BestWeights
+from modules.fitting import compile_trainer, fit
 from modules.input_data import anchor_images
 from modules.models import build_embedding_model
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.trainer import compile_trainer, fit
 from modules.training import TripletTrainer
 from tests.modules.test_class_batches import digit_shards
 
