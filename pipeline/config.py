@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from components.span_patterns import SpanPattern, date_to_span
-from modules.contract import LABEL
-from modules.retrieval_names import metric_names
+from modules.contract import IMAGE, LABEL
+from modules.retrieval_names import WITHOUT_DIRECTION, slice_threshold_names, threshold_names
 from modules.settings import (
     ExportSettings,
     Fraction,
@@ -28,8 +28,13 @@ DEFAULT_CONFIG = "mnist-sample"
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
-# In process, without the Go binary that plain DirectRunner would download.
-LOCAL_BEAM = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+LOCAL_BEAM = [
+    # In process, without the Go binary that plain DirectRunner would download.
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    # No container at all. Without a word on it TFX packs itself for the workers: two seconds and
+    # 52 MB in the folder of temporary files for each node, which nobody removes.
+    "--sdk_container_image=none",
+]
 
 
 def _absolute(path: str) -> str:
@@ -165,6 +170,64 @@ class DataSettings(Settings):
         return self
 
 
+class Distances(Settings):
+    """How far the values of a feature may be from those of other examples; 0 for any distance.
+
+    For `label` the largest change of the share of a class (L-infinity norm; a class that is new
+    counts as no change); for the numbers that StatisticsGen derives from the images the
+    Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common).
+    """
+
+    label: Fraction = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    width: Fraction = 0.0
+    height: Fraction = 0.0
+    channels: Fraction = 0.0
+
+    def by_feature(self) -> dict[str, float]:
+        """The thresholds by name of the feature, those that are on."""
+        return {
+            LABEL if name == "label" else f"{IMAGE}/{name}": value
+            for name, value in self.model_dump().items()
+            if value > 0
+        }
+
+
+class Drift(Distances):
+    """`[validation.drift]`: from the same split of the previous span that passed.
+
+    Real digits differ between spans of 100 (200, 1000) by at most .13 (.10, .03) in label and .11
+    (.06, .03) in brightness and contrast, with an outlier by .12. Inverted ones have a brightness
+    of 1.0, half as bright ones of .52 and a contrast of .95.
+    """
+
+    label: Fraction = 0.3
+    brightness: Fraction = 0.25
+    contrast: Fraction = 0.25
+
+
+class Skew(Distances):
+    """`[validation.skew]`: of train from eval of the same span.
+
+    Off for labels, which differ by design when whole classes are held out. Two or four digits of
+    ten differ from the others by up to .28 in brightness, the digit 1 alone by .54.
+    """
+
+    brightness: Fraction = 0.6
+    contrast: Fraction = 0.6
+
+
+class ValidationSettings(Settings):
+    """`[validation]`: when new data is too different; comparators in a curated schema go first."""
+
+    drift: Drift = Drift()
+    skew: Skew = Skew()
+    min_examples: Annotated[
+        int, Field(ge=1, description="a split with fewer is not compared by these thresholds")
+    ] = 100
+
+
 def _weights_path(weights: str) -> str:
     return weights if weights in ("none", "imagenet") else _absolute(weights)
 
@@ -209,30 +272,43 @@ class TripletSettings(Settings):
         return self
 
 
-Drop = Annotated[float | None, Field(ge=0)]
+Bound = Annotated[float | None, Field(allow_inf_nan=False)]
+Drop = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 
 
 class Threshold(Settings):
     """What one metric of the candidate must reach to be blessed; see `modules.gate.Threshold`."""
 
-    lower: Annotated[float | None, Field(description="the least value")] = None
-    upper: Annotated[float | None, Field(description="the largest value")] = None
+    lower: Annotated[Bound, Field(description="the least value")] = None
+    upper: Annotated[Bound, Field(description="the largest value")] = None
     max_drop: Annotated[
         Drop, Field(description="how much worse than the last blessed model it may be")
     ] = None
     max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
 
     @model_validator(mode="after")
-    def _at_least_one(self) -> Threshold:
+    def _something_can_pass(self) -> Threshold:
         if not self.model_fields_set:
             raise ValueError(f"needs at least one of {', '.join(Threshold.model_fields)}")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(
+                f"nothing passes with lower = {self.lower} above upper = {self.upper}; swap them "
+                "or remove one"
+            )
         return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs the last blessed model."""
+        return self.max_drop is not None or self.max_relative_drop is not None
 
 
 class EvaluationSettings(Settings):
     """`[evaluation]`: the metrics and the gate.
 
     `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
+    Features other than `label` must be in the records (`[data] format = "tfrecord"`), one value of
+    bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
     """
 
     ks: list[Annotated[int, Field(ge=1)]] = Field([1, 5, 10], min_length=1)
@@ -250,10 +326,23 @@ class EvaluationSettings(Settings):
 
     @model_validator(mode="after")
     def _thresholds_bind_to_something(self) -> EvaluationSettings:
-        known = metric_names(self.ks, self.verification, self.clustering)
-        for name, table in (("thresholds", self.thresholds), *self.slice_thresholds.items()):
-            if unknown := sorted(set(table) - set(known)):
-                raise ValueError(f"no metric {', '.join(unknown)} in {name}; there are {known}")
+        known = threshold_names(self.ks, self.verification, self.clustering)
+        of_slices = slice_threshold_names(self.ks)
+        tables = [("thresholds", self.thresholds, known)] + [
+            (f"slice_thresholds.{feature}", table, of_slices)
+            for feature, table in self.slice_thresholds.items()
+        ]
+        for name, table, allowed in tables:
+            if unknown := sorted(set(table) - set(allowed)):
+                raise ValueError(
+                    f"no metric {', '.join(unknown)} to put into {name}; there are {allowed}"
+                )
+            for metric in sorted(WITHOUT_DIRECTION & set(table)):
+                if table[metric].compares:
+                    raise ValueError(
+                        f"{name}.{metric}: neither way is better, so it has no max_drop and no "
+                        "max_relative_drop; give it lower and upper"
+                    )
         if missing := sorted(set(self.slice_thresholds) - set(self.slice_by)):
             raise ValueError(
                 f"slice_thresholds has {', '.join(missing)}, which is not in slice_by "
@@ -341,6 +430,7 @@ class Config(Settings):
 
     pipeline: PipelineSettings
     data: DataSettings
+    validation: ValidationSettings = ValidationSettings()
     image: ImageSettings = ImageSettings()
     triplets: TripletSettings = TripletSettings()
     model: PretrainedModelSettings = PretrainedModelSettings()
@@ -353,6 +443,15 @@ class Config(Settings):
     @model_validator(mode="after")
     def _images_fit_the_network(self) -> Config:
         self.model.check_image(self.image)
+        return self
+
+    @model_validator(mode="after")
+    def _drift_needs_spans(self) -> Config:
+        if "drift" in self.validation.model_fields_set and not self.data.has_spans:
+            raise ValueError(
+                "validation.drift has no effect unless the data arrives in spans: put {SPAN} or "
+                "{YYYY}, {MM} and {DD} into the patterns of [data], or remove it"
+            )
         return self
 
     def custom_config(self, *tables: str) -> dict[str, Any]:

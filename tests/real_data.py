@@ -14,8 +14,9 @@ from PIL import Image
 from tfx.types import artifact_utils, standard_artifacts
 
 from modules.contract import make_example
+from pipeline.config import LOCAL_BEAM
 
-BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+BEAM_ARGS = LOCAL_BEAM
 
 Row = tuple[bytes, bytes, bytes]  # encoded image, label, id
 

@@ -39,7 +39,7 @@ class Pusher(tfx_component.Pusher):
         Args:
             model: Of type Model, from Trainer.
             push_destination: A file system; a local one for the guarantee above. One pipeline for
-                one folder: a push removes what others left unfinished in it.
+                one folder.
             model_blessing: Of type ModelBlessing, from Evaluator; without it every model is pushed.
             keep_versions: After a push, only so many of the newest versions stay; 0 for all.
 

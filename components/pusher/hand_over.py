@@ -4,28 +4,37 @@ A reader such as TensorFlow Serving polls the folder and takes every subfolder w
 number. So a model is copied to a hidden folder beside the versions, is forced to the disk, and gets
 its number by one `rename`, which the file system does as a whole or not at all. Old versions leave
 in the same way: renamed aside, then removed. A process that is killed leaves hidden folders only;
-the next push removes them.
+the next push removes them. Pushes at once, as two runs on Kubeflow can make them, wait for one
+another at the file `.lock`.
 
 Object stores (`gs://`) have no such rename. There the files are copied into the numbered folder,
 `saved_model.pb` last, as TFX does; a reader that looks earlier finds no model in it and looks
 again. A numbered folder without that file is what a killed push has left, or a killed removal,
-which takes that file first; the next push removes it.
+which takes that file first; a later push removes it when nothing was written to it for a day, since
+it may also be a push that goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import math
 import os
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import tensorflow as tf
 from absl import logging
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
+LOCK = ".lock"
+_LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
 _CHUNK = 1 << 22  # bytes
 
@@ -52,7 +61,7 @@ def push(model: str, base: str, keep_versions: int = 0) -> int:
 
     Args:
         model: Folder of a SavedModel.
-        base: The serving folder. Only one process may push to it at a time.
+        base: The serving folder.
         keep_versions: Only so many of the newest versions stay; 0 for all.
 
     Returns:
@@ -64,13 +73,25 @@ def push(model: str, base: str, keep_versions: int = 0) -> int:
     """
     remote = "://" in base
     fileio.makedirs(base)
-    _remove_leftovers(base, remote)
-    version = max(versions(base), default=None)
-    if version is None or not same_files(model, version_path(base, version)):
-        version = (_push_remote if remote else _push_local)(model, base)
-    if keep_versions:
-        _remove_old(base, keep_versions, remote)
-    return version
+    with contextlib.nullcontext() if remote else _alone(base):
+        _remove_leftovers(base, remote)
+        version = max(versions(base), default=None)
+        if version is None or not same_files(model, version_path(base, version)):
+            version = (_push_remote if remote else _push_local)(model, base)
+        if keep_versions:
+            _remove_old(base, keep_versions, remote)
+        return version
+
+
+@contextlib.contextmanager
+def _alone(base: str) -> Iterator[None]:
+    """Waits until no other process pushes; the kernel frees the lock of one that is killed."""
+    lock = os.open(f"{base}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o664)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def same_files(one: str, other: str) -> bool:
@@ -116,8 +137,15 @@ def _remove_leftovers(base: str, remote: bool) -> None:
             fileio.rmtree(f"{base}/{name}")
     for version in versions(base) if remote else ():
         path = version_path(base, version)
-        if not fileio.exists(f"{path}/{_MODEL_FILE}"):
+        if not fileio.exists(f"{path}/{_MODEL_FILE}") and _idle(path) > _LEFT_AFTER:
             fileio.rmtree(path)
+
+
+def _idle(folder: str) -> float:
+    """Seconds since a file in the folder was written; infinite without one."""
+    files = [f"{folder}/{name}" for name in _files(folder)]
+    changed = max((tf.io.gfile.stat(file).mtime_nsec / 1e9 for file in files), default=-math.inf)
+    return time.time() - changed
 
 
 def _remove_old(base: str, keep: int, remote: bool) -> None:

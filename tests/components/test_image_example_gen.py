@@ -27,8 +27,8 @@ from components.image_example_gen import ImageExampleGen, driver, executor, give
 from components.image_example_gen.reading import find_fault
 from modules.contract import FEATURES, ID, IMAGE, LABEL
 from pipeline.tfrecords import write_dataset
+from tests.real_data import BEAM_ARGS
 
-BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 
 
 @functools.cache

@@ -151,7 +151,8 @@ def test_the_newest_versions_stay(tmp_path, clock) -> None:
         push("ours", str(model), str(serving), str(tmp_path / f"archive {fill}"), keep=3)
         kept = [*kept, 1_700_000_000 + number][-3:]
         assert versions(str(serving)) == kept
-    assert {path.name for path in serving.iterdir()} == {"notes", "17", *map(str, kept)}
+    known = {"notes", "17", hand_over.LOCK}
+    assert {path.name for path in serving.iterdir()} == known | set(map(str, kept))
     push("ours", str(model), str(serving), str(tmp_path / "archive f"), keep=1)
     assert versions(str(serving)) == kept[-1:]
 
@@ -188,7 +189,8 @@ def test_a_full_disk_shows_no_version(tmp_path, monkeypatch) -> None:
     assert versions(str(tmp_path / "serving")) == []
     monkeypatch.undo()
     version = hand_over_push(str(model / "Format-Serving"), str(tmp_path / "serving"))
-    assert [path.name for path in (tmp_path / "serving").iterdir()] == [str(version)]
+    left = {path.name for path in (tmp_path / "serving").iterdir()}
+    assert left == {str(version), hand_over.LOCK}
 
 
 def test_everything_is_forced_to_the_disk_before_it_appears(tmp_path, monkeypatch) -> None:
@@ -227,8 +229,8 @@ def test_another_destination_is_refused(tmp_path) -> None:
 
 
 def test_an_object_store_gets_the_file_that_makes_it_a_model_last(tmp_path, monkeypatch) -> None:
-    """TensorFlow's `ram://` has the interface of an object store, without its latency."""
-    base = f"ram://{tmp_path.name}/serving"
+    """A URI goes the way of object stores, through TensorFlow's file layer."""
+    base = f"file://{tmp_path}/serving"
     models = [make_model(tmp_path / fill, fill) / "Format-Serving" for fill in "abc"]
     first = hand_over_push(str(models[0]), base)
     assert hand_over_push(str(models[0]), base) == first
@@ -244,10 +246,50 @@ def test_an_object_store_gets_the_file_that_makes_it_a_model_last(tmp_path, monk
     assert half > first
     assert not tf.io.gfile.exists(f"{base}/{half}/saved_model.pb")
     assert tf.io.gfile.exists(f"{base}/{half}/variables/variables.data-00000-of-00099")
-    last = hand_over_push(str(models[2]), base, keep_versions=1)
+    last = hand_over_push(str(models[2]), base)
+    assert versions(base) == [first, half, last]  # the half one may be a push that goes on
+    now = time.time()
+    monkeypatch.setattr(hand_over.time, "time", lambda: now + 25 * 3600)
+    assert hand_over_push(str(models[2]), base, keep_versions=1) == last
     assert versions(base) == [last]
     with tf.io.gfile.GFile(f"{base}/{last}/saved_model.pb") as file:
         assert file.read() == "c" * 100
+
+
+PUSH = "import sys; from components.pusher.hand_over import push; push(*sys.argv[1:3])"
+
+
+def test_two_pushes_at_once_make_two_whole_versions(tmp_path) -> None:
+    models = [make_model(tmp_path / fill, fill, megabytes=20) for fill in "ab"]
+    serving = tmp_path / "serving"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PUSH, str(model / "Format-Serving"), str(serving)], cwd=PROJECT
+        )
+        for model in models
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    found = [contents(path) for path in serving.iterdir() if path.is_dir()]
+    expected = [contents(model / "Format-Serving") for model in models]
+    assert len(found) == 2
+    assert all(model in found for model in expected)
+
+
+def test_a_push_waits_for_another_one(tmp_path) -> None:
+    model = make_model(tmp_path / "a", "a") / "Format-Serving"
+    serving = tmp_path / "serving"
+    serving.mkdir()
+    unfinished = serving / f"{hand_over.INCOMING}x"
+    with hand_over._alone(str(serving)):
+        unfinished.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-c", PUSH, str(model), str(serving)], cwd=PROJECT
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=15)  # most of it is imports
+        assert unfinished.exists()
+    assert process.wait() == 0
+    assert not unfinished.exists()  # nobody works on it any more
 
 
 class Reader(threading.Thread):
@@ -330,8 +372,8 @@ def test_killed_at_any_point_nothing_half_is_ever_seen(tmp_path) -> None:
     assert len(reader.seen) >= 4  # the first two and the last two, at least
     # The pushes that came through have removed what the killed ones had left.
     names = {path.name for path in (tmp_path / "serving").iterdir()}
-    assert names == reader.seen
-    newest = str(max(map(int, names)))
+    assert names == reader.seen | {hand_over.LOCK}
+    newest = str(max(map(int, reader.seen)))
     assert contents(tmp_path / "serving" / newest) == contents(tmp_path / "b" / "Format-Serving")
 
 

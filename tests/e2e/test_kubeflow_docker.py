@@ -107,7 +107,7 @@ metadata = "{url}"
         )
         pipeline = components.load_component_from_file(str(package))
         pipeline()
-        assert len(list((volume / "containers" / "serving").iterdir())) == 1
+        assert len(list((volume / "containers" / "serving").glob("[0-9]*"))) == 1
         pipeline()
         store = open_store(url)
         kind = next(k for k in store.get_context_types() if k.name == "pipeline_run")
@@ -123,7 +123,7 @@ metadata = "{url}"
         ]
         complete, cached = proto.Execution.COMPLETE, proto.Execution.CACHED
         assert states == [{complete}, {cached}]
-        assert len(list((volume / "containers" / "serving").iterdir())) == 1
+        assert len(list((volume / "containers" / "serving").glob("[0-9]*"))) == 1
 
         # A node that fails: the run fails, and nothing after it starts.
         with pytest.raises(RuntimeError):

@@ -85,7 +85,7 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "$ tfx run create --engine local --pipeline_name mine" in done.stdout
     assert "precision@1" in done.stdout
-    (version,) = (tmp_path / "mine" / "serving").iterdir()
+    (version,) = (tmp_path / "mine" / "serving").glob("[0-9]*")
     assert f"Pushed to {version}" in done.stdout
     assert done.stderr == ""
 

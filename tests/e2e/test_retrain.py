@@ -89,7 +89,7 @@ log_files = 3
         return "".join(file.read_text() for file in files)
 
     def served(self) -> set[str]:
-        return {path.name for path in (self.root / "loop" / "serving").iterdir()}
+        return {path.name for path in (self.root / "loop" / "serving").glob("[0-9]*")}
 
 
 @pytest.fixture(scope="module")

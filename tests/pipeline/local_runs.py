@@ -59,7 +59,7 @@ max_drop = 0.5
         return Path(self.config.pipeline.serving_directory)
 
     def served(self) -> list[int]:
-        return sorted(int(path.name) for path in self.serving.iterdir())
+        return sorted(int(path.name) for path in self.serving.glob("[0-9]*"))
 
     def run(self) -> Run:
         self._monkeypatch.setenv(CONFIG_VARIABLE, str(self.path))

@@ -10,8 +10,8 @@ from modules.contract import FEATURES, ID, IMAGE, LABEL
 from pipeline.data import mnist_sample
 from pipeline.schema import SCHEMA_FILE, contract_schema, statistics_options
 from pipeline.tfrecords import write_dataset
+from tests.real_data import BEAM_ARGS
 
-BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 
 
 def test_the_schema_is_the_contract():
