@@ -14,17 +14,17 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from modules.contract import LABEL
 from modules.retrieval_extractors import SIGNATURE
-from modules.retrieval_names import COUNTS, metric_names, score_names
+from modules.retrieval_names import (
+    LOWER_IS_BETTER,
+    NEVER,
+    WITHOUT_DIRECTION,
+    slice_threshold_names,
+    threshold_names,
+)
 
 METRIC_CLASS = "RetrievalMetrics"
 METRIC_MODULE = "modules.retrieval_metrics"
 
-# Less is better; the others are the better the larger they are.
-LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries"})
-# A distance at which errors balance: it follows the scale of the embedding, neither way is better.
-WITHOUT_DIRECTION = frozenset({"eer_threshold"})
-# No threshold of a user can bless a model that is broken in this way.
-NEVER = ("non_finite_embeddings", "collapsed")
 # 0.94 − 0.95 is a little below −0.01 in binary: a drop of exactly what is allowed must pass.
 _ROUNDING = 1e-9
 
@@ -35,8 +35,8 @@ Confidence = Literal["jackknife", "poisson_bootstrap"]
 class Threshold:
     """What one metric must reach; each bound is inclusive, and None for no bound.
 
-    "Worse" is lower, or higher for the metrics in `LOWER_IS_BETTER`. A first model has nothing to
-    be worse than: it passes `max_drop` and `max_relative_drop`.
+    "Worse" is lower, or higher for the metrics in `retrieval_names.LOWER_IS_BETTER`. A first model
+    has nothing to be worse than: it passes `max_drop` and `max_relative_drop`.
 
     Attributes:
         lower: The least value.
@@ -83,8 +83,9 @@ def make_eval_config(
 ) -> config_pb2.EvalConfig:
     """Writes the configuration that fits the extractors of `modules.evaluator`.
 
-    With any threshold, a candidate with a NaN or infinite embedding, or with an embedding that has
-    collapsed to one point, is not blessed. Without thresholds TFX blesses nothing.
+    With any threshold, a candidate with a NaN or infinite embedding, of a query or in the gallery,
+    or with an embedding that has collapsed to one point, is not blessed. Without thresholds TFX
+    blesses nothing.
 
     Args:
         ks: The values of k.
@@ -106,8 +107,8 @@ def make_eval_config(
         ValueError: Wrong `ks`, an unknown metric name, a threshold that bounds nothing or nothing
             that exists, a feature without slices, or an unknown way of confidence.
     """
-    known = [name for name in metric_names(ks, verification, clustering) if name not in NEVER]
-    of_slices = [name for name in (*score_names(ks), *COUNTS) if name not in NEVER]
+    known = threshold_names(ks, verification, clustering)
+    of_slices = slice_threshold_names(ks)
     bound: dict[str, config_pb2.PerSliceMetricThresholds] = {}
     for name, threshold in (thresholds or {}).items():
         _bind(bound, name, _checked(name, threshold, known), config_pb2.SlicingSpec())

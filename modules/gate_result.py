@@ -21,6 +21,7 @@ OVERALL = "overall"
 CANDIDATE, BASELINE, CHANGE = "candidate", "baseline", "change"
 
 Metrics = dict[str, dict[str, dict[str, float]]]
+Intervals = dict[str, dict[str, dict[str, tuple[float, float]]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Failure:
     """A threshold that was not met.
 
     Attributes:
-        metric: Name of the metric.
+        metric: Name of the metric; `thresholds` where a slice is missing that has some.
         slice: `overall`, or such as `label=3`.
         value: The candidate's value; None when the metric was not computed.
         reason: The value, the bound, and by how much it is missed.
@@ -67,6 +68,31 @@ def read_metrics(evaluation: str) -> Metrics:
     return metrics
 
 
+def read_intervals(evaluation: str) -> Intervals:
+    """Reads the confidence intervals of an evaluation.
+
+    Args:
+        evaluation: As of `read_metrics`.
+
+    Returns:
+        As `read_metrics`, but with lower and upper bound (95%) in place of the value, and only the
+        metrics that have finite ones; empty unless intervals were asked for.
+    """
+    intervals: Intervals = {}
+    for record in load_metrics(evaluation):
+        name = slice_name(record.slice_key)
+        for item in record.metric_keys_and_values:
+            kind = CHANGE if item.key.is_diff else item.key.model_name or CANDIDATE
+            interval = item.confidence_interval
+            bounds = (
+                interval.lower_bound.double_value.value,
+                interval.upper_bound.double_value.value,
+            )
+            if item.HasField("confidence_interval") and all(map(math.isfinite, bounds)):
+                intervals.setdefault(kind, {}).setdefault(name, {})[item.key.name] = bounds
+    return intervals
+
+
 def slice_name(slice_key: Any) -> str:
     """Words for a SliceKey proto, such as `label=3`."""
     parts = [f"{part.column}={_text(part)}" for part in slice_key.single_slice_keys]
@@ -86,8 +112,12 @@ def describe_failures(evaluation: str, metrics: Metrics | None = None) -> list[F
         metrics: What `read_metrics` returned for it, if it was read already.
     """
     metrics = read_metrics(evaluation) if metrics is None else metrics
-    found = []
-    for checked in load_validation_result(evaluation).metric_validations_per_slice:
+    result = load_validation_result(evaluation)
+    found = [
+        Failure("thresholds", _spec_name(spec), None, "no evaluated example is in such a slice")
+        for spec in result.missing_slices
+    ]
+    for checked in result.metric_validations_per_slice:
         where = slice_name(checked.slice_key)
         for failure in checked.failures:
             metric = failure.metric_key.name
@@ -96,6 +126,12 @@ def describe_failures(evaluation: str, metrics: Metrics | None = None) -> list[F
             reasons = "; ".join(_reasons(failure, value, before))
             found.append(Failure(metric, where, value, reasons))
     return sorted(found, key=lambda failure: (failure.slice != OVERALL, failure.slice))
+
+
+def _spec_name(spec: config_pb2.SlicingSpec) -> str:
+    """Words for a SlicingSpec proto, such as `label` (each of its values) or `label=3`."""
+    parts = [*spec.feature_keys, *(f"{key}={value}" for key, value in spec.feature_values.items())]
+    return ", ".join(parts) or OVERALL
 
 
 def _reasons(failure: Any, value: float | None, before: float | None) -> Iterator[str]:
@@ -107,6 +143,8 @@ def _reasons(failure: Any, value: float | None, before: float | None) -> Iterato
         yield from _reasons_of_change(change, value, math.nan if before is None else before)
     elif failure.metric_key.name == "non_finite_embeddings":
         yield f"{value:,.0f} embeddings hold NaN or infinity"
+    elif failure.metric_key.name == "non_finite_gallery":
+        yield f"{value:,.0f} embeddings of the gallery hold NaN or infinity"
     elif failure.metric_key.name == "collapsed":
         yield "all embeddings lie practically at one point"
     elif math.isnan(value):
@@ -171,7 +209,8 @@ def drop_undefined_failures(evaluation: str, metrics: Metrics) -> bool:
         left = [checked for checked in result.metric_validations_per_slice if checked.failures]
         del result.metric_validations_per_slice[:]
         result.metric_validations_per_slice.extend(left)
-        result.validation_ok = not left and not result.missing_slices
+        missing = result.missing_slices or result.missing_cross_slices
+        result.validation_ok = not left and not missing
         _write(evaluation, result)
     return result.validation_ok
 

@@ -32,6 +32,8 @@ distance that is NaN comes after every other and is never a hit, so a model that
 |------------------------------|--------------------------------------------------------------|
 | `spread`                     | mean ‖e‖² − ‖mean e‖², the variance of the embeddings        |
 | `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
+| `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
+|                              | infinity; 0 if the queries are the gallery                   |
 
 To these `modules.verification` adds how well a distance tells pairs of one label from others (every
 query with each of its neighbours), and `modules.clustering` how well clusters of the queries agree
@@ -66,6 +68,7 @@ __all__ = [
     "make_gallery",
     "metric_names",
     "nearest",
+    "score_against",
     "score_names",
     "score_queries",
     "set_names",
@@ -188,6 +191,36 @@ def score_queries(
     )
     scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
     return dict(zip(names, scores.T, strict=True))
+
+
+def score_against(queries: Gallery, gallery: Gallery, ks: Sequence[int]) -> dict[str, np.ndarray]:
+    """Scores queries in a gallery of its own; a row with the query's id is no neighbour.
+
+    Args:
+        queries: Ordered by id; their `positives` play no part.
+        gallery: What to search in.
+        ks: The values of k.
+
+    Returns:
+        As `score_queries`.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    labels, first, sizes = np.unique(gallery.labels, return_index=True, return_counts=True)
+    known = {
+        label: (gallery.classes[row], size)
+        for label, row, size in zip(labels, first, sizes, strict=True)
+    }
+    found = np.array([known.get(label, (-1, 0)) for label in queries.labels], np.int64)
+    block = QueryBlock(
+        ids=queries.ids,
+        classes=found[:, 0].astype(np.int32),
+        members=found[:, 1],
+        embeddings={"": queries.embeddings},
+    )
+    scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
+    return dict(zip([*score_names(ks), *COUNTS], scores.T, strict=True))
 
 
 def _only_shard(gallery: Gallery) -> Shard:

@@ -225,7 +225,7 @@ class ExtractRetrievalScores(beam.PTransform):
             | "Score" >> ScoreQueries(self._ks, gallery, verification=self._verification)
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
-            verification=self._verification, clustering=self._clustering
+            verification=self._verification, clustering=self._clustering, gallery=gallery
         )
         of_queries = scored | "Scores" >> beam.Map(_without_embeddings)
         return (

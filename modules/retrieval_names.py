@@ -8,7 +8,7 @@ from collections.abc import Iterable
 COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 # Of the evaluated set as a whole: there are none per query and none per slice.
-SET_NAMES = ("spread", "collapsed")
+SET_NAMES = ("spread", "collapsed", "non_finite_gallery")
 # The same, on request.
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
 VERIFICATION_NAMES = (
@@ -21,6 +21,13 @@ CLUSTERING_NAMES = ("nmi", "ami")
 
 # Variance of unit vectors (at most 1) under which all images practically share one point.
 COLLAPSED_SPREAD = 5e-4
+
+# A model with one of these above 0 is broken: no threshold of a user can bless it.
+NEVER = ("non_finite_embeddings", "non_finite_gallery", "collapsed")
+# Less is better; the others are the better the larger they are.
+LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries"})
+# A distance at which errors balance: it follows the scale of the embedding, neither way is better.
+WITHOUT_DIRECTION = frozenset({"eer_threshold"})
 
 
 def score_names(ks: Iterable[int]) -> list[str]:
@@ -58,11 +65,29 @@ def set_names(verification: bool = False, clustering: bool = False) -> list[str]
 def metric_names(
     ks: Iterable[int], verification: bool = False, clustering: bool = False
 ) -> list[str]:
-    """Names every metric of the whole evaluated set, which are those a threshold may use.
-
-    Slices have `score_names(ks)` and `COUNTS` only.
+    """Names every metric of the whole evaluated set; slices have `score_names(ks)` and `COUNTS`.
 
     Raises:
         ValueError: As `score_names`.
     """
     return [*score_names(ks), *COUNTS, *set_names(verification, clustering)]
+
+
+def threshold_names(
+    ks: Iterable[int], verification: bool = False, clustering: bool = False
+) -> list[str]:
+    """Names the metrics of the whole evaluated set that a threshold may be put on.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [name for name in metric_names(ks, verification, clustering) if name not in NEVER]
+
+
+def slice_threshold_names(ks: Iterable[int]) -> list[str]:
+    """Names the metrics of every slice that a threshold may be put on.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [name for name in (*score_names(ks), *COUNTS) if name not in NEVER]

@@ -12,11 +12,11 @@ several tiles are at work at once, since selecting neighbours takes as long as m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -174,8 +174,11 @@ def sweep(
 
 @contextmanager
 def search_threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread per core, each with a BLAS of its own: threads of both kinds would collide."""
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    """One thread per core that this process may use, each with a BLAS of its own.
+
+    Threads of both kinds would collide. Affinity and the limits of a container count.
+    """
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         yield pool
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from modules.retrieval_names import COLLAPSED_SPREAD
-from modules.retrieval_order import hash_id
+from modules.retrieval_order import LabelledRows, hash_id
 from modules.retrieval_transforms import ScoredQueries
 from modules.verification import new_histogram, verification_metrics
 
@@ -52,15 +53,53 @@ class MeasureSet(beam.PTransform):
     Args:
         verification: Add `VERIFICATION_NAMES`; `ScoreQueries` must have counted the pairs.
         clustering: Add `CLUSTERING_NAMES`.
+        gallery: PCollection of LabelledRows. Default: the queries are the gallery.
     """
 
-    def __init__(self, *, verification: bool = False, clustering: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        verification: bool = False,
+        clustering: bool = False,
+        gallery: beam.PCollection | None = None,
+    ) -> None:
         super().__init__()
         self._verification, self._clustering = verification, clustering
+        self._gallery = gallery
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
         """Combines all blocks."""
-        return scored | beam.CombineGlobally(_MeasureSetFn(self._verification, self._clustering))
+        measured = scored | beam.CombineGlobally(
+            _MeasureSetFn(self._verification, self._clustering)
+        )
+        broken: Counter | beam.pvalue.AsSingleton = Counter()
+        if self._gallery is not None:
+            broken = beam.pvalue.AsSingleton(
+                self._gallery
+                | "NonFinite" >> beam.Map(count_non_finite)
+                | "Count" >> beam.CombineGlobally(lambda counts: sum(counts, Counter()))
+            )
+        return measured | "AddGallery" >> beam.Map(_with_gallery, broken)
+
+
+def count_non_finite(rows: LabelledRows) -> Counter[str]:
+    """Number of rows whose embedding holds NaN or infinity, by model name."""
+    return Counter(
+        {
+            name: int(np.count_nonzero(~np.isfinite(values).all(axis=1)))
+            for name, values in rows.embeddings.items()
+        }
+    )
+
+
+def _with_gallery(measured: SetMetrics, broken: Counter[str]) -> SetMetrics:
+    return SetMetrics(
+        measured.queries,
+        {
+            name: {**metrics, "non_finite_gallery": float(broken[name])}
+            for name, metrics in measured.by_model.items()
+        },
+    )
 
 
 class _MeasureSetFn(beam.CombineFn):
@@ -138,7 +177,7 @@ class _MeasureSetFn(beam.CombineFn):
 
 
 def spread_metrics(queries: int, total: np.ndarray, squares: float) -> dict[str, float]:
-    """Computes `SET_NAMES` from sums.
+    """Computes `spread` and `collapsed` from sums.
 
     Args:
         queries: How many embeddings.

@@ -7,7 +7,7 @@ What training has brought is the difference to these floors.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -22,9 +22,13 @@ from pipeline.runs import Run, latest_run
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from modules.retrieval import Gallery
+
 _BATCH = 256
 # The floor of pixels keeps them all in memory: larger images are averaged down to this side.
 _LARGEST_SIDE = 32
+# What they resolved was evaluated, the first that is there; see `pipeline.chain`.
+_RESOLVERS = ("EvaluationResolver", "WindowResolver")
 CANDIDATE, UNTRAINED, RAW_PIXELS = "candidate", "untrained", "raw_pixels"
 
 
@@ -67,14 +71,16 @@ def floors(config: Config) -> dict[str, dict[str, float]]:
 
 
 def compare(config: Config, run: Run) -> dict[str, dict[str, float]]:
-    """Scores two embeddings that have learned nothing on the eval split of a run.
+    """Scores two embeddings that have learned nothing on what a run was evaluated on.
 
-    - `untrained`: the configured network with the weights that the seed gives;
+    - `untrained`: the configured network with the random weights that the seed gives, also where
+      training starts from published weights or a file;
     - `raw_pixels`: the transformed pixels as one vector of norm 1; images with a side above 32
       are averaged down to it.
 
-    Each query is left out of its own gallery, which is the split itself. In memory are the
-    embeddings of the split, and the distances of one block of queries.
+    As in the Evaluator: the queries are the eval split of the span or spans that were evaluated,
+    and each is left out of its own gallery, the split itself or `[evaluation] gallery_split`. In
+    memory are the embeddings of both, and the distances of one block of queries.
 
     Args:
         config: What the run was configured by.
@@ -85,55 +91,71 @@ def compare(config: Config, run: Run) -> dict[str, dict[str, float]]:
         evaluated), `untrained`, `raw_pixels` → retrieval score → mean over the queries.
 
     Raises:
-        ConfigError: The run has no examples or no transform graph.
+        ConfigError: The run has no examples of a split or no transform graph.
     """
     import keras
 
     from modules.models import build_embedding_model
     from modules.retrieval_names import score_names
 
-    transform, batches = _transform_and_batches(config, run)
+    transform = _transform(config, run)
+    queries = _batches(config, run, "eval")
+    gallery_split = config.evaluation.gallery_split
+    gallery = _batches(config, run, gallery_split) if gallery_split else None
     keras.utils.set_random_seed(config.training.seed)
-    network = build_embedding_model(config.model, config.image)
+    # `trainable` goes along: only a network without weights to start from is trained as a whole.
+    untrained = config.model.model_copy(update={"weights": "none", "trainable": "all"})
+    network = build_embedding_model(untrained, config.image)
     names = score_names(config.evaluation.ks)
     figures = {}
     if run.evaluation is not None:
         measured = run.evaluation.metrics[CANDIDATE]["overall"]
         figures[CANDIDATE] = {name: measured[name] for name in names if name in measured}
     embedders = {UNTRAINED: lambda x: network(x, training=False), RAW_PIXELS: _raw_pixels}
-    figures |= _scores(batches, transform, embedders, config.evaluation.ks)
-    return figures
+    return figures | _scores(queries, gallery, transform, embedders, config.evaluation.ks)
 
 
-def _transform_and_batches(
-    config: Config, run: Run
-) -> tuple[Callable[[tf.Tensor], tf.Tensor], Iterator[dict[str, tf.Tensor]]]:
-    """Encoded images to pixels as in the run, and its eval split in batches."""
-    import tensorflow as tf
+def _transform(config: Config, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Encoded images to pixels as in the run."""
     import tensorflow_transform as tft
 
-    from modules.contract import FEATURES, IMAGE
+    from modules.contract import IMAGE
 
-    uris = {
-        key: output["uri"]
-        for node in reversed(run.nodes)  # the first node with examples is the ExampleGen
-        for key, output in node.outputs.items()
-    }
-    files = tf.io.gfile.glob(f"{uris.get('examples', '')}/Split-eval/*")
-    if not files or "transform_graph" not in uris:
-        raise ConfigError(
-            f"The latest run of {config.pipeline.name!r} has no eval examples or no transform "
-            "graph: it did not get that far. Run the pipeline first."
-        )
-    layer = tft.TFTransformOutput(uris["transform_graph"]).transform_features_layer()
+    uri = next((n.uris["transform_graph"][0] for n in run.nodes if "transform_graph" in n.uris), "")
+    if not uri:
+        raise _too_early(config, "transform graph")
+    layer = tft.TFTransformOutput(uri).transform_features_layer()
+    return lambda images: layer({IMAGE: images[:, None]})[IMAGE]
+
+
+def _batches(config: Config, run: Run, split: str) -> Iterable[dict[str, tf.Tensor]]:
+    """A split of the examples that the run was evaluated on, of each span once."""
+    import tensorflow as tf
+
+    from modules.contract import FEATURES
+
+    uris = {node.node: node.uris["examples"] for node in run.nodes if "examples" in node.uris}
+    # The first node with examples is the ExampleGen; with spans, resolvers choose among them.
+    chosen = next(
+        (uris[name] for name in _RESOLVERS if name in uris), next(iter(uris.values()), [])
+    )
+    files = [file for uri in chosen for file in tf.io.gfile.glob(f"{uri}/Split-{split}/*")]
+    if not files:
+        raise _too_early(config, f"examples of the split {split!r}")
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
-    dataset = (
+    return (
         tf.data.TFRecordDataset(sorted(files), "GZIP")
         .batch(_BATCH)
         .map(lambda serialized: tf.io.parse_example(serialized, features))
         .prefetch(1)
     )
-    return lambda images: layer({IMAGE: images[:, tf.newaxis]})[IMAGE], iter(dataset)
+
+
+def _too_early(config: Config, missing: str) -> ConfigError:
+    return ConfigError(
+        f"The latest run of {config.pipeline.name!r} has no {missing}: it did not get that far. "
+        "Run the pipeline first."
+    )
 
 
 def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
@@ -148,15 +170,36 @@ def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _scores(
-    batches: Iterator[dict[str, tf.Tensor]],
+    queries: Iterable[dict[str, tf.Tensor]],
+    gallery: Iterable[dict[str, tf.Tensor]] | None,
     transform: Callable[[tf.Tensor], tf.Tensor],
     embedders: dict[str, Callable[[tf.Tensor], tf.Tensor]],
     ks: list[int],
 ) -> dict[str, dict[str, float]]:
     """Embeds each image once with each embedder; the mean scores by embedder."""
-    from modules.contract import ID, IMAGE, LABEL
-    from modules.retrieval import make_gallery, score_queries
+    from modules.retrieval import score_against, score_queries
     from modules.retrieval_names import score_names
+
+    found = _embed(queries, transform, embedders)
+    searched = None if gallery is None else _embed(gallery, transform, embedders)
+    means = {}
+    for name in embedders:
+        if searched is None:
+            scores = score_queries(found.pop(name), ks)
+        else:
+            scores = score_against(found.pop(name), searched.pop(name), ks)
+        means[name] = {score: float(np.nanmean(scores[score])) for score in score_names(ks)}
+    return means
+
+
+def _embed(
+    batches: Iterable[dict[str, tf.Tensor]],
+    transform: Callable[[tf.Tensor], tf.Tensor],
+    embedders: dict[str, Callable[[tf.Tensor], tf.Tensor]],
+) -> dict[str, Gallery]:
+    """Labelled embeddings by embedder."""
+    from modules.contract import ID, IMAGE, LABEL
+    from modules.retrieval import make_gallery
 
     ids: list[bytes] = []
     labels: list[bytes] = []
@@ -167,9 +210,6 @@ def _scores(
         pixels = transform(batch[IMAGE])
         for name, embed in embedders.items():
             embeddings[name].append(embed(pixels).numpy())
-    means = {}
-    for name in embedders:
-        gallery = make_gallery(ids, labels, np.concatenate(embeddings.pop(name)))
-        scores = score_queries(gallery, ks)
-        means[name] = {score: float(np.nanmean(scores[score])) for score in score_names(ks)}
-    return means
+    return {
+        name: make_gallery(ids, labels, np.concatenate(parts)) for name, parts in embeddings.items()
+    }

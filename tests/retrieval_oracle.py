@@ -88,7 +88,7 @@ def set_metrics(embeddings: Sequence[Sequence[float]]) -> dict[str, float]:
     """Metrics of the queries as a set, without verification and clustering."""
     rows = np.asarray(embeddings, np.float64)
     spread = sum(squared_distance(row, rows.mean(axis=0)) for row in rows) / len(rows)
-    return {"spread": spread, "collapsed": float(spread < 5e-4)}
+    return {"spread": spread, "collapsed": float(spread < 5e-4), "non_finite_gallery": 0.0}
 
 
 def pairs(queries: Rows, gallery: Rows) -> tuple[list[float], list[bool]]:

@@ -22,7 +22,6 @@ from modules.gate_result import (
     BASELINE,
     CANDIDATE,
     OVERALL,
-    Failure,
     Metrics,
     describe_failures,
     drop_undefined_failures,
@@ -34,6 +33,7 @@ GALLERY_SPLIT_KEY = "gallery_split"
 REASON_PROPERTY = "reason"
 REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
+NO_REASON = "TFMA refused the model and named no threshold: see its validation result"
 
 _LINES_IN_PROPERTY = 50  # a metadata database may hold 64 KB in a property
 
@@ -78,9 +78,12 @@ class Executor(tfx_executor.Executor):
         else:
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
-            failures = describe_failures(evaluation, metrics)
-            verdict = ("NOT BLESSED" if failures else "BLESSED"), _reason(failures)
-            text = "\n".join(map(str, failures)) or ALL_MET
+            blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
+            lines = [str(failure) for failure in describe_failures(evaluation, metrics)]
+            if not lines:
+                lines = [ALL_MET if blessed else NO_REASON]
+            verdict = ("BLESSED" if blessed else "NOT BLESSED"), _reason(lines)
+            text = "\n".join(lines)
             model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
             if withdrawn := withdrawal(model):  # by a rollback; no figures bring it back
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
@@ -138,11 +141,12 @@ def _bless(blessing: types.Artifact, value: int) -> None:
         blessing.set_int_custom_property(name, value)
 
 
-def _reason(failures: list[Failure]) -> str:
-    lines = [str(failure) for failure in failures[:_LINES_IN_PROPERTY]]
-    if more := len(failures) - len(lines):
-        lines.append(f"and {more:,} more, in {REASONS_FILE}")
-    return "\n".join(lines) or ALL_MET
+def _reason(lines: list[str]) -> str:
+    """The first lines, and how many more there are."""
+    shown = lines[:_LINES_IN_PROPERTY]
+    if more := len(lines) - len(shown):
+        shown.append(f"and {more:,} more, in {REASONS_FILE}")
+    return "\n".join(shown)
 
 
 def _figures(metrics: Metrics) -> str:

@@ -1,4 +1,4 @@
-"""TFX Evaluator with this project's extractors against a plain script that does the same.
+"""The node Evaluator against a plain script that does the same.
 
     python -m tests.benchmarks.bench_evaluator [--idx DIR]
 
@@ -26,15 +26,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
-from tfx.components.evaluator.executor import Executor
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.evaluator.executor import Executor
 from modules import evaluator, gate
 from modules.clustering import clustering_metrics
 from modules.contract import ID, IMAGE, LABEL
+from modules.gate_result import CANDIDATE, OVERALL, read_metrics
 from modules.models import build_embedding_model
 from modules.retrieval import make_gallery, score_names, score_queries
 from modules.settings import ImageSettings, ModelSettings
@@ -132,7 +132,7 @@ def measure_set_plainly(
 def run_node(
     root: Path, examples: standard_artifacts.Examples, model: str, everything: bool
 ) -> dict[str, float]:
-    """The executor of TFX Evaluator, from TFRecords to the metrics and the blessing on disk."""
+    """The node's executor, from TFRecords to metrics, blessing and reasons on disk."""
     trained = standard_artifacts.Model()
     trained.uri = model
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
@@ -153,8 +153,7 @@ def run_node(
             "fairness_indicator_thresholds": "null",
         },
     )
-    overall = dict(tfma.load_eval_result(evaluation.uri).slicing_metrics)[()][""][""]
-    return {name: float(value["doubleValue"]) for name, value in overall.items()}
+    return read_metrics(evaluation.uri)[CANDIDATE][OVERALL]
 
 
 def report(benchmark: str, queries: int, seconds: float, baseline: float) -> None:
@@ -164,6 +163,7 @@ def report(benchmark: str, queries: int, seconds: float, baseline: float) -> Non
         "seconds": round(seconds, 2),
         "baseline": "plain numpy script",
         "baseline_seconds": round(baseline, 2),
+        "repeats": REPEATS,
         "ratio": round(seconds / baseline, 2),
     }
     print(json.dumps(line))

@@ -9,8 +9,13 @@ need 20 neighbours and more per query.
 For each size of the gallery a child process runs the pipeline with Beam's in-process runner, which
 keeps every shuffle and side input in memory; its peak resident memory is the child's ru_maxrss. The
 baseline, in a child of its own, is faiss IndexFlatL2 with all vectors in memory, the 21 nearest of
-the same queries and no scores. One line per size, one for the exponent of
-growth between the first and the last, one for two worker processes against one at the first size.
+the same queries and no scores. One line per size, and one for the exponent of growth between the
+first and the last. One line for two worker processes against one process on one core, at the first
+size: twice as fast is what two cores can give.
+
+Last, the inner block of the search, 256 × 2,048 squared distances of 128 dimensions in one thread:
+numpy as `modules.retrieval_search` has it, TensorFlow's matmul in its place, and faiss's
+pairwise_distances; microseconds, the best of several hundred.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import argparse
 import functools
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -33,10 +39,13 @@ import numpy as np
 
 from modules.retrieval import COUNTS, score_names
 from modules.retrieval_order import LabelledRows
+from modules.retrieval_search import TILE_ROWS, Tile, search_threads
+from modules.retrieval_shards import TILE_COLUMNS, Chunk
 from modules.retrieval_transforms import ScoredQueries, ScoreQueries
 from pipeline.config import LOCAL_BEAM
 
 KS = [1, 10]
+LIBRARIES = ("numpy", "tensorflow", "faiss")
 DIMENSIONS = 128
 PER_CLASS = 20
 BATCH = 1024
@@ -116,8 +125,48 @@ def search_with_faiss(queries: int, gallery: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started}
 
 
+def inner_blocks() -> dict[str, float]:
+    """Microseconds of one block, by library. In one thread: no library has set up its own yet."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    faiss.omp_set_num_threads(1)
+    _, queries = vectors("query", 0, TILE_ROWS, 10)
+    _, gallery = vectors("gallery", 0, TILE_COLUMNS, 10)
+    tile = Tile(np.arange(TILE_ROWS), queries, np.zeros(TILE_ROWS, np.int32), 1)
+    chunk = Chunk(0, np.zeros(TILE_COLUMNS, np.int32), gallery)
+    nobody, out = np.full(TILE_ROWS, -1), np.empty((TILE_ROWS, TILE_COLUMNS), np.float32)
+    factor = tf.constant(-2 * queries)
+    squares = [tf.reduce_sum(tf.constant(rows) ** 2, axis=1) for rows in (queries, gallery)]
+
+    @tf.function
+    def with_tensorflow(rows: tf.Tensor) -> tf.Tensor:
+        product = tf.matmul(factor, rows, transpose_b=True)
+        return tf.maximum(product + squares[0][:, None] + squares[1], 0)
+
+    rows = tf.constant(gallery)
+    blocks = {
+        "numpy": lambda: tile.distances(chunk, nobody, out),
+        "tensorflow": lambda: with_tensorflow(rows).numpy(),
+        "faiss": lambda: faiss.pairwise_distances(queries, gallery),
+    }
+    with search_threads():  # BLAS in one thread
+        expected = blocks["numpy"]().copy()
+        best = {}
+        for name, block in blocks.items():
+            np.testing.assert_allclose(block(), expected, atol=1e-5)
+            seconds = []
+            for _ in range(300):
+                started = time.perf_counter()
+                block()
+                seconds.append(time.perf_counter() - started)
+            best[name] = min(seconds) * 1e6
+    return best
+
+
 def in_child(what: str, queries: int, gallery: int, workers: int = 1) -> dict[str, float]:
-    """Runs one search in a process of its own."""
+    """Runs one search in a process of its own; with 0 workers, on one core."""
     # Imported, not run with -m: worker processes must find its functions by the module's name.
     code = f"from {__spec__.name} import main; main()"
     command = [sys.executable, "-c", code, "--child", what]
@@ -127,13 +176,18 @@ def in_child(what: str, queries: int, gallery: int, workers: int = 1) -> dict[st
 
 
 def child(what: str, queries: int, gallery: int, workers: int) -> None:
-    if what == "faiss":
+    before = time.process_time()  # of imports
+    if not workers:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if what == "blocks":
+        result = inner_blocks()
+    elif what == "faiss":
         result = search_with_faiss(queries, gallery)
     else:
         result = search_with_beam(queries, gallery, workers)
     # ru_maxrss is in KiB on Linux; of several workers the largest counts.
     usages = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    result["cpu_seconds"] = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    result["cpu_seconds"] = sum(u.ru_utime + u.ru_stime for u in usages) - before
     result["peak_gib"] = max(usage.ru_maxrss for usage in usages) / 2**20
     print(json.dumps(result))
 
@@ -143,7 +197,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20_000)
     parser.add_argument("--gallery", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
     parser.add_argument("--idx", help="not used: the vectors are synthetic")
-    parser.add_argument("--child", choices=["beam", "faiss"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=["beam", "faiss", "blocks"], help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -168,15 +222,24 @@ def main() -> None:
     if len(seconds) > 1:
         growth = math.log(seconds[-1] / seconds[0]) / math.log(args.gallery[-1] / args.gallery[0])
         print(json.dumps({"benchmark": "retrieval search", "growth_exponent": round(growth, 2)}))
+    one = in_child("beam", args.queries, args.gallery[0], workers=0)
     two = in_child("beam", args.queries, args.gallery[0], workers=2)
     line = {
         "benchmark": "retrieval search, 2 worker processes",
         "queries": args.queries,
         "gallery": args.gallery[0],
         "seconds": round(two["seconds"], 2),
-        "baseline": "the same with 1 process",
-        "baseline_seconds": round(seconds[0], 2),
-        "ratio": round(two["seconds"] / seconds[0], 2),
+        "cores_busy": round(two["cpu_seconds"] / two["seconds"], 2),
+        "baseline": "the same with 1 process on 1 core",
+        "baseline_seconds": round(one["seconds"], 2),
+        "baseline_cores_busy": round(one["cpu_seconds"] / one["seconds"], 2),
+        "ratio": round(two["seconds"] / one["seconds"], 2),
+    }
+    print(json.dumps(line), flush=True)
+    blocks = in_child("blocks", TILE_ROWS, TILE_COLUMNS, workers=0)
+    line = {
+        "benchmark": "retrieval search, inner block of 256 x 2,048 x 128, 1 thread",
+        **{f"{name}_microseconds": round(blocks[name]) for name in LIBRARIES},
     }
     print(json.dumps(line))
 

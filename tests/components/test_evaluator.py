@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from absl import logging as absl_logging
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -17,10 +18,12 @@ from tfx.utils import proto_utils
 from components.evaluator import Evaluator, executor
 from components.withdrawal import give_back, withdraw
 from modules import evaluator
+from modules.contract import make_example
 from modules.gate import make_eval_config
-from modules.gate_result import Metrics, read_metrics
+from modules.gate_result import Metrics, read_intervals, read_metrics
 from tests.pixel_models import ALL, FEW, NAN, NONE, model_artifact
-from tests.real_data import BEAM_ARGS, digits, examples_artifact
+from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
+from tests.retrieval_oracle import brute_force, mean_scores
 
 KS = [1, 5]
 # 6 of most classes, and one nine that has no positive.
@@ -57,7 +60,7 @@ def examples(tmp_path_factory) -> standard_artifacts.Examples:
 def evaluate(tmp_path, examples):
     """Runs the executor with the properties that the node would hand it."""
 
-    def run(eval_config, gallery_split=None, gallery=None, **models) -> Outcome:
+    def run(eval_config, gallery_split=None, gallery=None, examples=examples, **models) -> Outcome:
         node = Evaluator(
             examples=channel.Channel(standard_artifacts.Examples),
             model=channel.Channel(standard_artifacts.Model),
@@ -193,6 +196,92 @@ def test_the_gallery_may_be_another_split_or_other_examples(
     np.testing.assert_equal(again.metrics, outcome.metrics)  # NaN included
 
 
+def lit(row: Row) -> Row:
+    """The digit with its first pixel white, which is black in all others."""
+    pixels = tf.io.decode_png(row[0]).numpy()
+    assert pixels[0, 0, 0] == 0
+    pixels[0, 0, 0] = 255
+    return tf.io.encode_png(pixels).numpy(), *row[1:]
+
+
+def test_a_model_that_fails_only_on_the_gallery_is_not_blessed(
+    evaluate, tmp_path, tmp_path_factory
+):
+    catalogue = [*map(lit, CATALOGUE[:2]), *CATALOGUE[2:]]
+    gallery = examples_artifact(tmp_path_factory.mktemp("gallery"), {"only": catalogue})
+    # White is level 3 and 3 · 3e38 is beyond float32.
+    model = model_artifact(tmp_path / "model", np.where(np.arange(14 * 14) == 0, 3e38, ALL))
+    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    outcome = evaluate(config, gallery_split="only", gallery=gallery, model=model)
+    overall = outcome.metrics["candidate"]["overall"]
+    assert (overall["non_finite_embeddings"], overall["non_finite_gallery"]) == (0, 2)
+    assert not outcome.blessed
+    assert outcome.reason == (
+        "non_finite_gallery (overall): 2 embeddings of the gallery hold NaN or infinity"
+    )
+
+
+def test_slices_by_other_features(evaluate, models, tmp_path):
+    """Of bytes and of int64; a threshold binds to each slice of its feature and to no other."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(tmp_path / "photos"), '["eval"]'
+    folder = tmp_path / "photos" / "Split-eval"
+    folder.mkdir(parents=True)
+    kept = {}
+    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
+        for i, row in enumerate(ROWS):
+            example = make_example(*row)
+            camera, night = (b"left", b"right")[i % 2], int(i % 3 == 0)
+            example.features.feature["camera"].bytes_list.value.append(camera)
+            example.features.feature["night"].int64_list.value.append(night)
+            writer.write(example.SerializeToString())
+            kept.setdefault(f"camera={camera.decode()}", []).append(row)
+            kept.setdefault(f"night={night}", []).append(row)
+    config = make_eval_config(
+        KS,
+        {"map@r": {"lower": 0.0}},
+        slice_by=["label", "camera", "night"],
+        slice_thresholds={"camera": {"map@r": {"lower": 0.99}}, "night": {"map@r": {"lower": 0.0}}},
+    )
+    outcome = evaluate(config, examples=artifact, model=models["all"])
+    found = outcome.metrics["candidate"]
+    assert found.keys() == {"overall", *(f"label={i}" for i in range(10)), *kept}
+    images = tf.stack([tf.io.decode_png(row[0]) for row in ROWS]).numpy()
+    embeddings = (images[:, ::2, ::2, 0] // 64).reshape(-1, 14 * 14)
+    _, labels, ids = zip(*ROWS, strict=True)
+    scores = brute_force(ids, labels, embeddings.tolist(), KS)
+    for where, rows in kept.items():
+        expected = mean_scores({row[2]: scores[row[2]] for row in rows})
+        assert found[where]["queries"] == len(rows)
+        assert found[where]["map@r"] == pytest.approx(expected["map@r"], rel=1e-12)
+    assert not outcome.blessed
+    assert [line.split(":")[0] for line in outcome.reason.splitlines()] == [
+        "map@r (camera=left)",
+        "map@r (camera=right)",
+    ]
+
+
+def test_thresholds_of_a_slice_that_is_missing_are_named(evaluate, models):
+    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    missing = tfma.SlicingSpec(feature_values={"label": "none such"})
+    config.slicing_specs.append(missing)
+    bound = config.metrics_specs[0].per_slice_thresholds["map@r"].thresholds
+    bound.add(threshold=bound[0].threshold, slicing_specs=[missing])
+    outcome = evaluate(config, model=models["all"])
+    assert not outcome.blessed
+    assert outcome.reason == (
+        "thresholds (label=none such): no evaluated example is in such a slice"
+    )
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": outcome.reason + "\n"}
+
+
+def test_the_viewer_of_tfma_shows_the_slices(evaluate, models, tmp_path):
+    evaluate(make_eval_config(KS, {"map@r": {"lower": 0.0}}), model=models["all"])
+    result = tfma.load_eval_result(str(tmp_path / "evaluation"))
+    shown = tfma.view.render_slicing_metrics(result, slicing_column="label")
+    assert {row["slice"] for row in shown.data} == {f"label:{i}" for i in range(10)}
+
+
 def test_a_gallery_split_that_does_not_exist(evaluate, models):
     config = make_eval_config(KS, {"precision@1": {"lower": 0.5}})
     with pytest.raises(
@@ -202,21 +291,26 @@ def test_a_gallery_split_that_does_not_exist(evaluate, models):
 
 
 @pytest.mark.slow
-def test_confidence_intervals_change_no_verdict(evaluate, models):
-    thresholds = {"precision@1": {"lower": 0.6}}
-    plain = evaluate(make_eval_config(KS, thresholds), model=models["all"])
-    outcome = evaluate(
-        make_eval_config(KS, thresholds, confidence="poisson_bootstrap"), model=models["all"]
-    )
+@pytest.mark.parametrize("confidence", ["jackknife", "poisson_bootstrap"])
+def test_confidence_intervals_change_no_verdict(evaluate, models, tmp_path, confidence):
+    thresholds = {"precision@1": {"lower": 0.6}, "map@r": {"max_drop": 0.0}}
+    pair = {"model": models["all"], "baseline_model": models["few"]}
+    plain = evaluate(make_eval_config(KS, thresholds), **pair)
+    assert read_intervals(str(tmp_path / "evaluation")) == {}
+    outcome = evaluate(make_eval_config(KS, thresholds, confidence=confidence), **pair)
     assert outcome.blessed
-    assert outcome.metrics["candidate"]["overall"] == plain.metrics["candidate"]["overall"]
+    intervals = read_intervals(str(tmp_path / "evaluation"))
+    assert intervals.keys() == {"candidate", "baseline", "change"}
+    for kind, of_kind in intervals.items():
+        expected = pytest.approx(plain.metrics[kind]["overall"], abs=1e-12)
+        assert outcome.metrics[kind]["overall"] == expected
+        lower, upper = of_kind["overall"]["map@r"]
+        assert lower < outcome.metrics[kind]["overall"]["map@r"] < upper
+        assert "spread" not in of_kind["overall"]  # measured once, for all queries
 
 
 def test_many_failures_are_cut_in_the_property_and_whole_in_the_file():
-    from modules.gate_result import Failure
-
-    failures = [Failure("map@r", f"label={i}", 0.0, "too low") for i in range(1234)]
-    lines = executor._reason(failures).splitlines()
+    lines = executor._reason([f"map@r (label={i}): too low" for i in range(1234)]).splitlines()
     assert len(lines) == 51
     assert lines[-1] == "and 1,184 more, in reasons.txt"
 

@@ -16,7 +16,7 @@ from tests.real_data import digits
 pytestmark = pytest.mark.slow
 
 
-def run(root: Path, monkeypatch, data: str) -> Run:
+def run(root: Path, monkeypatch, data: str, evaluation: str = "") -> Run:
     config = root / "config.toml"
     config.write_text(f"""
 [pipeline]
@@ -29,6 +29,8 @@ path = "{root}/data"
 steps = 40
 classes_per_batch = 24
 validate_every = 20
+[evaluation]
+{evaluation}
 [evaluation.thresholds."precision@1"]
 lower = 0.4
 """)
@@ -68,14 +70,24 @@ def test_class_folders_with_unseen_classes_at_evaluation(tmp_path, monkeypatch) 
 def test_records_split_here_with_an_inferred_schema(tmp_path, monkeypatch) -> None:
     (tmp_path / "data").mkdir()
     with tf.io.TFRecordWriter(str(tmp_path / "data" / "all.tfrecord")) as writer:
-        for row in digits(40):
-            writer.write(make_example(*row).SerializeToString())
-    found = run(tmp_path, monkeypatch, 'split = "hash"\nschema_file = "inferred"')
+        for i, row in enumerate(digits(40)):
+            example = make_example(*row)
+            example.features.feature["night"].int64_list.value.append(i % 2)
+            writer.write(example.SerializeToString())
+    found = run(
+        tmp_path,
+        monkeypatch,
+        'split = "hash"\nschema_file = "inferred"',
+        'slice_by = ["label", "night"]\nslice_thresholds.night."map@r".lower = 0.01',
+    )
     assert {node.state for node in found.nodes} == {"run"}
     assert "SchemaGen" in {node.node for node in found.nodes}
     assert found.evaluation is not None
-    queries = found.evaluation.metrics["candidate"]["overall"]["queries"]
-    assert 40 < queries < 120  # about a fifth of 400
+    slices = found.evaluation.metrics["candidate"]
+    assert 40 < slices["overall"]["queries"] < 120  # about a fifth of 400
+    by_night = [slices[f"night={night}"]["queries"] for night in (0, 1)]
+    assert sum(by_night) == slices["overall"]["queries"]
+    assert found.evaluation.blessed
     assert found.pushed_to is not None
 
 

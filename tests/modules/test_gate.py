@@ -13,10 +13,11 @@ from tfx.utils import proto_utils
 
 from modules.gate import Threshold, make_eval_config
 from modules.gate_result import describe_failures, drop_undefined_failures
+from modules.retrieval_names import NEVER
 from tests.gate_cases import validate
 
 KS = [1, 5]
-SOUND = {"queries": 10.0, "excluded_queries": 0.0, "non_finite_embeddings": 0.0, "collapsed": 0.0}
+SOUND = {"queries": 10.0, "excluded_queries": 0.0, **dict.fromkeys(NEVER, 0.0)}
 
 
 def verdict(folder, config, candidate, baseline=None) -> tuple[bool, list[str]]:
@@ -82,7 +83,7 @@ def test_exactly_what_is_allowed_passes(tmp_path):
     assert blessed
 
 
-@pytest.mark.parametrize("metric", ["non_finite_embeddings", "collapsed"])
+@pytest.mark.parametrize("metric", NEVER)
 def test_a_broken_embedding_is_never_blessed(tmp_path, metric):
     blessed, lines = verdict(tmp_path, gate(lower=0), {"overall": {"map@r": 1.0, metric: 1.0}})
     assert not blessed
@@ -164,10 +165,11 @@ def test_reasons_say_which_threshold_and_by_how_much(tmp_path):
     config = make_eval_config(
         KS, {"map@r": {"lower": 0.9, "max_drop": 0.02}, "d_ap": {"upper": 0.5}, "mrr": {"lower": 0}}
     )
+    broken = {"non_finite_embeddings": 3.0, "non_finite_gallery": 4.0, "collapsed": 1.0}
     _, lines = verdict(
         tmp_path,
         config,
-        {"overall": {"map@r": 0.85, "d_ap": 0.625, "non_finite_embeddings": 3.0, "collapsed": 1.0}},
+        {"overall": {"map@r": 0.85, "d_ap": 0.625, **broken}},
         {"overall": {"map@r": 0.9, "d_ap": 0.3}},
     )
     assert sorted(lines) == [
@@ -178,6 +180,7 @@ def test_reasons_say_which_threshold_and_by_how_much(tmp_path):
         "map@r (overall): 0.8500 is below the threshold 0.9000 (by 0.0500)",
         "mrr (overall): it was not computed",
         "non_finite_embeddings (overall): 3 embeddings hold NaN or infinity",
+        "non_finite_gallery (overall): 4 embeddings of the gallery hold NaN or infinity",
     ]
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 from tfx.types import artifact_utils
 
 from modules.contract import FEATURES, IMAGE, make_example
@@ -73,6 +73,30 @@ def embed(batches: list[dict], path: str, check: Callable[[list], None]) -> None
             pipeline | beam.Create(batches) | ExtractEmbeddings([shared], config, FEATURES[1:])
         )
         assert_that(extracts, check)
+
+
+def test_a_process_loads_a_model_once(model, monkeypatch):
+    """However many bundles and threads there are."""
+    loaded = []
+    load = tf.compat.v1.saved_model.load_v2
+
+    def counted(path, *args, **kwargs):
+        loaded.append(path)
+        return load(path, *args, **kwargs)
+
+    monkeypatch.setattr(tf.compat.v1.saved_model, "load_v2", counted)
+    shared = tfma.default_eval_shared_model(model, eval_config=make_eval_config(KS))
+    args = [*BEAM_ARGS, "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    with beam.Pipeline(argv=args) as pipeline:
+        extracts = (
+            pipeline
+            | beam.Create([record_batch([row]) for row in ROWS])
+            | beam.Reshuffle()
+            | ExtractEmbeddings([shared], make_eval_config(KS), FEATURES[1:])
+            | beam.FlatMap(lambda extract: extract["features"]["id"].tolist())
+        )
+        assert_that(extracts, equal_to([row[2] for row in ROWS]))
+    assert loaded == [model]
 
 
 def test_rows_are_gathered_into_batches_and_images_end(model):

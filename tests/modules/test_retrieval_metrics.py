@@ -16,10 +16,11 @@ from modules.gate import make_eval_config
 from modules.retrieval import COUNTS, metric_names, score_names
 from modules.retrieval_extractors import SCORES_KEY
 from modules.retrieval_metrics import RetrievalMetrics
+from modules.retrieval_names import NEVER
 from modules.retrieval_sets import SetMetrics
 
 NAMES = [*score_names([1]), *COUNTS]
-OF_SET = {"spread": 0.5, "collapsed": 0.0}
+OF_SET = {"spread": 0.5, "collapsed": 0.0, "non_finite_gallery": 2.0}
 
 
 def combiner(model_name: str = ""):
@@ -140,7 +141,7 @@ def test_tfma_builds_it_from_module_class_and_config():
         *("ndcg@1", "ndcg@5", "ndcg@10"),
         *("r_precision", "map@r", "mrr", "d_ap", "d_an"),
         *("queries", "excluded_queries", "non_finite_embeddings"),
-        *("spread", "collapsed"),
+        *("spread", "collapsed", "non_finite_gallery"),
     ]
     more = RetrievalMetrics(ks=[1], verification=True, clustering=True).computations()
     assert [key.name for key in more[0].keys] == metric_names([1], True, True)
@@ -158,7 +159,7 @@ def test_every_threshold_binds_to_a_computed_metric(has_baseline):
         for key in computation.keys
     }
     bound = metric_specs.metric_thresholds_from_metrics_specs(config.metrics_specs, config)
-    assert {key.name for key in bound} == {*thresholds, "non_finite_embeddings", "collapsed"}
+    assert {key.name for key in bound} == {*thresholds, *NEVER}
     assert any(key.is_diff for key in bound) == has_baseline
     assert {key._replace(is_diff=False) for key in bound} <= computed
 

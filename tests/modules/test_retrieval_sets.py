@@ -10,7 +10,7 @@ from modules.clustering import clustering_metrics
 from modules.retrieval import COLLAPSED_SPREAD
 from modules.retrieval_order import LabelledRows
 from modules.retrieval_scores import BlockScores
-from modules.retrieval_sets import _MeasureSetFn, spread_metrics
+from modules.retrieval_sets import _MeasureSetFn, count_non_finite, spread_metrics
 from modules.retrieval_transforms import ScoredQueries
 from modules.verification import add_pairs, new_histogram, verification_metrics
 
@@ -49,6 +49,13 @@ def test_nan_has_no_spread():
     embeddings = np.array([[1, np.nan], [1, 0]], np.float32)
     metrics = combine(_MeasureSetFn(False, False), [block([b"a", b"b"], [b"x"] * 2, embeddings)])
     assert np.isnan(metrics["spread"])
+
+
+def test_rows_without_a_finite_embedding_are_counted_by_model():
+    broken = np.array([[1, np.nan], [0, 0], [-np.inf, np.inf]], np.float32)
+    embeddings = {"candidate": broken, "baseline": np.zeros((3, 2), np.float32)}
+    rows = LabelledRows(np.array([b"a", b"b", b"c"]), np.array([b"x"] * 3), embeddings)
+    assert count_non_finite(rows) == {"candidate": 2, "baseline": 0}
 
 
 def test_pairs_of_all_blocks_are_added():

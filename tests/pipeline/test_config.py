@@ -77,15 +77,31 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
         ),
         (
             "[evaluation.thresholds.roc_auc]\nlower = 0.9",  # needs verification = true
-            "evaluation: no metric roc_auc in thresholds",
+            "evaluation: no metric roc_auc to put into thresholds",
         ),
+        (
+            "[evaluation.slice_thresholds.label.spread]\nlower = 0.1",
+            "no metric spread to put into slice_thresholds.label; there are ['precision@1', ",
+        ),
+        ("[evaluation.thresholds.collapsed]\nupper = 1", "no metric collapsed to put into"),
+        (
+            "[evaluation.thresholds.mrr]\nlower = 0.6\nupper = 0.5",
+            "thresholds.mrr: nothing passes with lower = 0.6 above upper = 0.5",
+        ),
+        (
+            "[evaluation]\nverification = true\n"
+            "[evaluation.thresholds.eer_threshold]\nmax_drop = 0.1",
+            "thresholds.eer_threshold: neither way is better, so it has no max_drop",
+        ),
+        ("[evaluation.thresholds.mrr]\nlower = nan", "thresholds.mrr.lower: Input should be a fin"),
+        ("[evaluation.thresholds.mrr]\nmax_drop = inf", "mrr.max_drop: Input should be a finite"),
         (
             '[triplets]\nstrategy = "hard"\npositives = "hard"\nper_anchor = 2',
             "triplets: with a mined strategy and positives = 'hard' an anchor has one triplet",
         ),
         (
             '[evaluation]\nks = [3]\n[evaluation.thresholds."precision@1"]\nlower = 0.5',
-            "evaluation: no metric precision@1 in thresholds; there are ['precision@3', ",
+            "evaluation: no metric precision@1 to put into thresholds; there are ['precision@3', ",
         ),
         ("[evaluation]\nks = [2, 2]", "ks must be different integers"),
         (

@@ -19,9 +19,9 @@ from modules.contract import make_example
 from pipeline import floors
 from pipeline.chain import create_pipeline
 from pipeline.config import Config, ConfigError, load_config
-from pipeline.runs import Evaluation, latest_run
-from tests.real_data import digits
-from tests.retrieval_oracle import brute_force, mean_scores
+from pipeline.runs import Evaluation, NodeRun, latest_run
+from tests.real_data import digits, examples_artifact
+from tests.retrieval_oracle import Rows, brute_force, mean_scores
 
 KS = [1, 5]
 ROWS = {"train": digits(20), "eval": digits(8, start=100)}
@@ -87,6 +87,48 @@ def test_the_candidate_stands_beside_them(config):
     columns = floors._table(figures).columns
     cells = dict(zip(columns[0].cells, columns[1].cells, strict=True))
     assert (cells["precision@1"], cells["precision@5"]) == ("0.9700", "")
+
+
+def test_untrained_has_random_weights_also_where_training_starts_from_others(config):
+    weights = {"weights": "/no/such/file.weights.h5", "trainable": "fine_tune"}
+    other = config.model_copy(update={"model": config.model.model_copy(update=weights)})
+    assert floors.floors(other)["untrained"] == floors.floors(config)["untrained"]
+
+
+def test_the_gallery_may_be_another_split(config):
+    evaluation = config.evaluation.model_copy(update={"gallery_split": "train"})
+    figures = floors.floors(config.model_copy(update={"evaluation": evaluation}))
+    train, queries = (pixels_of(ROWS[split]) for split in ("train", "eval"))
+    mean, deviation = train.mean(), train.std()
+    embedded = {}
+    for split, rows in (("train", train), ("eval", queries)):
+        vectors = (rows - mean) / deviation
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        _, labels, ids = zip(*ROWS[split], strict=True)
+        embedded[split] = Rows(ids, labels, vectors.tolist())
+    expected = mean_scores(brute_force(*embedded["eval"], KS, embedded["train"]))
+    found = {name: figures["raw_pixels"][name] for name in ("precision@1", "precision@5", "map@r")}
+    assert found == pytest.approx({name: expected[name] for name in found}, abs=0.01)
+    evaluation = config.evaluation.model_copy(update={"gallery_split": "catalogue"})
+    with pytest.raises(ConfigError, match="no examples of the split 'catalogue'"):
+        floors.floors(config.model_copy(update={"evaluation": evaluation}))
+
+
+def test_every_span_of_the_window_is_read(config, tmp_path):
+    """As WindowResolver gives them; a fixed span for the evaluation goes before the window."""
+    run = latest_run(config)
+    parts = [
+        examples_artifact(tmp_path / str(i), {"eval": ROWS["eval"][i::2]}).uri for i in range(2)
+    ]
+    window = NodeRun("WindowResolver", "run", 0.0, None, {}, {"examples": parts})
+    alone = NodeRun("EvaluationResolver", "run", 0.0, None, {}, {"examples": parts[:1]})
+
+    def compare(*resolvers: NodeRun) -> dict:
+        return floors.compare(config, dataclasses.replace(run, nodes=[*run.nodes, *resolvers]))
+
+    whole, half = compare(window), compare(window, alone)
+    assert whole == floors.floors(config)
+    assert half["raw_pixels"] != whole["raw_pixels"]
 
 
 def test_the_command_prints_json_or_a_table(config):
