@@ -30,7 +30,6 @@ from pipeline.tfrecords import write_dataset
 from tests.real_data import BEAM_ARGS
 
 
-
 @functools.cache
 def digits() -> np.ndarray:
     return mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28)

@@ -13,7 +13,6 @@ from pipeline.tfrecords import write_dataset
 from tests.real_data import BEAM_ARGS
 
 
-
 def test_the_schema_is_the_contract():
     schema = contract_schema()
     assert tuple(feature.name for feature in schema.feature) == FEATURES
