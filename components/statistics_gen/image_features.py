@@ -1,0 +1,119 @@
+"""What statistics can say about an encoded image: numeric features derived from its pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from modules.contract import IMAGE
+
+# Arrow type of each derived feature; all are named after the feature they come from.
+_FLOAT, _INT = pa.large_list(pa.float32()), pa.large_list(pa.int64())
+IMAGE_FEATURES = {
+    f"{IMAGE}/brightness": _FLOAT,
+    f"{IMAGE}/contrast": _FLOAT,
+    f"{IMAGE}/width": _INT,
+    f"{IMAGE}/height": _INT,
+    f"{IMAGE}/channels": _INT,
+}
+_DERIVER = "image_features"
+
+
+def measure(images: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes images as Transform does, and measures them.
+
+    Args:
+        images: N encoded images.
+
+    Returns:
+        float32 [N, 2]: mean brightness and contrast (standard deviation, also called RMS contrast)
+        of all values of the colour channels, which run from 0 (black) to 1; an alpha channel does
+        not count. int32 [N, 3]: width and height in pixels, number of channels with alpha. bool
+        [N]: whether the image could be decoded; where not, the numbers mean nothing.
+    """
+    try:
+        pixels, sizes = _measure_all(tf.constant(images, tf.string))
+        return pixels.numpy(), sizes.numpy(), np.ones(len(images), bool)
+    except tf.errors.OpError:  # does not say which one
+        if len(images) == 1:
+            return np.zeros((1, 2), np.float32), np.zeros((1, 3), np.int32), np.zeros(1, bool)
+    parts = [measure([image]) for image in images]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def _measure_all(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`measure` of images that can be decoded; one graph, as eager calls cost far more."""
+
+    def one(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.io.decode_image(image, expand_animations=False)
+        height, width, channels = tf.unstack(tf.shape(pixels), num=3)
+        colours = pixels[:, :, : channels - (1 - channels % 2)]  # of 2 or 4 the last is alpha
+        values = tf.cast(colours, tf.float32) / 255.0
+        return (
+            tf.stack([tf.reduce_mean(values), tf.math.reduce_std(values)]),
+            tf.stack([width, height, channels]),
+        )
+
+    signature = (tf.TensorSpec([2], tf.float32), tf.TensorSpec([3], tf.int32))
+    # One at a time: a photograph is large once decoded, and Beam runs batches side by side.
+    return tf.map_fn(one, images, parallel_iterations=1, fn_output_signature=signature)
+
+
+def add_image_features(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Adds the derived features to a batch of examples.
+
+    Args:
+        batch: As TFXIO reads tf.Examples: one list of values per example and feature.
+
+    Returns:
+        The batch with the columns of `IMAGE_FEATURES`; they are null for examples without exactly
+        one image that can be decoded. Without a column of encoded images the batch is unchanged.
+
+    Raises:
+        ValueError: The examples have a feature of such a name themselves.
+    """
+    names = batch.schema.names
+    if taken := sorted(set(names) & set(IMAGE_FEATURES)):
+        raise ValueError(
+            f"The examples have the features {', '.join(taken)}, names that StatisticsGen gives to "
+            "what it derives from the images. Rename or remove these features in the data."
+        )
+    if IMAGE not in names:
+        return batch
+    lists = batch.column(names.index(IMAGE))
+    value_type = getattr(lists.type, "value_type", pa.null())
+    if not (pa.types.is_binary(value_type) or pa.types.is_large_binary(value_type)):
+        return batch
+    values = [row[0] if row is not None and len(row) == 1 else None for row in lists.to_pylist()]
+    rows = [row for row, value in enumerate(values) if value is not None]
+    columns = {name: [None] * len(values) for name in IMAGE_FEATURES}
+    if rows:
+        pixels, sizes, decoded = measure([values[row] for row in rows])
+        numbers = [*pixels.T.tolist(), *sizes.T.tolist()]
+        for column, measured in zip(columns.values(), numbers, strict=True):
+            for row, number, good in zip(rows, measured, decoded, strict=True):
+                column[row] = [number] if good else None
+    arrays = [pa.array(columns[name], kind) for name, kind in IMAGE_FEATURES.items()]
+    return pa.RecordBatch.from_arrays([*batch.columns, *arrays], [*names, *IMAGE_FEATURES])
+
+
+def mark_derived(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Returns a copy that says which features were derived, and from which.
+
+    TFDV infers such features into a schema with the lifecycle stage VALIDATION_DERIVED, which
+    Transform and every other reader of examples leaves out.
+    """
+    marked = statistics_pb2.DatasetFeatureStatisticsList()
+    marked.CopyFrom(statistics)
+    for dataset in marked.datasets:
+        for feature in dataset.features:
+            if feature.path.step[0] in IMAGE_FEATURES:
+                source = feature.validation_derived_source
+                source.deriver_name = _DERIVER
+                source.source_path.add(step=[IMAGE])
+    return marked
