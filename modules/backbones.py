@@ -43,22 +43,31 @@ class Backbone(NamedTuple):
 def small_cnn(shape: Shape, weights: None = None) -> keras.Model:
     """The classic of the tutorials: conv 32, pool, conv 64, pool, dense 128."""
     inputs = keras.Input(shape)
-    x = layers.Cropping2D([(0, size - _seen(size)) for size in shape[:2]])(inputs)
-    for filters in (32, 64):
-        x = layers.Conv2D(filters, 3, use_bias=False)(x)
-        x = BiasReLU()(layers.MaxPooling2D()(x))
-    x = layers.Flatten()(x)
+    x = layers.Flatten()(_stem(inputs, (3, 3)))
     return keras.Model(inputs, layers.Dense(128, activation="relu")(x), name="small_cnn")
 
 
-def _seen(size: int) -> int:
-    """How many rows (or columns) of pixels reach the output of `small_cnn`.
+def _stem(inputs: keras.KerasTensor, kernels: tuple[int, int]) -> keras.KerasTensor:
+    """Convolutions to 32 and to 64 channels, each with bias and ReLU and then pooled by 2.
 
-    Pooling leaves out the last row of an odd number. Not computing it in the first place changes no
-    number and saves a sixth of the arithmetic for 28 pixels, of which 26 are seen.
+    Pooling leaves out the last row and column of an odd size, so the pixels and the values that
+    lead to nothing else are not computed. For 28 pixels and kernels of 3 that is a sixth of the
+    arithmetic: 26 pixels are seen.
     """
-    pooled = ((size - 2) // 2 - 2) // 2
-    return 4 * pooled + 6
+    x = layers.Cropping2D([(0, size - _seen(size, kernels)) for size in inputs.shape[1:3]])(inputs)
+    for filters, kernel in zip((32, 64), kernels, strict=True):
+        x = layers.Conv2D(filters, kernel, use_bias=False)(x)
+        x = BiasReLU()(layers.MaxPooling2D()(x))
+    return x
+
+
+def _seen(size: int, kernels: tuple[int, int]) -> int:
+    """How many rows or columns of pixels reach the output of `_stem`."""
+    for kernel in kernels:
+        size = (size - kernel + 1) // 2
+    for kernel in reversed(kernels):
+        size = 2 * size + kernel - 1
+    return size
 
 
 class BiasReLU(layers.Layer):
@@ -87,10 +96,7 @@ def residual_cnn(shape: Shape, weights: None = None) -> keras.Model:
     which stroke is where, averaging lost 0.006 MAP@R after the same training.
     """
     inputs = keras.Input(shape)
-    x = layers.Conv2D(32, 5, activation="relu")(inputs)
-    x = layers.MaxPooling2D()(x)
-    x = layers.Conv2D(64, 3, activation="relu")(x)
-    x = layers.MaxPooling2D()(x)
+    x = _stem(inputs, (5, 3))
     while max(x.shape[1:3]) > 7:
         x = _residual_block(x, strides=2)
     x = _residual_block(x)

@@ -105,7 +105,7 @@ class ExportSettings(Settings):
     """`[export]`: what is written beside the SavedModel.
 
     The similarity of a TFLite model is that of its embeddings to the network's, 1 for equal ones:
-    the least over the compared images of the float model, the mean of the quantised one.
+    the least over the compared images of the eval split.
     """
 
     tflite: Annotated[bool, Field(description="write a float and a quantised TFLite model")] = True

@@ -43,9 +43,7 @@ def export_tflite(
     """Writes `embedding_float.tflite`, `embedding_dynamic.tflite` and `tflite.json`.
 
     The second one has its weights quantised to 8 bits (dynamic range) and is about a quarter of the
-    size. Nothing is written unless both agree with the network: the float model on every image,
-    since conversion should change nothing but roundings; the quantised one in the mean, since
-    single images near a border may move.
+    size. Nothing is written unless both agree with the network on every compared image.
 
     Args:
         embedder: The network in float32, from `modules.models.build_embedding_model`.
@@ -157,14 +155,13 @@ def _run(name: str, content: bytes, images: np.ndarray) -> np.ndarray:
 
 def _check(models: dict[str, TFLiteModel], settings: ExportSettings) -> None:
     """Written so that NaN fails."""
-    for name, found, kind, least in (
-        ("float", models["float"].min_similarity, "least", settings.min_similarity_float),
-        ("dynamic", models["dynamic"].mean_similarity, "mean", settings.min_similarity_dynamic),
-    ):
-        if not found >= least:
+    wanted = {"float": settings.min_similarity_float, "dynamic": settings.min_similarity_dynamic}
+    for name, least in wanted.items():
+        found = models[name]
+        if not found.min_similarity >= least:
             raise TFLiteError(
-                f"{models[name].file} differs from the network: the {kind} similarity of their "
-                f"embeddings is {found:.6f}, at least {least} is wanted. Nothing was exported. "
-                f"Lower export.min_similarity_{name} if the loss is acceptable, or set "
-                "export.tflite = false."
+                f"{found.file} differs from the network: the least similarity of their embeddings "
+                f"is {found.min_similarity:.6f} (mean {found.mean_similarity:.6f}), at least "
+                f"{least} is wanted. Nothing was exported. Lower export.min_similarity_{name} if "
+                "the loss is acceptable, or set export.tflite = false."
             )

@@ -134,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             **{f"tflite_{kind}_bytes": found.bytes for kind, found in lite.models.items()},
             **{f"tflite_{kind}_ms": round(m.latency_ms, 3) for kind, m in lite.models.items()},
             "tflite_dynamic_similarity": round(lite.models["dynamic"].mean_similarity, 5),
+            "tflite_dynamic_least_similarity": round(lite.models["dynamic"].min_similarity, 5),
         }
         print(json.dumps(line), flush=True)
 

@@ -159,4 +159,4 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
         row = next(line for line in table.stdout.splitlines() if f"embedding_{kind}.tflite" in line)
         assert f"{model['bytes'] / 1000:,.0f}" in row
         assert f"{model['latency_ms']:.2f}" in row
-    assert "Nothing was pushed: the model is not blessed." in table.stdout
+    assert "Nothing was pushed: the model was refused" in table.stdout

@@ -15,6 +15,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from modules import tflite_export
 from modules.export import EmbeddingModule
 from modules.models import build_embedding_model
 from modules.pixels import PixelRange
@@ -102,7 +103,7 @@ def test_networks_with_batch_normalisation_and_other_activations(name: str, tmp_
 
 def test_a_model_that_differs_is_not_written(tmp_path: Path) -> None:
     message = (
-        r"embedding_dynamic\.tflite differs .* mean similarity .* Lower export\.min_similarity"
+        r"embedding_dynamic\.tflite differs .* least similarity .* Lower export\.min_similarity"
     )
     with pytest.raises(TFLiteError, match=message):
         export_tflite(
@@ -112,6 +113,31 @@ def test_a_model_that_differs_is_not_written(tmp_path: Path) -> None:
             ExportSettings(min_similarity_dynamic=1.0),
         )
     assert not (tmp_path / "new").exists()
+
+
+def test_one_image_that_differs_is_enough(tmp_path: Path, monkeypatch) -> None:
+    """The quantised model answers the last of 69 images with the embedding of another one."""
+    run = tflite_export.run_tflite
+
+    def wrong(content: bytes, images: np.ndarray) -> np.ndarray:
+        found = run(content, images)
+        if len(content) < 500_000 and len(images) == 9:
+            found[-1] = -found[-1]
+        return found
+
+    monkeypatch.setattr(tflite_export, "run_tflite", wrong)
+    with pytest.raises(
+        TFLiteError, match=r"dynamic\.tflite differs .* similarity .* is -(1\.0|0\.9)"
+    ):
+        export_tflite(network(), str(tmp_path / "new"), [PIXELS[:60], PIXELS[60:69]])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("limit", "compared"), [("MAX_COMPARED", 20), ("MAX_SECONDS", 10)])
+def test_the_comparison_is_bounded(tmp_path: Path, monkeypatch, limit: str, compared: int) -> None:
+    monkeypatch.setattr(tflite_export, limit, 15 if limit == "MAX_COMPARED" else 0.0)
+    report = export_tflite(network(), str(tmp_path), np.split(PIXELS, 7))
+    assert report.compared_images == compared
 
 
 def test_embeddings_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
