@@ -366,3 +366,14 @@ def test_component_takes_a_model():
     node = TripletGen(examples, model=model, strategy="hard", positives="hard")
     assert node.inputs["model"] is model
     assert "model" not in TripletGen(examples, strategy="hard").inputs
+
+
+def test_an_id_in_two_spans_of_a_window_is_refused(tmp_path: Path) -> None:
+    rows = digits(4)
+    spans = [
+        examples_artifact(tmp_path / f"span-{number}", {"train": part})
+        for number, part in enumerate((rows, [*digits(4, start=4), rows[7]]))
+    ]
+    message = rf"span-0.*span-1.*not unique \(1 repeated, such as '{rows[7][2].decode()}'\)"
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path / "out", spans)
