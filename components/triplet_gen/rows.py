@@ -73,6 +73,6 @@ def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
     """
     records = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH)
     # Parsed in the thread that reads, while Python works on the batch before.
-    parsed = records.apply(tf.data.experimental.parse_example_dataset(_SPEC)).prefetch(1)
+    parsed = records.map(lambda batch: tf.io.parse_example(batch, _SPEC)).prefetch(1)
     for batch in parsed:
         yield {name: column.numpy() for name, column in batch.items()}
