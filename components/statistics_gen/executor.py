@@ -9,6 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tfx import types
+from tfx.components.example_gen.utils import SPAN_PROPERTY_NAME
 from tfx.components.statistics_gen import executor as tfx_executor
 from tfx.components.util import tfxio_utils
 from tfx.types import artifact_utils, standard_component_specs
@@ -53,7 +54,9 @@ class Executor(tfx_executor.Executor):
             if split not in excluded
         ]
         statistics.split_names = artifact_utils.encode_split_names(splits)
-        statistics.span = examples.span
+        # ExampleGen's driver notes the span with a custom property. The typed one, which TFX's
+        # executor copies, stays 0.
+        statistics.span = examples.get_int_custom_property(SPAN_PROPERTY_NAME) or examples.span
         options = exec_properties.get(standard_component_specs.STATS_OPTIONS_JSON_KEY)
         with self._make_beam_pipeline() as pipeline:
             for split in splits:

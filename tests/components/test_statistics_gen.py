@@ -102,7 +102,7 @@ def folder(tmp_path_factory):
 def statistics(folder):
     splits = {"train": digits(12), "eval": digits(5, start=12), "empty": []}
     examples = examples_artifact(folder / "examples", splits)
-    examples.span = 3
+    examples.set_int_custom_property("span", 3)  # as ExampleGen's driver notes it
     return make_statistics(folder, examples)
 
 
