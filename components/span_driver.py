@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.orchestration.portable import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import standard_component_specs
 from tfx.utils import io_utils
 
 from components.span_patterns import SpanPattern
@@ -113,10 +114,10 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
 class SpanDriver(driver.FileBasedDriver):
     """TFX's driver of file-based ExampleGens, which reads the spans in order.
 
-    A span counts as tried when an execution of this node has ended with it, well or not; a killed
-    one has not ended. So each span is read once, a corrupt one does not block those after it, and
-    when nothing new is there the latest span is resolved again: its execution is cached, or read
-    again if its files have changed.
+    A span counts as tried when an execution of this node on the same folder has ended with it, well
+    or not; a killed one has not ended. So each span is read once, a corrupt one does not block
+    those after it, and when nothing new is there the latest span is resolved again: its execution
+    is cached, or read again if its files have changed.
 
     Source: `tfx.components.example_gen.driver.FileBasedDriver`.
     """
@@ -168,7 +169,18 @@ def _executions(
     of_node = _of_context(store, "node", node)
     of_run = {e.id for e in _of_context(store, "pipeline_run", info.pipeline_run_id)}
     own = next((e for e in of_node if e.id in of_run), None)
-    return own, [e for e in of_node if e.id not in of_run and e.last_known_state in _TRIED]
+    return own, [
+        e
+        for e in of_node
+        if e.id not in of_run
+        and e.last_known_state in _TRIED
+        and (own is None or _source(e) == _source(own))
+    ]
+
+
+def _source(execution: proto.Execution) -> str:
+    """What the numbers of the spans belong to: one run on other data must not skip any here."""
+    return execution.custom_properties[standard_component_specs.INPUT_BASE_KEY].string_value
 
 
 def _of_context(store: mlmd.MetadataStore, kind: str, name: str) -> list[proto.Execution]:

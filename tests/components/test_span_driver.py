@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.example_gen import base_example_gen_executor
 from tfx.dsl.compiler.compiler import Compiler
+from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable.launcher import Launcher
+from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 from tfx.utils import import_utils
 
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
@@ -58,6 +61,21 @@ class Runs:
         LocalDagRunner().run(self.pipeline())
         execution = self.executions()[-1]
         return self.span(execution), proto.Execution.State.Name(execution.last_known_state)
+
+    def retry(self, run_id: str) -> None:
+        """Runs the node in a run that may have tried it before."""
+        ir = Compiler().compile(self.pipeline())
+        substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+        deployment = runner_utils.extract_local_deployment_config(ir)
+        node = ir.nodes[0].pipeline_node
+        Launcher(
+            node,
+            metadata.Metadata(self._connection),
+            ir.pipeline_info,
+            ir.runtime_spec,
+            runner_utils.extract_executor_spec(deployment, node.node_info.id),
+            runner_utils.extract_custom_driver_spec(deployment, node.node_info.id),
+        ).launch()
 
     @property
     def store(self) -> mlmd.MetadataStore:
@@ -123,6 +141,18 @@ def test_a_corrupt_span_does_not_block_those_after_it(numbered: Runs) -> None:
     assert numbered.run() == (4, "COMPLETE")
 
 
+def test_one_run_on_other_data_skips_no_span(numbered: Runs) -> None:
+    numbered.arrives("span-1")
+    assert numbered.run() == (1, "COMPLETE")
+    here, numbered.data = numbered.data, numbered.data.with_name("other")
+    numbered.arrives("span-99", start=10)
+    assert numbered.run() == (99, "COMPLETE")
+    numbered.data = here
+    numbered.arrives("span-2", start=20)
+    numbered.arrives("span-3", start=30)
+    assert [numbered.run() for _ in range(2)] == [(2, "COMPLETE"), (3, "COMPLETE")]
+
+
 def test_a_span_is_read_again_when_the_process_was_killed_at_it(numbered: Runs) -> None:
     numbered.arrives("span-1")
     numbered.arrives("span-2")
@@ -131,6 +161,22 @@ def test_a_span_is_read_again_when_the_process_was_killed_at_it(numbered: Runs) 
     killed.last_known_state = proto.Execution.RUNNING  # what a SIGKILL leaves behind
     store.put_executions([killed])
     assert numbered.run()[0] == 1
+    assert numbered.run() == (2, "COMPLETE")
+
+
+def test_a_retry_in_the_same_run_stays_at_its_span(numbered: Runs) -> None:
+    numbered.arrives("span-1")
+    numbered.arrives("span-2")
+    image = next((numbered.data / "span-1" / "3").iterdir())
+    good = image.read_bytes()
+    image.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        numbered.retry("of-a-pod")
+    image.write_bytes(good)
+    numbered.retry("of-a-pod")  # as Kubeflow starts a failed pod again
+    (execution,) = numbered.executions()
+    assert execution.last_known_state == proto.Execution.COMPLETE
+    assert numbered.span(execution) == 1
     assert numbered.run() == (2, "COMPLETE")
 
 
