@@ -7,6 +7,7 @@ that ended well with the same inputs, all of whose outputs are live and there.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as proto
@@ -38,6 +39,7 @@ class Event:
     retunes: bool = False  # another setting of the Trainer, one that never was before
     resplits: bool = False  # another way to divide the examples into splits, likewise
     rewrites: bool = False  # the current span comes again, as a new version
+    takes_back: bool = False  # before the run, the last spans that were refused are removed
     rolls_back: bool = False  # before the run
     collects: int = 0  # `gc --keep` after the run
 
@@ -64,23 +66,36 @@ class Simulation:
         self.handle = metadata.Metadata(config)
         self.handle.__enter__()
         self.store = self.handle.store
-        self.span, self.version, self.run_number = 0, 0, 0
+        self.span, self.run_number = 0, 0
+        self.versions: dict[int, int] = defaultdict(int)  # by span
         self.setting, self.split = 0, 0
+        self.refused: set[int] = set()
+        self.passed: set[int] = set()
         self.trace: list = []
 
     def happens(self, event: Event) -> None:
         """One event, with all that it does noted in `trace`."""
         if event.rolls_back and self.run_number:
             self.roll_back()
-        self.span += event.new_data
-        self.version += event.rewrites
+        if event.takes_back and self.span in self.refused:
+            while self.span in self.refused:
+                self.refused.remove(self.span)
+                self.versions[self.span] += 1  # what arrives in its place later is other data
+                self.span -= 1
+        else:
+            self.span += event.new_data
+        self.versions[self.span] += event.rewrites
         self.setting += event.retunes
         self.split += event.resplits
         self.run_number += 1
         try:
             self._run(event)
+            self.refused.discard(self.span)
+            self.passed.add(self.span)
         except NodeFailedError as failed:
             self.trace.append(("failed", str(failed)))
+            if str(failed) in ("ExampleGen", "ExampleValidator") and self.span not in self.passed:
+                self.refused.add(self.span)
 
     def collect(self, keep: int) -> Plan:
         """`gc --keep N --delete`."""
@@ -122,7 +137,11 @@ class Simulation:
         return found
 
     def _run(self, event: Event) -> None:
-        data = {"span": self.span, "version": self.version, "output_config": f"split {self.split}"}
+        data = {
+            "span": self.span,
+            "version": self.versions[self.span],
+            "output_config": f"split {self.split}",
+        }
         examples = self._node("ExampleGen", {}, {"examples": standard_artifacts.Examples}, event,
                               data)  # fmt: skip
         statistics = self._node(
@@ -134,7 +153,7 @@ class Simulation:
             statistics=self.live(standard_artifacts.ExampleStatistics),
             current=statistics["statistics"],
         )["statistics"]  # fmt: skip
-        if not event.valid and event.new_data:
+        if not event.valid:
             event = dataclasses.replace(event, breaks_at="ExampleValidator")
         self._node(
             "ExampleValidator", {**statistics, "previous_statistics": previous},
