@@ -27,6 +27,8 @@ _NOTED = (
     "images",
     "undecodable",
     "ignored_files",
+    "new_classes",
+    "vanished_classes",
     "strategy",
     "sampled_by",
     "triplets",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -55,6 +57,15 @@ class ClassChanges:
         """
         counts = _counts(current), _counts(previous)
         return None if None in counts else cls(*counts)
+
+    @classmethod
+    def sum(cls, changes: Iterable[ClassChanges]) -> ClassChanges:
+        """The changes of several splits together: a class may have moved from one to another."""
+        current, previous = Counter(), Counter()
+        for one in changes:
+            current.update(one.current)
+            previous.update(one.previous)
+        return cls(dict(current), dict(previous))
 
     @property
     def new(self) -> list[str]:

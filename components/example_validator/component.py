@@ -46,10 +46,10 @@ class ExampleValidator(TfxExampleValidator):
     to 1 (nothing in common). New classes count neither for nor against drift of the label. A
     feature that has vanished since the previous span is an anomaly, whatever the schema says.
 
-    The output `anomalies` carries the custom properties `blessed` (TFX's), `previous_span` when
-    there was one, `drift` and `skew` (what was measured, by split and feature), `new_classes` and
-    `vanished_classes` (by split, at most 20 of each). Id and the other inputs are those of
-    `tfx.components.ExampleValidator`.
+    The output `anomalies` carries the custom properties `blessed` (TFX's, by split), `drift` and
+    `skew` (what was measured, by split and feature), `previous_span` when there was one, and
+    `new_classes` and `vanished_classes` (of all splits, at most 20 names) when there are any. Id
+    and the other inputs are those of `tfx.components.ExampleValidator`.
     """
 
     SPEC_CLASS = ExampleValidatorSpec

@@ -16,10 +16,12 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, writer_utils
 
+from components.example_validator.class_changes import ClassChanges
 from components.example_validator.validation import COMPARATORS, Thresholds, validate_split
 
 PREVIOUS_STATISTICS, DRIFT, SKEW = "previous_statistics", "drift", "skew"
 MIN_EXAMPLES = "min_examples"
+_CLASSES = ("new_classes", "vanished_classes")
 _TRAIN, _EVAL = "train", "eval"
 
 
@@ -94,11 +96,15 @@ class Executor(tfx_executor.Executor):
             },
             DRIFT: _measured(anomalies, "drift_measurements"),
             SKEW: _measured(anomalies, "skew_measurements"),
-            "new_classes": {s: c.named()[0] for s, c in changes.items() if c and c.new},
-            "vanished_classes": {s: c.named()[1] for s, c in changes.items() if c and c.vanished},
         }
         for name, value in properties.items():
             output.set_json_value_custom_property(name, value)
+        if all(changes.values()):
+            total = ClassChanges.sum(changes.values())
+            for name, classes in zip(_CLASSES, total.named(), strict=True):
+                if classes:
+                    properties[name] = ", ".join(classes)
+                    output.set_string_custom_property(name, properties[name])
         if previous:
             output.set_int_custom_property("previous_span", previous.span)
         logging.info("Validation of span %d: %s", statistics.span, properties)

@@ -135,8 +135,20 @@ def test_what_was_measured_is_kept(spans, tmp_path):
     # 250 now, 200 of them of known classes, 25 each; p_c = 1/8: |25 − 200/8| / 250 = 0.
     assert drift["label"] == 0
     assert 0 < drift["image/brightness"] < 0.1
-    assert anomalies.get_json_value_custom_property("new_classes") == {"train": ["8", "9"]}
-    assert anomalies.get_json_value_custom_property("vanished_classes") == {}
+    assert anomalies.get_string_custom_property("new_classes") == "8, 9"
+    assert not anomalies.has_custom_property("vanished_classes")
+
+
+def test_a_class_that_moved_to_another_split_is_neither_new_nor_vanished(spans, tmp_path):
+    anomalies, _ = validate_statistics(
+        spans.span(2, train="eight", eval="held-out"),
+        tmp_path,
+        previous=spans.span(1, train="rest", eval="held-out"),
+        drift={"label": 0.3},
+    )
+    # 1 and 6 were in eval alone, 8 and 9 in train.
+    assert not anomalies.has_custom_property("new_classes")
+    assert anomalies.get_string_custom_property("vanished_classes") == "8, 9"
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,24 @@ def test_spans_by_number_and_by_day(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL + text).data.fixed_span == 365 + 1
 
 
+def test_thresholds_of_drift_and_skew_by_feature(tmp_path: Path) -> None:
+    spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\n'
+    text = "[validation.drift]\nlabel = 0\nwidth = 1\n[validation.skew]\nlabel = 0.2\n"
+    validation = load(tmp_path, MINIMAL + spans + text).validation
+    assert validation.drift.by_feature() == {
+        "image/brightness": 0.25, "image/contrast": 0.25, "image/width": 1
+    }  # fmt: skip
+    assert validation.skew.by_feature() == {
+        "label": 0.2, "image/brightness": 0.6, "image/contrast": 0.6
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"validation\.drift has no effect unless"):
+        load(tmp_path, f"{MINIMAL}{text}")
+    with pytest.raises(ConfigError, match=r"validation.drift.label: .* less than or equal to 1"):
+        load(tmp_path, f"{MINIMAL}{spans}[validation.drift]\nlabel = 1.5")
+    with pytest.raises(ConfigError, match=r"validation.skew.colour: unknown key; allowed here: br"):
+        load(tmp_path, f"{MINIMAL}[validation.skew]\ncolour = 0.5")
+
+
 def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     assert config_path().stem == "mnist-sample"

@@ -6,7 +6,9 @@ import tensorflow_data_validation as tfdv
 from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.statistics_gen import IMAGE_FEATURES
 from modules.contract import FEATURES, ID, IMAGE, LABEL
+from pipeline.config import Drift, Skew
 from pipeline.data import mnist_sample
 from pipeline.schema import SCHEMA_FILE, contract_schema, statistics_options
 from pipeline.tfrecords import write_dataset
@@ -72,3 +74,12 @@ def test_statistics_of_the_digits(tmp_path):
     assert b"IHDR" not in stored  # nor images
 
     assert not tfdv.validate_statistics(statistics, contract_schema()).anomaly_info
+
+
+def test_the_contract_knows_nothing_of_what_statistics_derive():
+    # Transform parses by this schema; ExampleValidator completes it for itself.
+    assert not {feature.name for feature in contract_schema().feature} & set(IMAGE_FEATURES)
+    # Features whose values ExampleValidator compares exist under the names of the configuration.
+    for distances in (Drift, Skew):
+        everything = distances(**dict.fromkeys(distances.model_fields, 0.5)).by_feature()
+        assert set(everything) == {LABEL, *IMAGE_FEATURES}
