@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from components.pusher import Pusher, hand_over
 from components.pusher.executor import Executor
 from components.pusher.hand_over import push as hand_over_push
 from components.pusher.hand_over import versions
+from pipeline.chain import create_pipeline
+from pipeline.config import ConfigError, parse_config
 from tests.components.push_server import push
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -382,3 +385,13 @@ def test_the_reader_does_see_the_half_copies_of_tfx(tmp_path) -> None:
     reader, killed = kill_pushes("tfx", tmp_path, kills=16)
     assert killed > 0
     assert reader.half
+
+
+def test_the_configuration_says_how_many_versions_stay(tmp_path) -> None:
+    values = {"pipeline": {"name": "digits", "directory": str(tmp_path)}, "data": {"path": "x"}}
+    values["pipeline"]["keep_versions"] = 3
+    nodes = {one.id: one for one in create_pipeline(parse_config(values, "test")).components}
+    assert json.loads(nodes["Pusher"].exec_properties["custom_config"]) == {"keep_versions": 3}
+    values["pipeline"]["keep_versions"] = -1
+    with pytest.raises(ConfigError, match=r"pipeline\.keep_versions.*found -1"):
+        parse_config(values, "test")
