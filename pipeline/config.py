@@ -175,7 +175,9 @@ class Distances(Settings):
 
     For `label` the largest change of the share of a class (L-infinity norm; a class that is new
     counts as no change); for the numbers that StatisticsGen derives from the images the
-    Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common).
+    Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common). Sizes are
+    off unless set: Transform resizes, and where all images had one size, a single other one among
+    them may count as 1.
     """
 
     label: Fraction = 0.0
