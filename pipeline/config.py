@@ -176,8 +176,8 @@ class Distances(Settings):
     For `label` the largest change of the share of a class (L-infinity norm; a class that is new
     counts as no change); for the numbers that StatisticsGen derives from the images the
     Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common). Sizes are
-    off unless set: Transform resizes, and after images of one size a mixture with another (28 pixels,
-    then half of them 32) counts as 1.
+    off unless set: Transform resizes, and after one size a mixture with another (28 pixels, then
+    half of them 32) counts as 1.
     """
 
     label: Fraction = 0.0
