@@ -1,17 +1,21 @@
 """Pushes models in processes that it kills: `python -m tests.components.push_server KIND`.
 
-KIND is `ours` or `tfx`, the executor. For each line `MODEL SERVING ARCHIVE MILLISECONDS` of the
-standard input it forks a process that pushes, kills it after that time (never if negative), and
-answers with the seconds that a whole push took, or `killed`. The libraries are loaded once.
+KIND is `ours` or `tfx`, the executor. For each line `MODEL SERVING ARCHIVE PROGRESS` of the
+standard input it forks a process that pushes, and answers `done`, `killed` or `failed`. It kills
+the process when the serving folder has grown by so much of the model's bytes; at 1 and more, so
+many tenths of a second after all of them are there; never if negative. The libraries are loaded
+once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 
 from tfx.components.pusher.executor import Executor as TfxExecutor
 from tfx.proto import pusher_pb2
@@ -46,11 +50,32 @@ def push(kind: str, model: str, serving: str, archive: str, keep: int = 0) -> ob
     return pushed
 
 
+def size(folder: str) -> int:
+    """Bytes of the files in a folder at this moment."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(path) / name).stat().st_size
+    return total
+
+
+def kill_at(child: int, progress: float, model: str, serving: str) -> int:
+    """Kills a process at a point of its push; returns its status, also if it has ended before."""
+    before, whole = size(serving), size(model)
+    while size(serving) - before < min(progress, 1) * whole:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+    time.sleep(max(progress - 1, 0) / 10)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
 def main() -> None:
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
-        model, serving, archive, milliseconds = line.split()
-        started = time.monotonic()
+        model, serving, archive, progress = line.split()
         child = os.fork()
         if child == 0:
             status = 0
@@ -60,12 +85,11 @@ def main() -> None:
                 traceback.print_exc()
                 status = 1
             os._exit(status)
-        if float(milliseconds) >= 0:
-            time.sleep(float(milliseconds) / 1000)
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        seconds = f"{time.monotonic() - started:.6f}"
-        answer = "killed" if os.WIFSIGNALED(status) else seconds if status == 0 else "failed"
+        if float(progress) < 0:
+            _, status = os.waitpid(child, 0)
+        else:
+            status = kill_at(child, float(progress), model, serving)
+        answer = "killed" if os.WIFSIGNALED(status) else "failed" if status else "done"
         print(answer, flush=True)  # noqa: T201
 
 
