@@ -133,7 +133,7 @@ metadata = "{url}"
             store.get_execution_types_by_id([e.type_id])[0].name.rpartition(".")[2]: e
             for e in store.get_executions_by_context(failed.id)
         }
-        example_gen = last.pop("ImportExampleGen")
+        example_gen = last.pop("RecordExampleGen")
         assert example_gen.last_known_state == proto.Execution.FAILED
         assert "nothing" in example_gen.custom_properties["error"].string_value
         assert set(last) <= {"ImportSchemaGen"}  # which needs no data
