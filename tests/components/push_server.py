@@ -50,20 +50,25 @@ def push(kind: str, model: str, serving: str, archive: str, keep: int = 0) -> ob
     return pushed
 
 
-def size(folder: str) -> int:
-    """Bytes of the files in a folder at this moment."""
-    total = 0
+def sizes(folder: str) -> dict[str, int]:
+    """Bytes by path of the files in a folder at this moment."""
+    found = {}
     for path, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                total += (Path(path) / name).stat().st_size
-    return total
+                found[f"{path}/{name}"] = (Path(path) / name).stat().st_size
+    return found
 
 
 def kill_at(child: int, progress: float, model: str, serving: str) -> int:
     """Kills a process at a point of its push; returns its status, also if it has ended before."""
-    before, whole = size(serving), size(model)
-    while size(serving) - before < min(progress, 1) * whole:
+    # Not what an earlier kill has left, which the push removes.
+    before, whole = set(sizes(serving)), sum(sizes(model).values())
+
+    def copied() -> int:
+        return sum(size for path, size in sizes(serving).items() if path not in before)
+
+    while copied() < min(progress, 1) * whole:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return status
