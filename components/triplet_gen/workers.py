@@ -3,8 +3,9 @@
 With `--direct_running_mode=multi_processing`, FnApiRunner (Beam 2.77) starts its workers as
 processes. When one dies before it connects, or in a step without output, nobody tells the thread
 that waits for its answer (`SubprocessSdkWorker.run` raises in a thread of its own). As Beam does
-for workers in Docker, the handler here aborts what waits. One case is left: of workers killed while
-they start, a run on a busy machine was seen that still waited after 100 s.
+for workers in Docker, the handler here aborts what waits. And Beam tells only connected workers to
+end: one that still starts when the pipeline fails would connect later, get no work, and be waited
+for. Here it finds the word to end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
     SubprocessSdkWorkerHandler,
     WorkerHandler,
 )
@@ -46,6 +48,8 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
     def close(self) -> None:
         """Ends the process, which is expected now."""
         self._closing.set()
+        # Beam's own comes too when the worker is connected; only the first one is read.
+        self.control_conn.push(BeamFnControlServicer._DONE_MARKER)
         super().close()
 
     def _watch(self) -> None:
