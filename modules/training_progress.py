@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import keras
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -39,6 +40,8 @@ class TrainingProgress(keras.callbacks.Callback):
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
+            # Its own: rich's global one stays as it was made, perhaps before there was a terminal.
+            console=Console(),
             transient=True,
             disable=not sys.stdout.isatty(),
         )

@@ -17,6 +17,7 @@ from PIL import Image
 from modules.contract import make_example
 from pipeline.config import PROJECT, load_config
 from pipeline.exit_codes import ExitCode
+from pipeline.lock import lock_path
 from pipeline.run_records import read_records
 from tests.real_data import digits
 
@@ -195,17 +196,24 @@ def test_the_one_that_comes_second_is_refused_and_the_first_ends_its_run_when_it
 ) -> None:
     loop = Loop(tmp_path)
     first = loop.start("retrain")
+    run = None
     try:
         deadline = time.monotonic() + 120
         while "ImportExampleGen …" not in loop.log() and time.monotonic() < deadline:
             assert first.poll() is None
             time.sleep(0.1)
+        # It stays at this node, however long the others take to start.
+        run = json.loads(lock_path(load_config(str(loop.path))).read_text())["pid"]
+        assert run != first.pid
+        os.kill(run, signal.SIGSTOP)
         for command in ("retrain", "run"):
             output = loop.call(command, expected=ExitCode.LOCKED)
             assert "'run' (pid" in output  # the process that does the work
         assert [r.state for r in read_records(load_config(str(loop.path)))] == ["running"]
     finally:
         first.send_signal(signal.SIGTERM)
+        if run:
+            os.kill(run, signal.SIGCONT)
         first.communicate(timeout=60)
     assert first.returncode == 128 + signal.SIGTERM
     assert [r.state for r in read_records(load_config(str(loop.path)))] == ["killed"]
