@@ -19,7 +19,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import cluster_values, default_parameters
 from kubeflow.metadata import PASSWORD, USERNAME
-from pipeline.config import Config, ConfigError, KubeflowSettings
+from pipeline.config import Config, ConfigError
+from pipeline.kubeflow_settings import KubeflowSettings
 
 SCHEMA_VERSION = "2.1.0"  # the only one that the backend accepts
 PREPARE = "prepare"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.config import CONFIG_VARIABLE, PROJECT, ConfigError, load_config
+from pipeline.config import CONFIG_VARIABLE, ConfigError, load_config
 from pipeline.data import data_command
 from pipeline.exit_codes import ExitCode
 from pipeline.floors import floors_command
@@ -20,6 +20,7 @@ from pipeline.quiet import quiet_imports
 from pipeline.retrain import retrain_command
 from pipeline.rollback import rollback_command
 from pipeline.schedule import schedule_command
+from pipeline.settings import PROJECT
 from pipeline.summary import show_latest, summary_command
 
 config_option = click.option(

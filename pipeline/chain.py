@@ -31,7 +31,8 @@ from components.window_resolver import (
     WindowStrategy,
 )
 from modules.gate import make_eval_config
-from pipeline.config import Config, DataSettings
+from pipeline.config import Config
+from pipeline.data_settings import DataSettings
 from pipeline.schema import SCHEMA_FILE, statistics_options
 
 MODULES = Path(__file__).resolve().parent.parent / "modules"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
-from pipeline.config import PROJECT, ConfigError
+from pipeline.config import ConfigError
 from pipeline.programs import call, require
+from pipeline.settings import PROJECT
 
 # Minute, hour, day of the month, month, day of the week.
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))

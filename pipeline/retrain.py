@@ -16,11 +16,12 @@ from types import FrameType
 
 import click
 
-from pipeline.config import CONFIG_VARIABLE, PROJECT, Config, config_path, load_config
+from pipeline.config import CONFIG_VARIABLE, Config, config_path, load_config
 from pipeline.exit_codes import ExitCode, exit_code_help
 from pipeline.lock import LOCK_VARIABLE, hold_lock
 from pipeline.refusals import refusals
 from pipeline.run_records import RunRecord, read_records
+from pipeline.settings import PROJECT
 from pipeline.spans import waiting_spans
 from pipeline.verdict import describe_refusals, describe_run
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from pipeline.config import PROJECT, Config, ConfigError, config_path, load_config
+from pipeline.config import Config, ConfigError, config_path, load_config
 from pipeline.crontab import cron_line, read_crontab, with_entry, write_crontab
 from pipeline.exit_codes import ExitCode
 from pipeline.programs import call, require
+from pipeline.settings import PROJECT
 
 _SERVICE = """\
 [Unit]

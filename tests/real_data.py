@@ -14,7 +14,7 @@ from PIL import Image
 from tfx.types import artifact_utils, standard_artifacts
 
 from modules.contract import make_example
-from pipeline.config import LOCAL_BEAM
+from pipeline.settings import LOCAL_BEAM
 
 BEAM_ARGS = LOCAL_BEAM
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from pipeline.config import PROJECT
+from pipeline.settings import PROJECT
 
 BASELINE = "whole pipeline"
 IMPORTS = {

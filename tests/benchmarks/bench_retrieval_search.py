@@ -42,7 +42,7 @@ from modules.retrieval_order import LabelledRows
 from modules.retrieval_search import TILE_ROWS, Tile, search_threads
 from modules.retrieval_shards import TILE_COLUMNS, Chunk
 from modules.retrieval_transforms import ScoredQueries, ScoreQueries
-from pipeline.config import LOCAL_BEAM
+from pipeline.settings import LOCAL_BEAM
 
 KS = [1, 10]
 LIBRARIES = ("numpy", "tensorflow", "faiss")

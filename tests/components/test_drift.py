@@ -19,7 +19,7 @@ from tfx.types import standard_artifacts
 
 from components.example_validator.class_changes import ClassChanges
 from modules.contract import make_example
-from pipeline.config import Drift, Skew, ValidationSettings
+from pipeline.data_settings import Drift, Skew, ValidationSettings
 from pipeline.schema import contract_schema
 from tests.components.validation_nodes import make_statistics, redrawn, validate_statistics
 from tests.real_data import digits, examples_artifact

@@ -18,8 +18,8 @@ from kfp import components, local
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.metadata import PASSWORD, USERNAME, open_store
-from pipeline.config import PROJECT
 from pipeline.data import write_dataset
+from pipeline.settings import PROJECT
 from tests.kubeflow import databases
 from tests.real_data import digits
 

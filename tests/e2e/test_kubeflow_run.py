@@ -14,8 +14,8 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.metadata import find_execution, open_store
 from kubeflow.spec import task_name
-from pipeline.config import PROJECT
 from pipeline.data import write_dataset
+from pipeline.settings import PROJECT
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 

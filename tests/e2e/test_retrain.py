@@ -15,10 +15,11 @@ import tensorflow as tf
 from PIL import Image
 
 from modules.contract import make_example
-from pipeline.config import PROJECT, load_config
+from pipeline.config import load_config
 from pipeline.exit_codes import ExitCode
 from pipeline.lock import lock_path
 from pipeline.run_records import read_records
+from pipeline.settings import PROJECT
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import PROJECT, load_config
+from pipeline.config import load_config
 from pipeline.exit_codes import ExitCode
 from pipeline.run_records import RunRecord, read_records
+from pipeline.settings import PROJECT
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pipeline.config import CONFIG_VARIABLE, PROJECT, load_config
+from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.data import write_dataset
 from pipeline.runs import latest_run
+from pipeline.settings import PROJECT
 from tests.real_data import digits
 
 NODES = [

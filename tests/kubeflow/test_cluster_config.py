@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kubeflow.cluster_config import PATHS, cluster_values, configured_run, default_parameters
-from pipeline.config import PROJECT, Config, ConfigError, parse_config
+from pipeline.config import Config, ConfigError, parse_config
+from pipeline.settings import PROJECT
 
 TABLES = {
     "pipeline": {"name": "digits"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from pipeline.config import PROJECT
+from pipeline.settings import PROJECT
 
 SCRIPT = """
 import sys

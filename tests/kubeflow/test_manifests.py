@@ -14,7 +14,8 @@ import kubernetes
 import pytest
 import yaml
 
-from pipeline.config import PROJECT, KubeflowSettings
+from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.settings import PROJECT
 
 KUBEFLOW = PROJECT / "kubeflow"
 MANIFESTS = KUBEFLOW / "manifests"

@@ -17,7 +17,7 @@ from kubeflow.metadata import (
     mark_failed,
     open_store,
 )
-from pipeline.config import PROJECT
+from pipeline.settings import PROJECT
 from tests.kubeflow import databases
 
 CREDENTIALS = {USERNAME: databases.USER, PASSWORD: databases.PASSWORD}

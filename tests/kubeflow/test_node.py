@@ -16,7 +16,8 @@ from kubeflow.ir import compile_ir, dag, for_run
 from kubeflow.metadata import find_execution, open_store
 from kubeflow.node import RUN_ID, NodeFailedError, run_node
 from modules.checkpoints import stable_folder
-from pipeline.config import PROJECT, parse_config
+from pipeline.config import parse_config
+from pipeline.settings import PROJECT
 from tests.kubeflow import metadata_server
 from tests.real_data import digits
 

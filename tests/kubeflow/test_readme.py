@@ -10,7 +10,9 @@ import click
 import pytest
 
 from kubeflow.__main__ import main
-from pipeline.config import PROJECT, KubeflowSettings, parse_config
+from pipeline.config import parse_config
+from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.settings import PROJECT
 
 README = (PROJECT / "kubeflow" / "README.md").read_text(encoding="utf-8")
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from kubeflow.spec import SCHEMA_VERSION, parse_yaml, pipeline_yaml, task_name
-from pipeline.config import PROJECT, Config, ConfigError, parse_config
+from pipeline.config import Config, ConfigError, parse_config
+from pipeline.settings import PROJECT
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
 NODES = {

@@ -14,7 +14,9 @@ from tfx.utils import proto_utils
 
 from modules.gate import make_eval_config
 from pipeline.chain import create_pipeline
-from pipeline.config import EvaluationSettings, TripletSettings, load_config
+from pipeline.config import load_config
+from pipeline.evaluation_settings import EvaluationSettings
+from pipeline.settings import TripletSettings
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 # Of every key a value that is not the default.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import CONFIG_VARIABLE, CONFIGS, PROJECT, ConfigError, config_path, load_config
+from pipeline.config import CONFIG_VARIABLE, CONFIGS, ConfigError, config_path, load_config
+from pipeline.settings import PROJECT
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import PROJECT, Config, parse_config
+from pipeline.config import Config, parse_config
 from pipeline.lock import (
     LOCK_VARIABLE,
     LockedError,
@@ -20,6 +20,7 @@ from pipeline.lock import (
     is_locked,
     lock_path,
 )
+from pipeline.settings import PROJECT
 
 HOLD = """
 import sys

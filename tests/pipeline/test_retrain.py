@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import PROJECT, load_config
+from pipeline.config import load_config
 from pipeline.exit_codes import ExitCode
 from pipeline.lock import hold_lock
 from pipeline.retrain import exit_code
 from pipeline.run_records import RunRecord
+from pipeline.settings import PROJECT
 
 
 def run(state: str) -> RunRecord:

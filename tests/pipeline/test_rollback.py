@@ -16,12 +16,13 @@ from components.pusher.hand_over import same_files
 from components.withdrawal import withdrawal
 from pipeline import rollback
 from pipeline.__main__ import main
-from pipeline.config import PROJECT, ConfigError, load_config
+from pipeline.config import ConfigError, load_config
 from pipeline.lock import LockedError, hold_lock
 from pipeline.models import Models, open_store
 from pipeline.rollback import roll_back
 from pipeline.run_records import read_records
 from pipeline.runs import connection, latest_run
+from pipeline.settings import PROJECT
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 
 RESOLVERS = {"BaselineResolver"}

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.__main__ import main
-from pipeline.config import PROJECT, Config, ConfigError, parse_config
+from pipeline.config import Config, ConfigError, parse_config
 from pipeline.crontab import cron_line, with_entry
 from pipeline.schedule import retrain_argv, systemd_units
+from pipeline.settings import PROJECT
 
 HAS_SYSTEMD = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="no systemd-analyze on this machine")
