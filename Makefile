@@ -26,9 +26,10 @@ run: $(STAMP) $(if $(filter mnist-sample,$(CONFIG)),$(SAMPLE))
 $(SAMPLE): | $(STAMP)
 	@$(PY) -m pipeline data mnist-sample --output $@
 
-# A process per core, at most four: each takes 2 GB. A file's tests stay in one process.
+# A process per core, at most four: each takes 2 GB. A file's tests stay in one process, and the
+# files in their order: sorted by the number of tests, the longest ones would come last.
 test: $(STAMP)
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check
