@@ -31,8 +31,8 @@ POOL_BYTES = 256 * 2**20
 class Pool(NamedTuple):
     """Images that batches are made of.
 
-    `images` are encoded, object [N] of bytes, or decoded, float32 [N, H, W, C]; `codes`, int32 [N],
-    number the classes of the pool from 0.
+    `images` are encoded, object [N] of bytes, or none where their pixels are kept elsewhere;
+    `codes`, int32 [N], number the classes of the pool from 0.
     """
 
     images: np.ndarray
@@ -81,9 +81,9 @@ def class_batches(
             images than `multiple`.
     """
     pools = _Pools(triplet_files(file_patterns), seed, pool_bytes)
-    decoded = pools.decode(transform_images, cache_bytes)
+    pixels = pools.decode(transform_images, cache_bytes)
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches() -> Iterator[tuple[Pool, np.ndarray]]:
         to_skip = skip
         for pool, rng in pools:
             for rows in deal(pool.codes, classes_per_batch, images_per_class, rng):
@@ -95,16 +95,20 @@ def class_batches(
                         f"A batch has {len(rows)} images, too few for {multiple} replicas. Set "
                         "training.distribution = 'one', or raise training.classes_per_batch."
                     )
-                rows = rows[: len(rows) - len(rows) % multiple]
-                yield pool.images[rows], pool.codes[rows]
+                yield pool, rows[: len(rows) - len(rows) % multiple]
 
-    images = pools.first.images
-    spec = tf.TensorSpec([None, *images.shape[1:]], tf.float32 if decoded else tf.string)
-    dataset = tf.data.Dataset.from_generator(
-        batches, output_signature=(spec, tf.TensorSpec([None], tf.int32))
-    )
-    if not decoded:
-        dataset = dataset.map(
+    if pixels is not None:
+        # Only rows come from Python: pixels copied there would hold up the training step.
+        codes = tf.constant(pools.first.codes)
+        dataset = tf.data.Dataset.from_generator(
+            lambda: (rows for _, rows in batches()),
+            output_signature=tf.TensorSpec([None], tf.int64),
+        ).map(lambda rows: (tf.gather(pixels, rows), tf.gather(codes, rows)))
+    else:
+        dataset = tf.data.Dataset.from_generator(
+            lambda: ((pool.images[rows], pool.codes[rows]) for pool, rows in batches()),
+            output_signature=(tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)),
+        ).map(
             lambda encoded, codes: (transform_images(encoded), codes),
             num_parallel_calls=os.cpu_count(),
             deterministic=True,
@@ -169,14 +173,15 @@ class _Pools:
         if self._complete:
             next(read, None)  # runs its check
 
-    def decode(self, transform_images: TransformImages, cache_bytes: int) -> bool:
-        """Decodes the images for good; returns whether they fit."""
+    def decode(self, transform_images: TransformImages, cache_bytes: int) -> tf.Tensor | None:
+        """The pixels of all images, float32 [N, H, W, C], if they fit; the encoded ones go then."""
         if not self._complete or not cache_bytes:
-            return False
+            return None
         pixels = decode_if_fits(self.first.images, transform_images, cache_bytes)
-        if pixels is not None:
-            self.first = self.first._replace(images=pixels)
-        return pixels is not None
+        if pixels is None:
+            return None
+        self.first = self.first._replace(images=np.empty(0, object))
+        return tf.constant(pixels)
 
     def __iter__(self) -> Iterator[tuple[Pool, np.random.Generator]]:
         rng = np.random.default_rng(self._seed)
