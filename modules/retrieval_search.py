@@ -9,7 +9,7 @@ missing. BLAS picks its kernel, and with it the rounding, by the shape: thus the
 does not depend on the shards and blocks that brought it here. Each product is one thread's work;
 several tiles are at work at once, since selecting neighbours takes as long as multiplying.
 
-Distances of one 256 × 2,048 × 128 block in one thread took 2.0 ms here, 1.9 ms with TensorFlow's
+Distances of one 256 × 2,048 × 128 block in one thread took 2.3 ms here, 2.4 ms with TensorFlow's
 matmul, 1.3 ms with faiss (`tests.benchmarks.bench_retrieval_search`). The third of a block's time
 that faiss could save is at most a sixth of the search; numpy needs no further dependency for it.
 """

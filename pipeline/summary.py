@@ -139,7 +139,8 @@ def _node_table(run: Run) -> Table:
             node.node,
             f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",
             f"{node.seconds:.1f}",
-            ", ".join(_note(key, value) for key, value in noted.items()),
+            # In this order: the metadata database has none.
+            ", ".join(_note(key, noted[key]) for key in _NOTED if key in noted),
         )
     total = sum(node.seconds for node in run.nodes)
     table.add_section()
