@@ -10,8 +10,8 @@ does not depend on the shards and blocks that brought it here. Each product is o
 several tiles are at work at once, since selecting neighbours takes as long as multiplying.
 
 Distances of one 256 × 2,048 × 128 block in one thread took 2.3 ms here, 2.4 ms with TensorFlow's
-matmul, 1.3 ms with faiss (`tests.benchmarks.bench_retrieval_search`). The third of a block's time
-that faiss could save is at most a sixth of the search; numpy needs no further dependency for it.
+matmul, 1.3 ms with faiss (`tests.benchmarks.bench_retrieval_search`). The two fifths of a block's
+time that faiss could save are at most a fifth of the search; numpy needs no further dependency.
 """
 
 from __future__ import annotations
