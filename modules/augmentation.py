@@ -11,11 +11,11 @@ from modules.settings import AugmentationSettings
 
 
 class Augmentation(keras.layers.Layer):
-    """Shifts, rotates, zooms, flips and re-lights images, each in its own way.
+    """Shifts, rotates, zooms, shears, flips and re-lights images, each in its own way.
 
-    Shift, rotation, zoom and flip are one affine map, so an image is resampled once; the nearest
-    edge pixel fills what comes into view. It is part of the training step, not of the network, so
-    evaluation and serving never see it.
+    Shift, rotation, zoom, shear and flip are one affine map, so an image is resampled once; the
+    nearest edge pixel fills what comes into view. It is part of the training step, not of the
+    network, so evaluation and serving never see it.
 
     Args:
         settings: The largest changes; without any the layer does nothing.
@@ -59,15 +59,18 @@ class Augmentation(keras.layers.Layer):
         """Maps of output to input coordinates, float32 [N, 8], as the operation takes them."""
         settings = self._settings
         height, width = (tf.cast(shape[axis], tf.float32) for axis in (1, 2))
-        draws = tf.random.stateless_uniform([5, shape[0]], seed, -1.0, 1.0)
+        draws = tf.random.stateless_uniform([6, shape[0]], seed, -1.0, 1.0)
         angle = 2 * math.pi * settings.max_rotation * draws[0]
         shift_y = settings.max_shift * height * draws[1]
         shift_x = settings.max_shift * width * draws[2]
         zoom = 1 + settings.max_zoom * draws[3]
         mirror = tf.where(draws[4] < 0, -1.0, 1.0) if settings.horizontal_flip else 1.0
-        # Input = R · (output − centre − shift) / zoom + centre, with x mirrored about the centre.
+        shear = settings.max_shear * draws[5]
+        # Input = R · S · (output − centre − shift) / zoom + centre, with x mirrored about the
+        # centre; S adds shear · y to x.
         cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-        x_x, x_y, y_x, y_y = mirror * cos, -mirror * sin, sin, cos
+        x_x, x_y = mirror * cos, mirror * (cos * shear - sin)
+        y_x, y_y = sin, sin * shear + cos
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
         from_x, from_y = centre_x + shift_x, centre_y + shift_y
         x_0 = centre_x - x_x * from_x - x_y * from_y

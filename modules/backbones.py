@@ -93,14 +93,14 @@ def residual_cnn(shape: Shape, weights: None = None) -> keras.Model:
     The stem is that of `small_cnn`, where a CPU spends most of its time, so the depth comes from
     residual blocks on small maps and costs little: one, and before it one for each halving that it
     takes to come down to 7 × 7. The map is flattened, not averaged: on digits, where it matters
-    which stroke is where, averaging lost 0.006 MAP@R after the same training.
+    which stroke is where, averaging lost 0.006 MAP@R after the same training. No dense layer with
+    ReLU stands between it and the embedding: one of 128 units lost 0.002 P@1 and MAP@R.
     """
     inputs = keras.Input(shape)
     x = _stem(inputs, (5, 3))
     while max(x.shape[1:3]) > 7:
         x = _residual_block(x, strides=2)
-    x = _residual_block(x)
-    x = layers.Dense(128, activation="relu")(layers.Flatten()(x))
+    x = layers.Flatten()(_residual_block(x))
     return keras.Model(inputs, x, name="residual_cnn")
 
 

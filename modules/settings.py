@@ -180,6 +180,9 @@ class AugmentationSettings(Settings):
     max_zoom: Annotated[float, Field(ge=0, lt=1, description="0.1: 0.9 to 1.1 times the size")] = (
         0.0
     )
+    max_shear: Annotated[
+        float, Field(ge=0, lt=1, description="0.2: x moves by up to 0.2 for each pixel of y")
+    ] = 0.0
     horizontal_flip: Annotated[bool, Field(description="mirror half of the images")] = False
     max_brightness: Annotated[
         float, Field(ge=0, description="in standard deviations of the train split's pixels")
@@ -189,7 +192,8 @@ class AugmentationSettings(Settings):
     @property
     def moves_pixels(self) -> bool:
         """Whether images are resampled."""
-        return bool(self.max_shift or self.max_rotation or self.max_zoom or self.horizontal_flip)
+        moves = (self.max_shift, self.max_rotation, self.max_zoom, self.max_shear)
+        return any(moves) or self.horizontal_flip
 
 
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):

