@@ -11,8 +11,8 @@ from kubeflow.cluster_config import cluster_values
 from kubeflow.local import local
 from kubeflow.run_commands import deploy, run, status
 from kubeflow.schedule_commands import schedule
-from pipeline.config import ConfigError, load_config, parse_config
-from pipeline.quiet import quiet_imports
+from pipeline.config import load_config, parse_config
+from pipeline.runtime import PipelineError, quiet_imports
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -66,7 +66,7 @@ def run_main() -> None:
     """Entry point: known errors as one message without a traceback."""
     try:
         main()
-    except ConfigError as error:
+    except PipelineError as error:
         sys.exit(f"error: {error}")
 
 

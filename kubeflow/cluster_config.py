@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import Config, ConfigError, parse_config
-from pipeline.settings import PROJECT
+from pipeline.config import PROJECT, Config, parse_config
+from pipeline.runtime import ConfigError
 
 KEEP_SEEDS = -1
 # The keys of the configuration that hold paths.

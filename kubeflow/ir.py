@@ -13,8 +13,8 @@ from tfx.dsl.io import fileio
 from tfx.orchestration.portable import runtime_parameter_utils, tfx_runner
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.chain import create_pipeline
 from pipeline.config import Config
+from pipeline.pipeline import create_pipeline
 
 Dag = dict[str, list[str]]
 

@@ -23,16 +23,16 @@ def local(config_name: str | None, run_id: str | None, **options: Any) -> None:
     cache are then the same as those of the runs in the cluster.
     """
     from kubeflow.cluster_config import cluster_values, configured_run, default_parameters
-    from kubeflow.metadata import MetadataError, open_store
     from pipeline.config import load_config
-    from pipeline.quiet import EVERYTHING, held_back, quiet_imports
+    from pipeline.metadata import connect_store
+    from pipeline.runtime import EVERYTHING, MetadataError, held_back, quiet_imports
 
     config = load_config(config_name)
     values = cluster_values(config)
     parameters = default_parameters(values) | given_parameters(options)
     run_config = configured_run(values, config.kubeflow.directory, **parameters)
     try:
-        open_store(config.kubeflow.metadata)
+        connect_store(config.kubeflow.metadata)
         with quiet_imports():
             from kubeflow.ir import compile_ir, dag, for_run
             from kubeflow.node import NodeFailedError, run_node

@@ -13,14 +13,8 @@ import absl.logging
 import click
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from kubeflow.lazy_tfx import defer_components
-from kubeflow.metadata import (
-    MetadataError,
-    connection_config,
-    find_execution,
-    mark_failed,
-    open_store,
-)
+from pipeline.metadata import connect_store, connection_config, find_execution, mark_failed
+from pipeline.runtime import MetadataError, defer_components
 
 defer_components()
 
@@ -30,7 +24,7 @@ from tfx.orchestration.local import runner_utils  # noqa: E402
 from tfx.orchestration.portable import launcher, outputs_utils  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
-# Read by `modules.checkpoints`: runs at once never share the state of a training.
+# Read by `modules.training.checkpoints`: runs at once never share the state of a training.
 RUN_ID = "TRIPLET_RUN_ID"
 
 _DONE = {proto.Execution.COMPLETE: "executed", proto.Execution.CACHED: "cached"}
@@ -53,7 +47,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node: str, metadata_url: str) -> str:
     Args:
         ir: The compiled pipeline of one run.
         node: Id of the node.
-        metadata_url: See `kubeflow.metadata.connection_config`.
+        metadata_url: See `pipeline.metadata.connection.connection_config`.
 
     Returns:
         `executed`, `cached`, `done before` or `skipped` (a condition left it out).
@@ -65,7 +59,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node: str, metadata_url: str) -> str:
     pipeline = ir.pipeline_info.id
     run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
     pipeline_node = _node(ir, node)
-    store = open_store(metadata_url)
+    store = connect_store(metadata_url)
     earlier = find_execution(store, pipeline, run_id, node)
     if earlier is not None:
         if earlier.last_known_state in _DONE:
@@ -106,7 +100,7 @@ class _Metadata(metadata.Metadata):
         self._url = url
 
     def __enter__(self) -> _Metadata:
-        self._store = open_store(self._url)
+        self._store = connect_store(self._url)
         self._users += 1
         return self
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from kubeflow.cluster_config import configured_run
-from kubeflow.metadata import MetadataError, open_store
 from kubeflow.options import JsonObject
-from pipeline.config import ConfigError
+from pipeline.metadata import connect_store
+from pipeline.runtime import ConfigError, MetadataError
 
 
 @click.command()
@@ -37,7 +37,7 @@ def main(
     """Compile the pipeline of one run and make sure that the metadata database is there."""
     try:
         config = configured_run(values, directory, **parameters)
-        open_store(metadata_url)
+        connect_store(metadata_url)
     except (ConfigError, MetadataError) as error:
         sys.exit(f"error: {error}")
     from kubeflow.ir import compile_ir, dag, for_run, write_file

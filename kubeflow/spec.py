@@ -18,9 +18,9 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import cluster_values, default_parameters
-from kubeflow.metadata import PASSWORD, USERNAME
-from pipeline.config import Config, ConfigError
-from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.config import Config, KubeflowSettings
+from pipeline.metadata import PASSWORD, USERNAME
+from pipeline.runtime import ConfigError
 
 SCHEMA_VERSION = "2.1.0"  # the only one that the backend accepts
 PREPARE = "prepare"

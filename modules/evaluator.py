@@ -4,13 +4,13 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
 
 1. ExtractEmbeddings: record batches of serialized tf.Examples through every model's signature.
    Images end here: what goes on is ids, labels, the features that slices ask for, embeddings.
-2. ExtractRetrievalScores: each query becomes its row of scores (`modules.retrieval`); the gallery
+2. ExtractRetrievalScores: each query becomes its row of scores (`modules.retrieval.in_memory`); the gallery
    is the whole split, or the files that the configuration names. One more extract holds the metrics
    of all queries together.
 3. TFMA's own SliceKeyExtractor.
 
-`modules.retrieval_extractors` holds the first two. `modules.retrieval_metrics` averages the rows
-per slice. `modules.gate` writes the tfma.EvalConfig that fits them.
+`modules.retrieval.extractors` holds the first two. `modules.retrieval.metrics` averages the rows
+per slice. `modules.gate.eval_config` writes the tfma.EvalConfig that fits them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from modules.contract import ID, LABEL
 from modules.gate import METRIC_CLASS
-from modules.retrieval_extractors import EmbedGallery, ExtractEmbeddings, ExtractRetrievalScores
-from modules.retrieval_metrics import RetrievalMetrics
+from modules.retrieval import (
+    EmbedGallery,
+    ExtractEmbeddings,
+    ExtractRetrievalScores,
+    RetrievalMetrics,
+)
 
 
 def custom_extractors(
@@ -37,7 +41,7 @@ def custom_extractors(
 
     Args:
         eval_shared_model: The candidate, or a list of candidate and baseline.
-        eval_config: As `modules.gate.make_eval_config` writes it, model names filled in by TFX.
+        eval_config: As `modules.gate.eval_config.make_eval_config` writes it, model names filled in by TFX.
         tensor_adapter_config: Not needed: features are read from the record batches as they are.
 
     Returns:
@@ -86,6 +90,6 @@ def _configured(eval_config: config_pb2.EvalConfig) -> dict[str, Any]:
     if len(found) != 1:
         raise ValueError(
             f"the eval_config needs {METRIC_CLASS} with one configuration, found {sorted(found)}: "
-            "make it with modules.gate.make_eval_config"
+            "make it with modules.gate.eval_config.make_eval_config"
         )
     return json.loads(found.pop())

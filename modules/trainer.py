@@ -10,15 +10,18 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.callbacks import compile_embedding
-from modules.checkpoints import stable_folder
+from modules.batches import LabelledImages, TransformImages, anchor_images
 from modules.contract import IMAGE
-from modules.export import EmbeddingModule
-from modules.fitting import compile_trainer, fit, make_strategy
-from modules.input_data import LabelledImages, TransformImages, anchor_images
-from modules.models import build_embedding_model
-from modules.pixels import PixelRange, pixel_range
-from modules.projector import write_projector, write_tsne
+from modules.export import (
+    MAX_COMPARED,
+    EmbeddingModule,
+    export_tflite,
+    extra_assets,
+    write_projector,
+    write_tsne,
+)
+from modules.images import PixelRange, find_pixel_range
+from modules.models import build_embedding_model, load_weights
 from modules.settings import (
     ExportSettings,
     ImageSettings,
@@ -26,9 +29,7 @@ from modules.settings import (
     TrainingSettings,
     from_custom_config,
 )
-from modules.tflite_export import MAX_COMPARED, export_tflite
-from modules.tflite_report import extra_assets
-from modules.warm_start import load_weights
+from modules.training import compile_embedding, compile_model, fit, make_strategy, stable_folder
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -69,7 +70,7 @@ def run_fn(fn_args: FnArgs) -> None:
         embedder = build_embedding_model(model, image, training.precision, pixels)
         if fn_args.base_model:
             load_weights(embedder, fn_args.base_model)
-        trainer = compile_trainer(embedder, training, steps, model)
+        trainer = compile_model(embedder, training, steps, model)
     checkpoints = stable_folder(
         fn_args.model_run_dir,
         *(table.model_dump(mode="json") for table in (image, model, training)),
@@ -104,7 +105,7 @@ def _pixel_range(
 ) -> PixelRange | None:
     """What black and white become; a network without pre-trained weights need not know."""
     try:
-        return pixel_range(transform, image)
+        return find_pixel_range(transform, image)
     except ValueError:
         if model.weights != "none":
             raise

@@ -9,19 +9,16 @@ from pathlib import Path
 
 import click
 
-from pipeline.config import CONFIG_VARIABLE, ConfigError, load_config
-from pipeline.data import data_command
-from pipeline.exit_codes import ExitCode
-from pipeline.floors import floors_command
-from pipeline.gc import gc_command
-from pipeline.history import history_command
-from pipeline.lock import LockedError, check_unlocked
-from pipeline.quiet import quiet_imports
-from pipeline.retrain import retrain_command
-from pipeline.rollback import rollback_command
-from pipeline.schedule import schedule_command
-from pipeline.settings import PROJECT
-from pipeline.summary import show_latest, summary_command
+from pipeline.config import CONFIG_VARIABLE, PROJECT, load_config
+from pipeline.datasets import data_command
+from pipeline.operations.gc import gc_command
+from pipeline.operations.history import history_command
+from pipeline.operations.reference_scores import reference_scores_command
+from pipeline.operations.retraining import retrain_command
+from pipeline.operations.rollback import rollback_command
+from pipeline.operations.scheduling import schedule_command
+from pipeline.operations.summary import show_latest, summary_command
+from pipeline.runtime import PipelineError, check_unlocked, quiet_imports
 
 config_option = click.option(
     "--config", "config_name", help="TOML file or name of a ready configuration."
@@ -61,7 +58,7 @@ def run(config_name: str | None) -> None:
 
 
 main.add_command(data_command)
-main.add_command(floors_command)
+main.add_command(reference_scores_command)
 main.add_command(gc_command)
 main.add_command(history_command)
 main.add_command(retrain_command)
@@ -74,9 +71,9 @@ def run_main() -> None:
     """Entry point: known errors as one message without a traceback; see `ExitCode`."""
     try:
         main()
-    except ConfigError as error:
+    except PipelineError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(ExitCode.LOCKED if isinstance(error, LockedError) else ExitCode.USAGE)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

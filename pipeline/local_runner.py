@@ -13,19 +13,17 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-from pipeline.quiet import EVERYTHING, held_back, quiet_imports
+from pipeline.runtime import EVERYTHING, held_back, quiet_imports
 
 with quiet_imports():
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.proto.orchestration import pipeline_pb2
 
-    from pipeline.chain import create_pipeline
+    from pipeline.pipeline import create_pipeline
 
-from pipeline.config import Config, ConfigError, load_config
-from pipeline.exit_codes import ExitCode
-from pipeline.lock import LockedError, hold_lock
-from pipeline.progress import NodeProgress
-from pipeline.runs import record_failure
+from pipeline.config import Config, load_config
+from pipeline.metadata import record_failure
+from pipeline.runtime import NodeProgress, PipelineError, hold_lock
 
 
 class ProgressRunner(LocalDagRunner):
@@ -71,9 +69,9 @@ def main() -> None:
             compiling.enter_context(held_back(1, EVERYTHING))
             compiling.enter_context(held_back(2, EVERYTHING))
             ProgressRunner(config, compiling.close).run(create_pipeline(config))
-    except ConfigError as error:
+    except PipelineError as error:
         print(error, file=sys.stderr)  # noqa: T201
-        sys.exit(ExitCode.LOCKED if isinstance(error, LockedError) else ExitCode.USAGE)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubeflow.metadata import PASSWORD, USERNAME
-from tests.kubeflow import databases
+from pipeline.metadata.connection import PASSWORD, USERNAME
+from tests import databases
 
 
 @pytest.fixture(params=["postgresql", "mariadb"], scope="session")

@@ -11,7 +11,7 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
-from modules.gate_result import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
+from modules.gate.result import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
 
 Values = Mapping[str, Mapping[str, float]]  # slice such as `label=3` → metric → value
 
@@ -22,7 +22,7 @@ def validate(
     """Writes into `folder` the validation result that TFMA would write for these metrics.
 
     Returns:
-        The metrics as `modules.gate_result.read_metrics` would read them.
+        The metrics as `modules.gate.result.read_metrics` would read them.
     """
     config = tfma.utils.update_eval_config_with_defaults(
         config, has_baseline=baseline is not None, rubber_stamp=True

@@ -14,7 +14,7 @@ from PIL import Image
 from tfx.types import artifact_utils, standard_artifacts
 
 from modules.contract import make_example
-from pipeline.settings import LOCAL_BEAM
+from pipeline.config.pipeline import LOCAL_BEAM
 
 BEAM_ARGS = LOCAL_BEAM
 

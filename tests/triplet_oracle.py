@@ -1,4 +1,4 @@
-"""Triplets by loops over rows: the definitions, to judge the vectorised miners by."""
+"""TripletIndices by loops over rows: the definitions, to judge the vectorised miners by."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Evaluator(TfxEvaluator):
         Args:
             examples: Examples of the data contract; the queries.
             model: The candidate.
-            eval_config: As `modules.gate.make_eval_config` writes it.
+            eval_config: As `modules.gate.eval_config.make_eval_config` writes it.
             module_file: `modules/evaluator.py`.
             baseline_model: The last blessed model, if there is one.
             example_splits: Names of the splits of `examples` to evaluate; default: `eval`.

@@ -10,17 +10,16 @@ from typing import Any
 from absl import logging
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
-from tfx.components.evaluator import constants
-from tfx.components.evaluator import executor as tfx_executor
+from tfx.components.evaluator import constants, executor as tfx_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from components.withdrawal import withdrawal
-from modules.gate import METRIC_CLASS
-from modules.gate_result import (
+from components.evaluator.revocation import revocation
+from modules.gate import (
     BASELINE,
     CANDIDATE,
+    METRIC_CLASS,
     OVERALL,
     Metrics,
     describe_failures,
@@ -85,9 +84,9 @@ class Executor(tfx_executor.Executor):
             verdict = ("BLESSED" if blessed else "NOT BLESSED"), _reason(lines)
             text = "\n".join(lines)
             model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
-            if withdrawn := withdrawal(model):  # by a rollback; no figures bring it back
+            if revoked := revocation(model):  # by a rollback; no figures bring it back
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
-                verdict, text = ("NOT BLESSED", withdrawn), withdrawn
+                verdict, text = ("NOT BLESSED", revoked), revoked
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))

@@ -7,8 +7,13 @@ from typing import Any, ClassVar
 
 from tfx.components import ExampleValidator as TfxExampleValidator
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import BaseChannel, Channel, component_spec, standard_artifacts
-from tfx.types import standard_component_specs as specs
+from tfx.types import (
+    BaseChannel,
+    Channel,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs as specs,
+)
 from tfx.utils import json_utils
 
 from components.example_validator import executor

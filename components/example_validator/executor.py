@@ -12,8 +12,7 @@ from tfx import types
 from tfx.components.example_validator import executor as tfx_executor
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import artifact_utils
-from tfx.types import standard_component_specs as specs
+from tfx.types import artifact_utils, standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, writer_utils
 
 from components.example_validator.class_changes import ClassChanges

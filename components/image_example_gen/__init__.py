@@ -1,6 +1,5 @@
 """ImageExampleGen: image files in class folders become examples of the data contract."""
 
-from components.image_example_gen.component import ImageExampleGen
-from components.image_example_gen.splits import given_splits, hash_split
+import lazy_loader as lazy
 
-__all__ = ["ImageExampleGen", "given_splits", "hash_split"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

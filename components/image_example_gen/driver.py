@@ -6,7 +6,7 @@ import hashlib
 
 from tfx.dsl.io import fileio
 
-from components.span_driver import SpanDriver, SpanInputProcessor
+from components.spans import SpanDriver, SpanInputProcessor
 
 
 class ImageInputProcessor(SpanInputProcessor):

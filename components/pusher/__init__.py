@@ -1,5 +1,5 @@
 """Pusher: TFX's node of that name, which here shows a version only when it is complete."""
 
-from components.pusher.component import Pusher
+import lazy_loader as lazy
 
-__all__ = ["Pusher"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

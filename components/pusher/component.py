@@ -15,7 +15,7 @@ class Pusher(tfx_component.Pusher):
     """Gives a blessed model to the folder that TensorFlow Serving polls.
 
     A version folder appears complete, by one rename, also when the push is killed at any moment;
-    see `components.pusher.hand_over`. Version numbers are Unix times in seconds, raised where
+    see `components.pusher.versioned_push`. Version numbers are Unix times in seconds, raised where
     needed so that every push has a greater one than the last. A push of what the newest version
     holds already, byte for byte, makes no new version; so a node can be tried again.
 

@@ -11,7 +11,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
-from components.pusher.hand_over import push, version_path
+from components.pusher.versioned_push import push, version_path
 
 KEEP_VERSIONS_KEY = "keep_versions"
 

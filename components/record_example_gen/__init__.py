@@ -1,5 +1,5 @@
 """RecordExampleGen: TFX's ImportExampleGen, which here reads one span after the other."""
 
-from components.record_example_gen.component import RecordExampleGen
+import lazy_loader as lazy
 
-__all__ = ["RecordExampleGen"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfx.components import ImportExampleGen
 
-from components.span_driver import SpanDriver
+from components.spans import SpanDriver
 
 
 class RecordExampleGen(ImportExampleGen):

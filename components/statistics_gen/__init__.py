@@ -1,6 +1,5 @@
 """StatisticsGen: TFX's node of that name, which here also measures the images."""
 
-from components.statistics_gen.component import StatisticsGen
-from components.statistics_gen.image_features import IMAGE_FEATURES
+import lazy_loader as lazy
 
-__all__ = ["IMAGE_FEATURES", "StatisticsGen"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,5 +1,5 @@
 """TripletGen: a TFX node that makes triplets of labelled images."""
 
-from components.triplet_gen.component import TripletGen
+import lazy_loader as lazy
 
-__all__ = ["TripletGen"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -78,7 +78,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
     worker on 2 cores, small network): `random` 0.9 s, `class_balanced` 1.0 s, `semi_hard` 10.4 s,
     `hard` 10.3 s. The exact search takes 2 to 3 s of the last two, the model most of the rest.
 
-    Triplets are stored explicitly, so the output takes
+    TripletIndices are stored explicitly, so the output takes
 
         bytes ≈ 3 · mean bytes of an encoded image · triplets,   triplets = t · anchors
 
@@ -107,7 +107,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
       `classes` (different labels over all splits); then each of them of one split, as in
       `train_triplets`; `train_class_sizes`, the number of classes by size in powers of two;
       `strategy` and `positives` as configured, `sampled_by` and `positives_sampled_by` as done.
-    - `gallery-NAME.png`: the first eight triplets of each split, to look at.
+    - `preview-NAME.png`: the first eight triplets of each split, to look at.
 
     The executor raises ValueError, with the split and the remedy, if no triplets can be made of
     a split, or if two of its examples have the same id, be it under two labels. It raises
@@ -136,7 +136,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
                 TFRecords as ImageExampleGen writes them.
             model: Model artifact to mine with, none or one; its SavedModel has the signature
                 `images`, encoded images to `embedding`, unit vectors. Usually from a Resolver.
-            triplets_per_anchor: Triplets per anchor, at least 1.
+            triplets_per_anchor: TripletIndices per anchor, at least 1.
             seed: Any integer. Another seed gives other triplets.
             bucket_size: Mean number of examples in a bucket, at least 2. Larger means more
                 memory and fewer, larger files; a few thousand is enough for random negatives, and

@@ -16,7 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
-from components.triplet_gen.gallery import write_gallery
+from components.triplet_gen.preview import write_preview
 from components.triplet_gen.publishing import STATISTICS_FILE, Counts, publish
 from components.triplet_gen.settings import Settings
 from components.triplet_gen.statistics import InputStats, OutputStats
@@ -92,7 +92,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             for split in splits:
                 _check(split, examples, *counts[split], settings, model)
             for split, folder in split_dirs.items():
-                write_gallery(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/gallery-{split}.png")
+                write_preview(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/preview-{split}.png")
             # Last, so that an attempt that fails has nothing that looks complete.
             publish(output, counts, configured, settings)
         except BaseException:
@@ -160,7 +160,7 @@ def _files(examples: list[types.Artifact], split: str) -> list[str]:
 
 def _clear(uri: str) -> None:
     """Removes all that an attempt may have left, complete or not."""
-    for name in (".tmp", "Split-*", "gallery-*.png", STATISTICS_FILE):
+    for name in (".tmp", "Split-*", "preview-*.png", STATISTICS_FILE):
         for path in tf.io.gfile.glob(f"{uri}/{name}"):
             if tf.io.gfile.isdir(path):
                 tf.io.gfile.rmtree(path)

@@ -10,7 +10,7 @@ from components.triplet_gen.mining import farthest_positives, mine_negatives
 from components.triplet_gen.settings import HARD, Settings
 
 
-class Triplets(NamedTuple):
+class TripletIndices(NamedTuple):
     """Row numbers of triplets: the i-th triplet is (`anchor[i]`, `positive[i]`, `negative[i]`).
 
     Attributes:
@@ -123,7 +123,7 @@ def draw_triplets(
     rng: np.random.Generator,
     settings: Settings | None = None,
     embeddings: np.ndarray | None = None,
-) -> Triplets:
+) -> TripletIndices:
     """Chooses a positive and a negative for each anchor of a bucket.
 
     Args:
@@ -149,4 +149,4 @@ def draw_triplets(
         negative = mine_negatives(embeddings, codes, anchor, positive, settings.strategy)
     else:
         negative = classes.draw_negatives(anchor, rng)
-    return Triplets(anchor, positive, negative)
+    return TripletIndices(anchor, positive, negative)

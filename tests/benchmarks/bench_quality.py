@@ -33,14 +33,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.callbacks import compile_embedding
-from modules.fitting import compile_trainer, training_batches
-from modules.models import build_embedding_model
+from modules.batches.of_triplets import triplet_batches
+from modules.models.embedding_network import build_embedding_model
 from modules.preprocessing import decode_images
-from modules.retrieval import make_gallery, score_queries
+from modules.retrieval.in_memory import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.triplet_batches import triplet_batches
-from pipeline.idx import read_split
+from modules.training.callbacks import compile_embedding
+from modules.training.fitting import compile_model, training_batches
+from pipeline.datasets.idx import read_split
 from tests.benchmarks.bench_training import write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 from tests.real_data import Row, digits, png
@@ -149,7 +149,7 @@ def ours(case: Case, shards: str, test: list[Row]) -> dict[str, Any]:
     settings = case.training
     keras.utils.set_random_seed(settings.seed)
     embedder = build_embedding_model(case.model, IMAGE, settings.precision)
-    trainer = compile_trainer(embedder, settings, settings.steps, case.model)
+    trainer = compile_model(embedder, settings, settings.steps, case.model)
     ends: list[float] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())

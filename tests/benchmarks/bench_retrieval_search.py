@@ -14,7 +14,7 @@ first and the last. One line for two worker processes against one process on one
 size: twice as fast is what two cores can give.
 
 Last, the inner block of the search, 256 × 2,048 squared distances of 128 dimensions in one thread:
-numpy as `modules.retrieval_search` has it, TensorFlow's matmul in its place, and faiss's
+numpy as `modules.retrieval.search` has it, TensorFlow's matmul in its place, and faiss's
 pairwise_distances; microseconds, the best of several hundred.
 """
 
@@ -37,12 +37,12 @@ import apache_beam as beam
 import faiss
 import numpy as np
 
-from modules.retrieval import COUNTS, score_names
-from modules.retrieval_order import LabelledRows
-from modules.retrieval_search import TILE_ROWS, Tile, search_threads
-from modules.retrieval_shards import TILE_COLUMNS, Chunk
-from modules.retrieval_transforms import ScoredQueries, ScoreQueries
-from pipeline.settings import LOCAL_BEAM
+from modules.retrieval.in_memory import COUNTS, score_names
+from modules.retrieval.order import LabelledRows
+from modules.retrieval.search import TILE_ROWS, Tile, search_threads
+from modules.retrieval.shards import TILE_COLUMNS, Chunk
+from modules.retrieval.transforms import ScoredQueries, ScoreQueries
+from pipeline.config.pipeline import LOCAL_BEAM
 
 KS = [1, 10]
 LIBRARIES = ("numpy", "tensorflow", "faiss")

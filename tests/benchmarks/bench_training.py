@@ -27,11 +27,11 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.triplet_gen.executor import Executor
-from modules.fitting import compile_trainer, training_batches
-from modules.models import build_embedding_model
+from modules.batches.of_triplets import triplet_batches
+from modules.models.embedding_network import build_embedding_model
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.triplet_batches import triplet_batches
+from modules.training.fitting import compile_model, training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 from tests.real_data import BEAM_ARGS, examples_artifact
@@ -91,7 +91,7 @@ class Ours:
 
     def __init__(self, shards: str, settings: TrainingSettings) -> None:
         embedder = build_embedding_model(ModelSettings(), IMAGE, settings.precision)
-        self._trainer = compile_trainer(embedder, settings, 10_000, ModelSettings())
+        self._trainer = compile_model(embedder, settings, 10_000, ModelSettings())
         self._batches = training_batches([shards], pixels, settings)
         self._images = sum(len(labels) for _, labels in self._batches.take(STEPS)) / STEPS
         self._fit(1)

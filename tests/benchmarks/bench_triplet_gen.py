@@ -36,11 +36,11 @@ from tfx.utils import path_utils
 from components.triplet_gen.executor import Executor
 from components.triplet_gen.settings import STRATEGIES
 from modules.contract import IMAGE
-from modules.export import EmbeddingModule
-from modules.models import build_embedding_model
+from modules.export.saved_model import EmbeddingModule
+from modules.models.embedding_network import build_embedding_model
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
-from pipeline.idx import read_split
+from pipeline.datasets.idx import read_split
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 EXAMPLES = 60_000

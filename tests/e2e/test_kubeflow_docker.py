@@ -17,10 +17,10 @@ import pytest
 from kfp import components, local
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from kubeflow.metadata import PASSWORD, USERNAME, open_store
-from pipeline.data import write_dataset
-from pipeline.settings import PROJECT
-from tests.kubeflow import databases
+from pipeline.config.paths import PROJECT
+from pipeline.datasets.loading import write_dataset
+from pipeline.metadata.connection import PASSWORD, USERNAME, connect_store
+from tests import databases
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ metadata = "{url}"
         pipeline()
         assert len(list((volume / "containers" / "serving").glob("[0-9]*"))) == 1
         pipeline()
-        store = open_store(url)
+        store = connect_store(url)
         kind = next(k for k in store.get_context_types() if k.name == "pipeline_run")
         runs = store.get_contexts_by_type(kind.name)
         assert len(runs) == 2

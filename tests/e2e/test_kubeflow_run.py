@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from kubeflow.metadata import find_execution, open_store
 from kubeflow.spec import task_name
-from pipeline.data import write_dataset
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
+from pipeline.datasets.loading import write_dataset
+from pipeline.metadata.connection import connect_store, find_execution
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 
@@ -52,7 +52,7 @@ def run_all(
 
 def models(url: str, run_id: str, node: str) -> list[str]:
     """URIs of the output `model` of a node in a run."""
-    store = open_store(url)
+    store = connect_store(url)
     execution = find_execution(store, "cluster", run_id, node)
     ids = [
         event.artifact_id
@@ -155,7 +155,7 @@ def _nothing_starts_after_a_failure(volume: Volume) -> None:
     run_id = str(uuid.uuid4())
     with pytest.raises(AssertionError, match="import-example-gen: "):
         run_all(volume.pods, run_id, data_path=f"{volume.root}/nothing")
-    store = open_store(volume.url)
+    store = connect_store(volume.url)
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     (execution,) = (
         e for e in store.get_executions_by_context(run.id) if "ExampleGen" in _type(store, e)

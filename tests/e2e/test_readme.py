@@ -15,7 +15,7 @@ import pytest
 from tfx.tools.cli.cli_main import cli_group
 
 from pipeline.__main__ import main
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
 from tests.real_data import digits
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

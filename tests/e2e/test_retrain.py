@@ -16,10 +16,10 @@ from PIL import Image
 
 from modules.contract import make_example
 from pipeline.config import load_config
-from pipeline.exit_codes import ExitCode
-from pipeline.lock import lock_path
-from pipeline.run_records import read_records
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
+from pipeline.metadata.run_summary import read_runs
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.runtime.lock import lock_path
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -113,17 +113,17 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
 
     loop.settings(lower=1.0)
     output = loop.call("retrain")  # once is no alarm
-    assert "the model was refused" in output
+    assert "the model was rejected" in output
     assert "is below the threshold 1.0000" in output
-    assert "refused once since" in output
+    assert "rejected once since" in output
 
     loop.settings(lower=1.0, steps=21)
-    output = loop.call("retrain", expected=ExitCode.REFUSED)
-    assert "refused 2 times in a row since" in output
+    output = loop.call("retrain", expected=ExitCode.REJECTED)
+    assert "rejected 2 times in a row since" in output
 
     output = loop.call("retrain")  # nothing new: no further alarm, but not forgotten
     assert "no new data" in output
-    assert "refused 2 times in a row since" in output
+    assert "rejected 2 times in a row since" in output
 
     loop.settings(weights=str(loop.root / "missing.weights.h5"))
     output = loop.call("retrain", expected=ExitCode.FAILED)
@@ -131,30 +131,30 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
 
     loop.settings()
     loop.data(without_label=True)
-    output = loop.call("retrain", expected=ExitCode.DATA_REFUSED)
-    assert "ExampleValidator refused the data" in output
+    output = loop.call("retrain", expected=ExitCode.DATA_REJECTED)
+    assert "ExampleValidator rejected the data" in output
     assert "'label'" in output
 
     (loop.root / "data" / "all.tfrecord").rename(loop.root / "kept")
-    output = loop.call("retrain", expected=ExitCode.DATA_REFUSED)
-    assert "ImportExampleGen refused the data" in output
+    output = loop.call("retrain", expected=ExitCode.DATA_REJECTED)
+    assert "ImportExampleGen rejected the data" in output
 
     assert loop.served() == {version}
-    assert "refused 2 times in a row since" in loop.call("summary")
+    assert "rejected 2 times in a row since" in loop.call("summary")
     expected = [
-        "pushed", "nothing new", "refused", "refused", "nothing new", "failed", "data refused",
-        "data refused",
+        "pushed", "nothing new", "rejected", "rejected", "nothing new", "failed", "data rejected",
+        "data rejected",
     ]  # fmt: skip
     page, picture = loop.root / "history.html", loop.root / "history.png"
     output = loop.call("history", "--json", "--html", str(page), "--png", str(picture))
     records = json.loads(output)
     assert [record["state"] for record in records] == expected
     assert [record["version"] for record in records] == [version] + 7 * [None]
-    first, _, refused, *_ = records
+    first, _, rejected, *_ = records
     assert first["metrics"]["candidate"].keys() == {"precision@1", "map@r", "queries"}
     # The same model and the same data, in another evaluation; there is no other blessed model.
-    assert refused["metrics"] == first["metrics"]
-    assert (first["blessed"], refused["blessed"]) == (True, False)
+    assert rejected["metrics"] == first["metrics"]
+    assert (first["blessed"], rejected["blessed"]) == (True, False)
     assert first["triplets"] > 200
     with Image.open(picture) as image:
         assert image.format == "PNG"
@@ -212,14 +212,14 @@ def test_the_one_that_comes_second_is_refused_and_the_first_ends_its_run_when_it
         for command in ("retrain", "run"):
             output = loop.call(command, expected=ExitCode.LOCKED)
             assert "'run' (pid" in output  # the process that does the work
-        assert [r.state for r in read_records(load_config(str(loop.path)))] == ["running"]
+        assert [r.state for r in read_runs(load_config(str(loop.path)))] == ["running"]
     finally:
         first.send_signal(signal.SIGTERM)
         if run:
             os.kill(run, signal.SIGCONT)
         first.communicate(timeout=60)
     assert first.returncode == 128 + signal.SIGTERM
-    assert [r.state for r in read_records(load_config(str(loop.path)))] == ["killed"]
+    assert [r.state for r in read_runs(load_config(str(loop.path)))] == ["killed"]
     assert "the run was killed at ImportExampleGen" in loop.call("history")
 
 

@@ -1,4 +1,4 @@
-"""A year of scheduled retraining on real digits: what is trained, refused, pushed and kept.
+"""A year of scheduled retraining on real digits: what is trained, rejected, pushed and kept.
 
 A span a month. The scheduled entry point is all that runs; between the runs only data arrives.
 """
@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from pipeline.config import load_config
-from pipeline.exit_codes import ExitCode
-from pipeline.run_records import RunRecord, read_records
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
+from pipeline.metadata.run_summary import RunSummary, read_runs
+from pipeline.runtime.exit_codes import ExitCode
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -84,13 +84,13 @@ alert_after = 2
     def pipeline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*arguments), cwd=PROJECT, capture_output=True, text=True)
 
-    def retrain(self, expected: ExitCode = ExitCode.OK) -> RunRecord:
+    def retrain(self, expected: ExitCode = ExitCode.OK) -> RunSummary:
         done = self.pipeline("retrain")
         assert done.returncode == expected, done.stdout + done.stderr + self.log()[-4000:]
         return self.records()[-1]
 
-    def records(self) -> list[RunRecord]:
-        return read_records(self.config)
+    def records(self) -> list[RunSummary]:
+        return read_runs(self.config)
 
     def log(self) -> str:
         return (self.root / "year" / "logs" / "retrain.log").read_text()
@@ -164,22 +164,22 @@ def test_twelve_months(tmp_path) -> None:
     for number, path in enumerate(sorted(corrupt.rglob("*.png"))):
         if number % 3 == 0:
             path.write_bytes(path.read_bytes()[:100])
-    run = year.retrain(ExitCode.DATA_REFUSED)
-    assert (run.state, run.node, run.span) == ("data refused", "ImageExampleGen", 5)
+    run = year.retrain(ExitCode.DATA_REJECTED)
+    assert (run.state, run.node, run.span) == ("data rejected", "ImageExampleGen", 5)
     assert "cannot be decoded" in run.reason
     before = year.served()
 
     inverted = year.arrives(6, 20)
     rewrite(inverted, lambda pixels: 255 - pixels)
-    run = year.retrain(ExitCode.DATA_REFUSED)
-    assert (run.state, run.node, run.span) == ("data refused", "ExampleValidator", 6)
+    run = year.retrain(ExitCode.DATA_REJECTED)
+    assert (run.state, run.node, run.span) == ("data rejected", "ExampleValidator", 6)
     assert "brightness" in run.reason
     assert not run.trained
     assert year.served() == before
 
     year.arrives(7, 20)
     run = year.retrain()
-    assert (run.state, run.span, run.window) == ("pushed", 7, (4, 7))  # 5 and 6 were refused
+    assert (run.state, run.span, run.window) == ("pushed", 7, (4, 7))  # 5 and 6 were rejected
 
     year.arrives(8, 20, ALL_CLASSES)
     run = year.retrain()
@@ -188,13 +188,13 @@ def test_twelve_months(tmp_path) -> None:
     before = year.served()
 
     mix_labels(year.arrives(9, 40, ALL_CLASSES))
-    run = year.retrain()  # one refusal is no alarm
-    assert (run.state, run.span, run.trained) == ("refused", 9, True)
+    run = year.retrain()  # one rejection is no alarm
+    assert (run.state, run.span, run.trained) == ("rejected", 9, True)
     assert "below the last blessed model" in run.reason
     mix_labels(year.arrives(10, 40, ALL_CLASSES))
-    run = year.retrain(ExitCode.REFUSED)
-    assert (run.state, run.span, run.window) == ("refused", 10, (9, 10))
-    assert "refused 2 times in a row" in year.log()
+    run = year.retrain(ExitCode.REJECTED)
+    assert (run.state, run.span, run.window) == ("rejected", 10, (9, 10))
+    assert "rejected 2 times in a row" in year.log()
     assert year.served() == before
 
     # Two months at once, and the machine fails during the first.
@@ -231,7 +231,7 @@ def test_twelve_months(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     states = [record.state for record in year.records()]
     assert states == [
-        "pushed", "pushed", "nothing new", "pushed", "data refused", "data refused", "pushed",
-        "pushed", "refused", "refused", "killed", "pushed", "nothing new", "nothing new",
+        "pushed", "pushed", "nothing new", "pushed", "data rejected", "data rejected", "pushed",
+        "pushed", "rejected", "rejected", "killed", "pushed", "nothing new", "nothing new",
     ]  # fmt: skip
     assert all(state in done.stdout for state in set(states))

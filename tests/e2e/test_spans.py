@@ -12,9 +12,9 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline import local_runner
 from pipeline.config import CONFIG_VARIABLE, load_config
-from pipeline.floors import floors
-from pipeline.run_records import RunRecord, read_records
-from pipeline.runs import Run, latest_run
+from pipeline.metadata.run_summary import RunSummary, read_runs
+from pipeline.metadata.runs import Run, latest_run
+from pipeline.operations.reference_scores import reference_scores
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -69,13 +69,13 @@ lower = 0.1
         local_runner.main()
         return latest_run(load_config())
 
-    def refused(self, message: str) -> Run:
+    def rejected(self, message: str) -> Run:
         with pytest.raises(ValueError, match=message):
             local_runner.main()
         return latest_run(load_config())
 
-    def record(self) -> RunRecord:
-        return read_records(load_config())[-1]
+    def record(self) -> RunSummary:
+        return read_runs(load_config())[-1]
 
 
 def ran(run: Run) -> set[str]:
@@ -105,7 +105,7 @@ def test_image_folders_by_number_with_a_fixed_evaluation_span(tmp_path, monkeypa
     second = arriving.run()
     assert (arriving.record().span, arriving.record().window) == (2, (1, 2))
     assert queries(second) == of_one_span  # of span 1 again
-    assert floors(load_config())["candidate"]["map@r"] > 0
+    assert reference_scores(load_config())["candidate"]["map@r"] > 0
     trainer = next(node for node in second.nodes if node.node == "Trainer")
     assert trainer.state == "run"
     assert second.pushed_to is not None
@@ -119,7 +119,7 @@ def test_image_folders_by_number_with_a_fixed_evaluation_span(tmp_path, monkeypa
 
     (tmp_path / "data" / "span-3" / "digit 0").mkdir()
     (tmp_path / "data" / "span-3" / "digit 0" / "broken.png").write_bytes(b"no image")
-    arriving.refused("cannot be decoded")
+    arriving.rejected("cannot be decoded")
     assert arriving.record().span == 3
     shutil.rmtree(tmp_path / "data" / "span-3-draft")
     arriving.images("span-4", 2)
@@ -158,12 +158,12 @@ def test_records_by_day_and_version_with_a_rolling_evaluation(tmp_path, monkeypa
     start = arriving.record().span  # days since 1970-01-01
 
     arrives("31", 1, 1, label=False)
-    stopped = arriving.refused("label")
+    stopped = arriving.rejected("label")
     assert stopped.failed is not None
     assert stopped.failed.node == "ExampleValidator"
     arriving.records("2026-02-01/v01/train.tfrecord", 8)
     (tmp_path / "data" / "2026-02-01" / "v01" / "train.tfrecord.part").touch()
-    arriving.refused("label")  # without eval data the next day has not arrived yet
+    arriving.rejected("label")  # without eval data the next day has not arrived yet
     assert arriving.record().span == start + 1
 
     arrives("31", 2, 2)  # delivered again, and good

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import CONFIG_VARIABLE, load_config
-from pipeline.data import write_dataset
-from pipeline.runs import latest_run
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
+from pipeline.datasets.loading import write_dataset
+from pipeline.metadata.runs import latest_run
 from tests.real_data import digits
 
 NODES = [
@@ -160,4 +160,4 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
         row = next(line for line in table.stdout.splitlines() if f"embedding_{kind}.tflite" in line)
         assert f"{model['bytes'] / 1000:,.0f}" in row
         assert f"{model['latency_ms']:.2f}" in row
-    assert "Nothing was pushed: the model was refused" in table.stdout
+    assert "Nothing was pushed: the model was rejected" in table.stdout

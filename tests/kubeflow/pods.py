@@ -23,10 +23,10 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType
 
 from kubeflow.spec import parse_yaml
-from pipeline.settings import PROJECT
+from pipeline.config.paths import PROJECT
 
 # What a forked task need not import; nothing of it starts a thread.
-_PRELOADED = ["pipeline.chain", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
+_PRELOADED = ["pipeline.pipeline", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
 _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kubeflow.cluster_config import PATHS, cluster_values, configured_run, default_parameters
-from pipeline.config import Config, ConfigError, parse_config
-from pipeline.settings import PROJECT
+from pipeline.config import Config, parse_config
+from pipeline.config.paths import PROJECT
+from pipeline.runtime import ConfigError
 
 TABLES = {
     "pipeline": {"name": "digits"},

@@ -14,8 +14,8 @@ import kubernetes
 import pytest
 import yaml
 
-from pipeline.kubeflow_settings import KubeflowSettings
-from pipeline.settings import PROJECT
+from pipeline.config.kubeflow import KubeflowSettings
+from pipeline.config.paths import PROJECT
 
 KUBEFLOW = PROJECT / "kubeflow"
 MANIFESTS = KUBEFLOW / "manifests"

@@ -13,12 +13,12 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.ir import compile_ir, dag, for_run
-from kubeflow.metadata import find_execution, open_store
 from kubeflow.node import RUN_ID, NodeFailedError, run_node
-from modules.checkpoints import stable_folder
+from modules.training.checkpoints import stable_folder
 from pipeline.config import parse_config
-from pipeline.settings import PROJECT
-from tests.kubeflow import metadata_server
+from pipeline.config.paths import PROJECT
+from pipeline.metadata.connection import connect_store, find_execution
+from tests import metadata_server
 from tests.real_data import digits
 
 EXAMPLE_GEN, SCHEMA_GEN = "ImageExampleGen", "ImportSchemaGen"
@@ -34,7 +34,7 @@ class Cluster:
         self.directory = directory
         self.url = url
         self.name = f"digits-{uuid.uuid4().hex[:8]}"
-        self.store = open_store(url)
+        self.store = connect_store(url)
         config = parse_config(
             {
                 "pipeline": {"name": self.name, "directory": str(directory)},
@@ -137,7 +137,7 @@ def _publish_model(cluster: Cluster, run_id: str) -> None:
     from tfx.orchestration.portable import execution_publish_utils, outputs_utils
     from tfx.orchestration.portable.mlmd import context_lib
 
-    from kubeflow.metadata import connection_config
+    from pipeline.metadata.connection import connection_config
 
     ir = for_run(cluster.ir, run_id)
     (node,) = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == "Trainer"]

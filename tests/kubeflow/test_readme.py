@@ -11,8 +11,8 @@ import pytest
 
 from kubeflow.__main__ import main
 from pipeline.config import parse_config
-from pipeline.kubeflow_settings import KubeflowSettings
-from pipeline.settings import PROJECT
+from pipeline.config.kubeflow import KubeflowSettings
+from pipeline.config.paths import PROJECT
 
 README = (PROJECT / "kubeflow" / "README.md").read_text(encoding="utf-8")
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from kubeflow.spec import SCHEMA_VERSION, parse_yaml, pipeline_yaml, task_name
-from pipeline.config import Config, ConfigError, parse_config
-from pipeline.settings import PROJECT
+from pipeline.config import Config, parse_config
+from pipeline.config.paths import PROJECT
+from pipeline.runtime import ConfigError
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
 NODES = {

@@ -16,8 +16,9 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from modules import evaluator, gate
-from modules.retrieval import SET_NAMES
+from modules import evaluator
+from modules.gate import eval_config as gate
+from modules.retrieval.in_memory import SET_NAMES
 from tests.pixel_models import ALL, FEW, NAN, model_artifact
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores, set_metrics

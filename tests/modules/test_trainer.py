@@ -25,14 +25,15 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.triplet_gen.executor import Executor as TripletExecutor
-from modules import tflite_export, trainer
-from modules.callbacks import TrainingFailedError
-from modules.input_data import anchor_images
-from modules.models import build_embedding_model
-from modules.tflite_export import TFLiteError
-from modules.tflite_report import extra_assets, read_tflite_report
-from modules.triplet_batches import triplet_batches
-from pipeline.chain import MODULES
+from modules import trainer
+from modules.batches.of_triplets import triplet_batches
+from modules.batches.reading import anchor_images
+from modules.export import tflite as tflite_export
+from modules.export.tflite import TFLiteError
+from modules.export.tflite_report import extra_assets, read_tflite_report
+from modules.models.embedding_network import build_embedding_model
+from modules.training.callbacks import TrainingFailedError
+from pipeline.pipeline import MODULES
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 
@@ -310,7 +311,8 @@ def test_training_starts_from_an_earlier_model(prepared, trained, tmp_path) -> N
 CHILD = """
 import json, sys
 from types import SimpleNamespace
-from modules import tflite_export, trainer
+from modules import trainer
+from modules.export import tflite as tflite_export
 
 trainer.run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
 """

@@ -16,14 +16,14 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.baseline_resolver import LatestBlessedBaselineStrategy
-from components.previous_model_resolver import PreviousModelStrategy
-from components.previous_statistics_resolver import PreviousStatisticsStrategy
-from components.pusher.hand_over import versions
-from components.window_resolver import FixedSpanStrategy, WindowStrategy
+from components.pusher.versioned_push import versions
+from components.resolvers.baseline import LatestBlessedBaselineStrategy
+from components.resolvers.previous_model import PreviousModelStrategy
+from components.resolvers.previous_statistics import PreviousStatisticsStrategy
+from components.resolvers.window import FixedSpanStrategy, WindowStrategy
 from pipeline.config import Config, parse_config
-from pipeline.gc import Plan, carry_out, make_plan
-from pipeline.models import Models
+from pipeline.metadata.models import Models
+from pipeline.operations.gc import Plan, carry_out, make_plan
 
 Artifacts = dict[str, list]
 
@@ -39,7 +39,7 @@ class Event:
     retunes: bool = False  # another setting of the Trainer, one that never was before
     resplits: bool = False  # another way to divide the examples into splits, likewise
     rewrites: bool = False  # the current span comes again, as a new version
-    takes_back: bool = False  # before the run, the last spans that were refused are removed
+    takes_back: bool = False  # before the run, the last spans that were rejected are removed
     rolls_back: bool = False  # before the run
     collects: int = 0  # `gc --keep` after the run
 
@@ -69,7 +69,7 @@ class Simulation:
         self.span, self.run_number = 0, 0
         self.versions: dict[int, int] = defaultdict(int)  # by span
         self.setting, self.split = 0, 0
-        self.refused: set[int] = set()
+        self.rejected: set[int] = set()
         self.passed: set[int] = set()
         self.trace: list = []
 
@@ -77,9 +77,9 @@ class Simulation:
         """One event, with all that it does noted in `trace`."""
         if event.rolls_back and self.run_number:
             self.roll_back()
-        if event.takes_back and self.span in self.refused:
-            while self.span in self.refused:
-                self.refused.remove(self.span)
+        if event.takes_back and self.span in self.rejected:
+            while self.span in self.rejected:
+                self.rejected.remove(self.span)
                 self.versions[self.span] += 1  # what arrives in its place later is other data
                 self.span -= 1
         else:
@@ -90,12 +90,12 @@ class Simulation:
         self.run_number += 1
         try:
             self._run(event)
-            self.refused.discard(self.span)
+            self.rejected.discard(self.span)
             self.passed.add(self.span)
         except NodeFailedError as failed:
             self.trace.append(("failed", str(failed)))
             if str(failed) in ("ExampleGen", "ExampleValidator") and self.span not in self.passed:
-                self.refused.add(self.span)
+                self.rejected.add(self.span)
 
     def collect(self, keep: int) -> Plan:
         """`gc --keep N --delete`."""
@@ -104,7 +104,7 @@ class Simulation:
         return plan
 
     def roll_back(self) -> None:
-        """As `pipeline.rollback`, without the push and its record."""
+        """As `pipeline.operations.rollback`, without the push and its record."""
         models = Models(self.store, "sim")
         found = versions(str(self.serving))
         served = models.of_version(found[-1]) if found else None
@@ -193,7 +193,7 @@ class Simulation:
             "Evaluator", {"examples": judged, "model": model, "baseline_model": baseline},
             {"evaluation": standard_artifacts.ModelEvaluation,
              "blessing": standard_artifacts.ModelBlessing}, event,
-            blessed=int(event.blessed and not Path(model[0].uri, "WITHDRAWN").exists()),
+            blessed=int(event.blessed and not Path(model[0].uri, "REVOKED").exists()),
             current_model_id=model[0].id,
         )["blessing"]  # fmt: skip
         inputs = {"model": model, "model_blessing": blessing}

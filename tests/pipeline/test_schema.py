@@ -8,10 +8,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.statistics_gen import IMAGE_FEATURES
 from modules.contract import FEATURES, ID, IMAGE, LABEL
-from pipeline.data import mnist_sample
-from pipeline.data_settings import Drift, Skew
+from pipeline.config.validation import Drift, Skew
+from pipeline.datasets.loading import mnist_sample
+from pipeline.datasets.writing import write_dataset
 from pipeline.schema import SCHEMA_FILE, contract_schema, statistics_options
-from pipeline.tfrecords import write_dataset
 from tests.real_data import BEAM_ARGS
 
 

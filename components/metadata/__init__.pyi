@@ -1,0 +1,1 @@
+from .lineage import Lineage as Lineage

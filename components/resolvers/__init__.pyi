@@ -1,0 +1,9 @@
+from .baseline import LatestBlessedBaselineStrategy as LatestBlessedBaselineStrategy
+from .previous_model import PreviousModelStrategy as PreviousModelStrategy
+from .previous_statistics import PreviousStatisticsStrategy as PreviousStatisticsStrategy
+from .window import (
+    CANDIDATES_KEY as CANDIDATES_KEY,
+    EXAMPLES_KEY as EXAMPLES_KEY,
+    FixedSpanStrategy as FixedSpanStrategy,
+    WindowStrategy as WindowStrategy,
+)

@@ -1,0 +1,2 @@
+from .driver import SpanDriver as SpanDriver, SpanInputProcessor as SpanInputProcessor
+from .patterns import SpanPattern as SpanPattern, date_to_span as date_to_span

@@ -1,0 +1,201 @@
+"""The driver of our ExampleGens: one run reads one span, and which one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+import ml_metadata as mlmd
+from absl import logging
+from ml_metadata.proto import metadata_store_pb2 as proto
+from tfx.components.example_gen import driver, input_processor, utils
+from tfx.dsl.io import fileio
+from tfx.orchestration.portable import data_types
+from tfx.proto import example_gen_pb2, range_config_pb2
+from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import standard_component_specs
+from tfx.utils import io_utils
+
+from components.spans.patterns import SpanPattern
+
+_SPAN = utils.SPAN_PROPERTY_NAME
+_TRIED = (proto.Execution.COMPLETE, proto.Execution.CACHED, proto.Execution.FAILED)
+
+
+class SpanInputProcessor(input_processor.FileBasedInputProcessor):
+    """Resolves to the first span after the last one that was tried, else to the latest there is.
+
+    TFX's own processor always takes the latest span, so spans that arrived together, or while the
+    machine was off, would be left out. It also fails when a file does not fit the pattern; here
+    such files are ignored. Without placeholders in the patterns, or with a `range_config`, it is
+    TFX's.
+
+    Args:
+        input_base_uri: Root folder of the input.
+        splits: Their patterns.
+        range_config: TFX's; None for the order described above.
+        tried: The greatest span that was tried; None if there was none.
+
+    Source: `tfx.components.example_gen.input_processor.FileBasedInputProcessor`.
+    """
+
+    def __init__(
+        self,
+        input_base_uri: str,
+        splits: Iterable[example_gen_pb2.Input.Split],
+        range_config: range_config_pb2.RangeConfig | None = None,
+        tried: int | None = None,
+    ) -> None:
+        super().__init__(input_base_uri, splits, range_config)
+        self._tried = tried
+
+    def resolve_span_and_version(self) -> tuple[int, int | None]:
+        """Chooses the span, and its latest version that has files for every split.
+
+        Returns:
+            Span and version; 0 and None without placeholders.
+
+        Raises:
+            ValueError: No span has files for every split.
+        """
+        patterns = [SpanPattern.parse(split.pattern) for split in self._splits]
+        if self._range_config or not patterns[0].has_spans:
+            return super().resolve_span_and_version()
+        spans = self._spans(patterns)
+        last = -1 if self._tried is None else self._tried
+        order = [s for s in sorted(spans) if s > last] + [
+            s for s in sorted(spans, reverse=True) if s <= last
+        ]
+        for span in order:
+            for version in sorted(spans[span], key=lambda v: v or 0, reverse=True):
+                if self._is_complete(span, version):
+                    self._fingerprint = "\n".join(
+                        io_utils.generate_fingerprint(name, glob)
+                        for name, glob in self.globs(span, version)
+                    )
+                    return span, version
+        wanted = ", ".join(f"{split.name}: {split.pattern!r}" for split in self._splits)
+        raise ValueError(
+            f"There is no span in {self._input_base_uri}: no files match the patterns {wanted} "
+            "with the same span for every split. Add data, or correct the pattern; numbers filled "
+            "up with zeros, such as 007, need their width: {SPAN:3}."
+        )
+
+    def _spans(self, patterns: list[SpanPattern]) -> dict[int, set[int | None]]:
+        """Versions by span, of all folders or files that are named like one."""
+        found: dict[int, set[int | None]] = {}
+        base = os.path.join(self._input_base_uri, "")  # noqa: PTH118 — may be a URI
+        for pattern in patterns:
+            for path in fileio.glob(base + pattern.folders):
+                if match := pattern.find(path.removeprefix(base)):
+                    found.setdefault(match[0], set()).add(match[1])
+        return found
+
+    def globs(self, span: int, version: int | None) -> Iterator[tuple[str, str]]:
+        """Split and the glob of its files, for each split."""
+        for split in self._splits:
+            pattern = self.get_pattern_for_span_version(split.pattern, span, version)
+            yield split.name, os.path.join(self._input_base_uri, pattern)  # noqa: PTH118 — may be a URI
+
+    def _is_complete(self, span: int, version: int | None) -> bool:
+        """Whether every split has a file; an empty folder is no data."""
+        empty = [name for name, glob in self.globs(span, version) if not fileio.glob(glob)]
+        if empty and len(empty) < len(list(self._splits)):
+            logging.warning(
+                "Span %d%s in %s is left out: there are no files of the split %s.",
+                span,
+                "" if version is None else f" version {version}",
+                self._input_base_uri,
+                ", ".join(empty),
+            )
+        return not empty
+
+
+class SpanDriver(driver.FileBasedDriver):
+    """TFX's driver of file-based ExampleGens, which reads the spans in order.
+
+    A span counts as tried when an execution of this node on the same folder has ended with it, well
+    or not; a killed one has not ended. So each span is read once, a corrupt one does not block
+    those after it, and when nothing new is there the latest span is resolved again: its execution
+    is cached, or read again if its files have changed.
+
+    Source: `tfx.components.example_gen.driver.FileBasedDriver`.
+    """
+
+    INPUT_PROCESSOR: type[SpanInputProcessor] = SpanInputProcessor
+
+    _tried: int | None = None
+
+    def get_input_processor(
+        self,
+        splits: Iterable[example_gen_pb2.Input.Split],
+        range_config: range_config_pb2.RangeConfig | None = None,
+        input_base_uri: str | None = None,
+    ) -> SpanInputProcessor:
+        """Returns the processor of the input folder."""
+        return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried)
+
+    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Resolves span, version and fingerprint, and notes the span with the execution.
+
+        Raises:
+            ValueError: There is no span, or a pattern is wrong. The execution is marked as failed,
+                which TFX does for executors only.
+        """
+        with self._mlmd_connection as connection:
+            store = connection.store
+            own, others = _executions(store, execution_info)
+            self._tried = max(_spans(store, others), default=None)
+            try:
+                output = super().run(execution_info)
+            except Exception:
+                if own:
+                    own.last_known_state = proto.Execution.FAILED
+                    store.put_executions([own])
+                raise
+            if own:
+                # For a failing executor, whose execution has no artifact that tells the span.
+                span = output.exec_properties[_SPAN].int_value
+                own.custom_properties[_SPAN].int_value = span
+                store.put_executions([own])
+            return output
+
+
+def _executions(
+    store: mlmd.MetadataStore, info: data_types.ExecutionInfo
+) -> tuple[proto.Execution | None, list[proto.Execution]]:
+    """The execution of this node in this run, and its ended ones in other runs."""
+    node = f"{info.pipeline_info.id}.{info.pipeline_node.node_info.id}"
+    of_node = _of_context(store, "node", node)
+    of_run = {e.id for e in _of_context(store, "pipeline_run", info.pipeline_run_id)}
+    own = next((e for e in of_node if e.id in of_run), None)
+    return own, [
+        e
+        for e in of_node
+        if e.id not in of_run
+        and e.last_known_state in _TRIED
+        and (own is None or _source(e) == _source(own))
+    ]
+
+
+def _source(execution: proto.Execution) -> str:
+    """What the numbers of the spans belong to: one run on other data must not skip any here."""
+    return execution.custom_properties[standard_component_specs.INPUT_BASE_KEY].string_value
+
+
+def _of_context(store: mlmd.MetadataStore, kind: str, name: str) -> list[proto.Execution]:
+    context = store.get_context_by_type_and_name(kind, name)
+    return store.get_executions_by_context(context.id) if context else []
+
+
+def _spans(store: mlmd.MetadataStore, executions: list[proto.Execution]) -> set[int]:
+    """The spans noted with the executions, or with the artifacts that they made."""
+    noted = {
+        e.custom_properties[_SPAN].int_value for e in executions if _SPAN in e.custom_properties
+    }
+    events = store.get_events_by_execution_ids([e.id for e in executions]) if executions else []
+    made = sorted({e.artifact_id for e in events if e.type == proto.Event.OUTPUT})
+    artifacts = store.get_artifacts_by_id(made) if made else []
+    return noted | {
+        a.custom_properties[_SPAN].int_value for a in artifacts if _SPAN in a.custom_properties
+    }

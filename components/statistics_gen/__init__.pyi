@@ -1,0 +1,2 @@
+from .component import StatisticsGen as StatisticsGen
+from .image_features import IMAGE_FEATURES as IMAGE_FEATURES

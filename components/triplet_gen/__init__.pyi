@@ -1,0 +1,1 @@
+from .component import TripletGen as TripletGen

@@ -1,0 +1,139 @@
+"""Triplet losses: a miner, a distance, a loss term and a mean, each to be chosen by itself.
+
+A batch of B triplets is embedded in one forward pass as 3·B rows: rows 0…B−1 are the anchors,
+B…2B−1 their positives, 2B…3B−1 their negatives. Miners other than `none` take them as 3·B labelled
+images. With d from `modules.losses.distances` the term of a triplet is
+
+| loss          | term                         | source                                |
+|---------------|------------------------------|---------------------------------------|
+| `margin`      | max(0, d_ap − d_an + margin) | Schroff et al. 2015, arXiv:1503.03832 |
+| `soft_margin` | log(1 + exp(d_ap − d_an))    | Hermans et al. 2017, arXiv:1703.07737 |
+
+and with `swap` the negative's distance is min(d_an, d_pn) (Balntas et al. 2016, "Learning local
+feature descriptors with triplets and shallow convolutional neural networks"). The loss of the batch
+is the mean over the terms above 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from modules.losses import miners
+from modules.losses.batch_all import all_in_chunks, all_with_margin
+from modules.losses.distances import DISTANCES, pairwise_squared, rowwise_squared
+from modules.losses.loss_sums import LossSums, add_up, mean_over_active
+from modules.settings import LossSettings
+
+
+@keras.saving.register_keras_serializable(package="triplet")
+class TripletLoss(keras.losses.Loss):
+    """The mean over active triplets of a batch.
+
+    `y_true` holds labels [3·B], integers or strings; `y_pred` unit embeddings [3·B, D] of any float
+    type. Arithmetic and result are float32 whatever the precision of the network. A batch without a
+    triplet has the loss 0.
+
+    Args:
+        margin: In the chosen distance; None: 0.2 for `loss = "margin"`.
+        mining: `none` (the batch's own triplets), `all`, or a miner of `modules.losses.miners`.
+        loss: `margin` or `soft_margin`.
+        distance: A name in `modules.losses.distances`.
+        swap: Whether the negative's distance is the smaller one of those to anchor and positive.
+        seed: Of the random draws of `distance_weighted`.
+        name: Of the loss, for Keras.
+
+    Raises:
+        ValueError: An unknown name, or a combination that makes no sense; the message says why.
+    """
+
+    def __init__(
+        self,
+        margin: float | None = None,
+        mining: str = "semi_hard",
+        *,
+        loss: str = "margin",
+        distance: str = "squared_l2",
+        swap: bool = False,
+        seed: int = 0,
+        name: str = "triplet_loss",
+    ) -> None:
+        super().__init__(name=name, reduction="sum", dtype="float32")
+        given = {} if margin is None else {"margin": margin}
+        self.settings = LossSettings(
+            loss=loss, distance=distance, swap=swap, mining=mining, **given
+        )
+        self._seed = seed
+        self._draws = keras.random.SeedGenerator(seed) if mining == "distance_weighted" else None
+
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns the loss, float32 []; `sample_weight` may be one number for the whole batch."""
+        # Keras casts labels to float32, in which integers above 2^24 coincide: number them anew.
+        codes = tf.unique(tf.reshape(y_true, [-1])).idx
+        return super().__call__(codes, y_pred, sample_weight)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss, float32 []."""
+        seed = None if self._draws is None else self._draws.next()
+        return mean_over_active(self.sums(y_true, y_pred, seed))
+
+    def sums(
+        self, labels: tf.Tensor, embeddings: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> LossSums:
+        """Mines a batch and adds the terms up.
+
+        Args:
+            labels: [N], any type that has an equality.
+            embeddings: [N, D], unit rows of any float type.
+            seed: Integer [2], for `distance_weighted` only; the draw depends on nothing else.
+
+        Returns:
+            Sums over the mined triplets.
+        """
+        embeddings = tf.cast(embeddings, tf.float32)
+        settings, distance = self.settings, DISTANCES[self.settings.distance]
+        if settings.mining == "none":
+            anchor, positive, negative = tf.split(embeddings, 3)
+            return self._add_up(
+                rowwise_squared(anchor, positive),
+                rowwise_squared(anchor, negative),
+                rowwise_squared(positive, negative) if settings.swap else None,
+            )
+        squared = pairwise_squared(embeddings)
+        batch = miners.make_batch(squared, labels)
+        if settings.mining == "all":
+            if settings.loss == "margin" and not settings.swap:
+                return all_with_margin(batch, distance(squared), settings.margin)
+            return all_in_chunks(batch, distance(squared), self._term, settings.swap)
+        if settings.mining == "distance_weighted":
+            rows = miners.distance_weighted(batch, embeddings.shape[-1], seed)
+        else:
+            rows = getattr(miners, settings.mining)(batch)
+        a, p, n = rows
+        ends = [(a, p), (a, n), (p, n)] if settings.swap else [(a, p), (a, n)]
+        # One gather has one gradient [N, N]; three would have three, to be added up.
+        indices = tf.concat([tf.stack(pair, axis=1) for pair in ends], axis=0)
+        s_ap, s_an, *s_pn = tf.split(tf.gather_nd(squared, indices), len(ends))
+        return self._add_up(s_ap, s_an, s_pn[0] if s_pn else None)
+
+    def _add_up(self, s_ap: tf.Tensor, s_an: tf.Tensor, s_pn: tf.Tensor | None) -> LossSums:
+        """From squared distances float32 [T] of triplets."""
+        distance = DISTANCES[self.settings.distance]
+        d_ap, d_an = distance(s_ap), distance(s_an)
+        if s_pn is not None:
+            d_an = tf.minimum(d_an, distance(s_pn))
+        return add_up(self._term(d_ap, d_an), d_ap, d_an)
+
+    def _term(self, d_ap: tf.Tensor, d_an: tf.Tensor) -> tf.Tensor:
+        """The loss of triplets; float32 of any shape."""
+        if self.settings.loss == "soft_margin":
+            return tf.math.softplus(d_ap - d_an)
+        return tf.maximum(d_ap - d_an + self.settings.margin, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {**self.settings.model_dump(), "seed": self._seed, "name": self.name}

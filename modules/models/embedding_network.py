@@ -1,0 +1,103 @@
+"""The embedding network: pixels in, unit vectors out.
+
+Which backbones there are stands in `modules.models.backbones`; this adds the head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from modules.images import PixelRange
+from modules.models.backbones import build_backbone, prepare_input
+from modules.settings import ImageSettings, ModelSettings
+
+
+def build_embedding_model(
+    model: ModelSettings,
+    image: ImageSettings,
+    precision: str = "float32",
+    pixels: PixelRange | None = None,
+) -> keras.Model:
+    """Builds the network `model.name` with an L2-normalised embedding on top.
+
+    The head is dropout, a dense projection to D, batch normalisation (both on demand), length 1.
+
+    Args:
+        model: The backbone, its weights, what of it learns, and the head.
+        image: The shape of the input.
+        precision: Keras dtype policy of the layers, such as `float32` or `mixed_bfloat16`.
+            Variables stay float32, so weights can be moved between policies.
+        pixels: What the transform graph makes of black and white (`modules.images.find_pixel_range`).
+            Only pre-trained weights need it. Default: as if it had standardised with ImageNet's
+            statistics, which is near enough for photographs.
+
+    Returns:
+        A model from float32 [N, height, width, channels] to float32 [N, D] of norm 1. The
+        normalisation is float32 under every policy.
+
+    Raises:
+        ValueError: The images are too small for the network.
+        WeightsError: The pre-trained weights cannot be had.
+    """
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        inputs = keras.Input((image.height, image.width, image.channels), name="image")
+        x = prepare_input(inputs, model, pixels or PixelRange.of_imagenet(image.channels))
+        network = build_backbone(model, image)
+        if model.trainable == "all":
+            x = network(x)
+        else:
+            network.trainable = model.trainable == "fine_tune"
+            x = InferenceMode(network)(x)
+        if model.dropout:
+            x = keras.layers.Dropout(model.dropout, name="dropout")(x)
+        x = keras.layers.Dense(
+            model.embedding_size, use_bias=not model.batch_norm, name="projection"
+        )(x)
+        if model.batch_norm:
+            x = keras.layers.BatchNormalization(momentum=0.9, name="batch_norm")(x)
+        unit = keras.layers.UnitNormalization(dtype="float32", name="embedding")(x)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    return keras.Model(inputs, unit, name=model.name)
+
+
+class InferenceMode(keras.layers.Layer):
+    """Calls a pre-trained network as in inference, also while the layers on top are trained.
+
+    Batch normalisation keeps the statistics of the pre-training, which a few small batches of
+    triplets would spoil, and dropout is off. The weights can still learn. (An explicit
+    `training=False` would not do: a functional model passes its own `training` on to its layers.)
+    """
+
+    def __init__(self, network: keras.Model, **options: Any) -> None:
+        super().__init__(**options)
+        self.network = network
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """[N, H, W, C] to features [N, F]."""
+        return self.network(x, training=False)
+
+
+def backbone_of(embedder: keras.Model) -> keras.Model:
+    """The network under the head, of a model that `build_embedding_model` built.
+
+    Its `save_weights("….weights.h5")` writes a file for `model.weights`.
+    """
+    for layer in embedder.layers:
+        network = layer.network if isinstance(layer, InferenceMode) else layer
+        if isinstance(network, keras.Model):
+            return network
+    raise ValueError(f"{embedder.name} was not built by build_embedding_model: it has no backbone.")
+
+
+def backbone_variables(embedder: keras.Model) -> list[keras.Variable]:
+    """The trainable variables of the backbone, none if it is frozen.
+
+    With `trainable = "fine_tune"` their learning rate is the head's times
+    `ModelSettings.backbone_learning_rate_factor`.
+    """
+    return backbone_of(embedder).trainable_variables

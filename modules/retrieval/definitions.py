@@ -1,0 +1,93 @@
+"""Names of the retrieval metrics and the constants that belong to them; no mathematics here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Per-query counts, reported as sums; every other score of a query is reported as a mean.
+COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
+
+# Of the evaluated set as a whole: there are none per query and none per slice.
+SET_NAMES = ("spread", "collapsed", "non_finite_gallery")
+# The same, on request.
+FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
+VERIFICATION_NAMES = (
+    "roc_auc",
+    *(f"tar@far={rate}" for rate in FALSE_ACCEPT_RATES),
+    "eer",
+    "eer_threshold",
+)
+CLUSTERING_NAMES = ("nmi", "ami")
+
+# Variance of unit vectors (at most 1) under which all images practically share one point.
+COLLAPSED_SPREAD = 5e-4
+
+# A model with one of these above 0 is broken: no threshold of a user can bless it.
+NEVER = ("non_finite_embeddings", "non_finite_gallery", "collapsed")
+# Less is better; the others are the better the larger they are.
+LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries"})
+# A distance at which errors balance: it follows the scale of the embedding, neither way is better.
+WITHOUT_DIRECTION = frozenset({"eer_threshold"})
+
+
+def score_names(ks: Iterable[int]) -> list[str]:
+    """Names the per-query scores, without `COUNTS`, in the order of `score_queries`.
+
+    Args:
+        ks: The values of k, each at least 1, all different.
+
+    Raises:
+        ValueError: `ks` is empty, repeats a value, or holds something other than a positive int.
+    """
+    ks = list(ks)
+    if not ks or len(set(ks)) != len(ks) or not all(type(k) is int and k >= 1 for k in ks):
+        raise ValueError(f"ks must be different integers of at least 1, such as [1, 5, 10]: {ks}")
+    at_k = [
+        f"{name}@{k}" for name in ("precision", "precision_capped", "recall", "ndcg") for k in ks
+    ]
+    return [*at_k, "r_precision", "map@r", "mrr", "d_ap", "d_an"]
+
+
+def set_names(verification: bool = False, clustering: bool = False) -> list[str]:
+    """Names the metrics of the evaluated set as a whole.
+
+    Args:
+        verification: With `VERIFICATION_NAMES`, of `modules.retrieval.verification`.
+        clustering: With `CLUSTERING_NAMES`, of `modules.retrieval.clustering`.
+    """
+    return [
+        *SET_NAMES,
+        *(VERIFICATION_NAMES if verification else ()),
+        *(CLUSTERING_NAMES if clustering else ()),
+    ]
+
+
+def metric_names(
+    ks: Iterable[int], verification: bool = False, clustering: bool = False
+) -> list[str]:
+    """Names every metric of the whole evaluated set; slices have `score_names(ks)` and `COUNTS`.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [*score_names(ks), *COUNTS, *set_names(verification, clustering)]
+
+
+def threshold_names(
+    ks: Iterable[int], verification: bool = False, clustering: bool = False
+) -> list[str]:
+    """Names the metrics of the whole evaluated set that a threshold may be put on.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [name for name in metric_names(ks, verification, clustering) if name not in NEVER]
+
+
+def slice_threshold_names(ks: Iterable[int]) -> list[str]:
+    """Names the metrics of every slice that a threshold may be put on.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    return [name for name in (*score_names(ks), *COUNTS) if name not in NEVER]

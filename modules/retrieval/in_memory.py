@@ -1,0 +1,227 @@
+"""Exact retrieval metrics of embeddings: what each one is, and how to get them in memory.
+
+Definitions. There are queries and a gallery; often both are the same set. The neighbours of a query
+are the gallery without the row that has the query's `id`, ordered by (distance, id). Distances are
+squared L2 in float32. R is the number of neighbours with the query's label, hit_i is 1 when the
+i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
+
+| score of a query     | formula                                                              |
+|----------------------|----------------------------------------------------------------------|
+| `precision@k`        | hits@k / k                                                           |
+| `precision_capped@k` | hits@k / min(k, R)                                                   |
+| `recall@k`           | 1 if hits@k > 0 else 0 (the metric-learning sense)                   |
+| `ndcg@k`             | Σ_{i≤k} hit_i / log2(i+1), divided by Σ_{i≤min(k,R)} 1 / log2(i+1)    |
+| `r_precision`        | hits@R / R                                                           |
+| `map@r`              | (1/R) Σ_{i≤R} (hits@i / i) · hit_i (Musgrave et al., arXiv:2003.08505) |
+| `mrr`                | 1 / i of the first hit, however deep it is; 0 if none is a hit       |
+| `d_ap`               | mean squared distance to the R neighbours with the query's label     |
+| `d_an`               | mean squared distance to all other neighbours                        |
+
+Their means over the queries have the same names. A query with R = 0 has no score: NaN here, left
+out of every mean, and counted. A gallery smaller than k counts its missing places as misses. A
+distance that is NaN comes after every other and is never a hit, so a model that returns NaN scores
+0; its `d_ap` and `d_an` are NaN.
+
+| count                   | of the queries                                                    |
+|-------------------------|-------------------------------------------------------------------|
+| `queries`               | all, with any R                                                   |
+| `excluded_queries`      | those with R = 0                                                  |
+| `non_finite_embeddings` | those whose embedding holds NaN or infinity                       |
+
+| metric of the set of queries | formula                                                      |
+|------------------------------|--------------------------------------------------------------|
+| `spread`                     | mean ‖e‖² − ‖mean e‖², the variance of the embeddings        |
+| `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
+| `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
+|                              | infinity; 0 if the queries are the gallery                   |
+
+To these `modules.retrieval.verification` adds how well a distance tells pairs of one label from others (every
+query with each of its neighbours), and `modules.retrieval.clustering` how well clusters of the queries agree
+with their labels. `modules.retrieval.search` finds the neighbours, `modules.retrieval.transforms`
+does all of it in Beam, for galleries that do not fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from modules.retrieval.definitions import (
+    COLLAPSED_SPREAD,
+    COUNTS,
+    SET_NAMES,
+    metric_names,
+    score_names,
+    set_names,
+)
+from modules.retrieval.scores import QueryBlock, score_block
+from modules.retrieval.search import Tile, make_tiles, search_threads, sweep, unpack
+from modules.retrieval.shards import Shard, chunks_of, refuse_repeated
+
+__all__ = [
+    "COLLAPSED_SPREAD",
+    "COUNTS",
+    "SET_NAMES",
+    "Gallery",
+    "make_gallery",
+    "metric_names",
+    "nearest",
+    "score_against",
+    "score_names",
+    "score_queries",
+    "set_names",
+]
+
+
+class Gallery(NamedTuple):
+    """Labelled embeddings, ordered by id: a position in the gallery is a rank among the ids.
+
+    Attributes:
+        ids: Object array [N] of bytes or str, ascending, unique.
+        labels: Object array [N] of bytes or str.
+        classes: int32 [N], one number per distinct label.
+        positives: int64 [N], R: the number of other members of the same class.
+        embeddings: float32 [N, D].
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    positives: np.ndarray
+    embeddings: np.ndarray
+
+
+def make_gallery(ids: Sequence, labels: Sequence, embeddings: np.ndarray) -> Gallery:
+    """Orders labelled embeddings by id.
+
+    Args:
+        ids: N unique ids, bytes or str.
+        labels: N class names, bytes or str.
+        embeddings: [N, D], any float dtype; converted to float32.
+
+    Returns:
+        The gallery, whatever the order of the arguments.
+
+    Raises:
+        ValueError: The lengths differ, the embeddings are not a matrix, or an id occurs twice.
+    """
+    ids = np.asarray(ids, dtype=object)
+    labels = np.asarray(labels, dtype=object)
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    if embeddings.ndim != 2 or not len(ids) == len(labels) == len(embeddings):
+        raise ValueError(
+            "retrieval needs one id, one label and one embedding row per example, got "
+            f"{len(ids)} ids, {len(labels)} labels and embeddings of shape {embeddings.shape}"
+        )
+    order = np.argsort(ids, kind="stable")
+    ids, labels = ids[order], labels[order]
+    refuse_repeated(ids)
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    return Gallery(
+        ids=ids,
+        labels=labels,
+        classes=classes.astype(np.int32),
+        positives=sizes[classes] - 1,
+        embeddings=np.ascontiguousarray(embeddings[order]),
+    )
+
+
+def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k nearest neighbours of the gallery's rows [start, stop), themselves excluded.
+
+    Args:
+        gallery: The gallery, N rows.
+        start: First query position.
+        stop: Position behind the last query.
+        k: Number of neighbours, 1 ≤ k ≤ N − 1.
+
+    Returns:
+        Positions int64 [stop − start, k] and squared distances float32 [stop − start, k], ordered
+        by (distance, id), NaN last.
+
+    Raises:
+        ValueError: k is out of range.
+    """
+    total = len(gallery.ids)
+    if not 1 <= k < total:
+        raise ValueError(f"k must be in [1, {total - 1}] for a gallery of {total}, got {k}")
+    shard = _only_shard(gallery)
+    own = np.arange(start, stop)
+    tiles = make_tiles(
+        gallery.embeddings[start:stop], gallery.classes[start:stop], np.full(stop - start, k)
+    )
+    positions = np.empty((stop - start, k), np.int64)
+    distances = np.empty((stop - start, k), np.float32)
+    with search_threads() as pool:
+        sweep(tiles, chunks_of(shard, ""), own, Tile.select, pool)
+    for tile in tiles:
+        positions[tile.rows], distances[tile.rows], _ = unpack(tile.neighbours())
+    return positions, distances
+
+
+def score_queries(
+    gallery: Gallery, ks: Sequence[int], start: int = 0, stop: int | None = None
+) -> dict[str, np.ndarray]:
+    """Scores the gallery's rows [start, stop) as queries; the module's docstring has the formulas.
+
+    Memory grows with the gallery and with (stop − start) · max(k, R), never with N².
+
+    Args:
+        gallery: The gallery, which also holds the queries.
+        ks: The values of k.
+        start: First query position.
+        stop: Position behind the last query; the end of the gallery by default.
+
+    Returns:
+        One float64 array [stop − start] per name in `score_names(ks)`, NaN where R = 0, and one
+        per name in `COUNTS`, each 0 or 1.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    names = [*score_names(ks), *COUNTS]
+    rows = slice(start, stop)
+    block = QueryBlock(
+        ids=gallery.ids[rows],
+        classes=gallery.classes[rows],
+        members=gallery.positives[rows] + 1,
+        embeddings={"": gallery.embeddings[rows]},
+    )
+    scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
+    return dict(zip(names, scores.T, strict=True))
+
+
+def score_against(queries: Gallery, gallery: Gallery, ks: Sequence[int]) -> dict[str, np.ndarray]:
+    """Scores queries in a gallery of its own; a row with the query's id is no neighbour.
+
+    Args:
+        queries: Ordered by id; their `positives` play no part.
+        gallery: What to search in.
+        ks: The values of k.
+
+    Returns:
+        As `score_queries`.
+
+    Raises:
+        ValueError: As `score_names`.
+    """
+    labels, first, sizes = np.unique(gallery.labels, return_index=True, return_counts=True)
+    known = {
+        label: (gallery.classes[row], size)
+        for label, row, size in zip(labels, first, sizes, strict=True)
+    }
+    found = np.array([known.get(label, (-1, 0)) for label in queries.labels], np.int64)
+    block = QueryBlock(
+        ids=queries.ids,
+        classes=found[:, 0].astype(np.int32),
+        members=found[:, 1],
+        embeddings={"": queries.embeddings},
+    )
+    scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
+    return dict(zip([*score_names(ks), *COUNTS], scores.T, strict=True))
+
+
+def _only_shard(gallery: Gallery) -> Shard:
+    return Shard(0, gallery.ids, gallery.classes, {"": gallery.embeddings})

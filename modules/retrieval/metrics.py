@@ -1,0 +1,185 @@
+"""The TFMA metric that turns retrieval scores of queries into the metrics of a slice.
+
+Use it with `tfma.MetricConfig(class_name="RetrievalMetrics", module="modules.retrieval.metrics",
+config='{"ks": [1, 5, 10]}')`, behind the extractors of `modules.evaluator`, which make the scores.
+`modules.retrieval.in_memory` defines every metric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from tensorflow_model_analysis.metrics import metric_types
+
+from modules.retrieval.definitions import COUNTS, score_names, set_names
+from modules.retrieval.extractors import SCORES_KEY, SET_KEY
+from modules.retrieval.sets import SetMetrics
+
+_QUERIES, _EXCLUDED = (COUNTS.index(name) - len(COUNTS) for name in COUNTS[:2])
+
+
+class RetrievalMetrics(metric_types.Metric):
+    """All retrieval metrics of every slice and every model.
+
+    Every slice has `score_names(ks)`, each the mean of that score over the slice's queries with
+    R > 0 (NaN when there is none), and `COUNTS`. A slice picks the queries; their gallery is always
+    the whole one. `set_names(verification, clustering)` have values for all queries together and
+    are NaN in every other slice. With a baseline model TFMA adds the difference candidate −
+    baseline of every key, under the same name, as a diff.
+
+    With confidence intervals (`EvalConfig.options.confidence_intervals`) TFMA resamples queries,
+    the gallery staying as it is: the intervals of the means are those of the choice of queries.
+    The metrics of the set keep their values, and the bounds of their intervals are NaN: they were
+    measured once, for all queries, and a resample has none.
+    """
+
+    def __init__(
+        self,
+        ks: Sequence[int] = (1, 5, 10),
+        verification: bool = False,
+        clustering: bool = False,
+        gallery_files: Sequence[str] | None = None,
+    ) -> None:
+        """Checks the arguments. The extractors read them from the same configuration.
+
+        Args:
+            ks: The values of k.
+            verification: Add pair verification: ROC AUC, TAR at FAR, equal error rate.
+            clustering: Add NMI and AMI of k-means.
+            gallery_files: Patterns of gzipped TFRecord files of tf.Examples that are the gallery;
+                by default the evaluated examples are.
+
+        Raises:
+            ValueError: `ks` is empty, repeats a value, or holds something other than a positive
+                integer; or `gallery_files` is something other than a list of patterns.
+        """
+        score_names(ks)
+        if gallery_files is not None and (
+            isinstance(gallery_files, str)
+            or not gallery_files
+            or not all(isinstance(pattern, str) for pattern in gallery_files)
+        ):
+            raise ValueError(
+                f"gallery_files must be a list of file patterns or null, got {gallery_files!r}"
+            )
+        super().__init__(
+            _computations,
+            ks=list(ks),
+            verification=verification,
+            clustering=clustering,
+            gallery_files=gallery_files,
+        )
+
+
+def _computations(
+    ks: Sequence[int],
+    verification: bool,
+    clustering: bool,
+    gallery_files: Sequence[str] | None,
+    model_names: Sequence[str] | None = None,
+) -> metric_types.MetricComputations:
+    """Makes one computation per model, which yields all metrics at once."""
+    of_queries = [*score_names(ks), *COUNTS]
+    names = [*of_queries, *set_names(verification, clustering)]
+    computations = []
+    for model_name in model_names or [""]:
+        # Thresholds of a MetricsSpec bind to keys whose example_weighted is None, not False.
+        keys = [
+            metric_types.MetricKey(name=name, model_name=model_name, example_weighted=None)
+            for name in names
+        ]
+        computations.append(
+            metric_types.MetricComputation(
+                keys=keys,
+                preprocessors=[_OfModel(model_name)],
+                combiner=_Combine(keys[: len(of_queries)], keys[len(of_queries) :]),
+            )
+        )
+    return computations
+
+
+class _OfModel(metric_types.Preprocessor):
+    """Takes one model's part out of an extract."""
+
+    def __init__(self, model_name: str) -> None:
+        super().__init__(name=f"retrieval scores of model {model_name!r}")
+        self._model_name = model_name
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[np.ndarray | SetMetrics]:
+        if SET_KEY in extracts:
+            yield extracts[SET_KEY]
+        elif SCORES_KEY in extracts:
+            yield extracts[SCORES_KEY][self._model_name]
+        else:
+            raise ValueError(
+                f"RetrievalMetrics found no retrieval scores among {sorted(extracts)}: give "
+                "Evaluator the module_file modules/evaluator.py"
+            )
+
+
+@dataclass
+class _Sums:
+    """What a slice has gathered.
+
+    Attributes:
+        scores: Sums of the score vectors; means leave the excluded queries out.
+        of_set: The metrics of the set; they come to the slice of all queries only.
+    """
+
+    scores: np.ndarray
+    of_set: SetMetrics | None = None
+
+
+class _Combine(beam.CombineFn):
+    """Sums the score vectors of a slice's queries, then divides the means by their number."""
+
+    def __init__(
+        self,
+        keys: Sequence[metric_types.MetricKey],
+        set_keys: Sequence[metric_types.MetricKey],
+    ) -> None:
+        self._keys, self._set_keys = list(keys), list(set_keys)
+
+    def create_accumulator(self) -> _Sums:
+        return _Sums(np.zeros(len(self._keys)))
+
+    def add_input(self, sums: _Sums, element: np.ndarray | SetMetrics) -> _Sums:
+        if isinstance(element, SetMetrics):
+            sums.of_set = element
+            return sums
+        scores = element
+        if scores.shape != sums.scores.shape:
+            raise ValueError(
+                f"RetrievalMetrics expects {len(self._keys)} scores per query but got an array "
+                f"of shape {scores.shape}: give the same ks to the whole eval_config"
+            )
+        if scores[_EXCLUDED]:
+            sums.scores[-len(COUNTS) :] += scores[-len(COUNTS) :]
+        else:
+            sums.scores += scores
+        return sums
+
+    def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
+        merged = self.create_accumulator()
+        for sums in accumulators:
+            merged.scores += sums.scores
+            merged.of_set = merged.of_set or sums.of_set
+        return merged
+
+    def extract_output(self, sums: _Sums) -> dict[metric_types.MetricKey, float]:
+        values = sums.scores.copy()
+        queries = values[_QUERIES]
+        scored = queries - values[_EXCLUDED]
+        values[: -len(COUNTS)] /= scored if scored else np.nan
+        result = dict(zip(self._keys, values.tolist(), strict=True))
+        of_set = {}
+        if sums.of_set is not None and sums.of_set.queries == queries:
+            of_set = sums.of_set.by_model[self._set_keys[0].model_name]
+        # TFMA's validator wants a key that has a threshold in every slice, though it looks at the
+        # value only where the threshold binds.
+        return result | {key: of_set.get(key.name, math.nan) for key in self._set_keys}

@@ -1,0 +1,262 @@
+"""Labelled embeddings in Beam, ordered by id without being held anywhere.
+
+A sample of the ids gives boundaries, one shuffle brings each range of ids together, and a range,
+sorted, is a few shards whose positions are known. So ties are ordered by id among all shards, an id
+that occurs twice is found, and no result depends on how a runner batches or spreads the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from modules.retrieval.shards import MAX_POSITION, Shard, refuse_repeated
+
+_SAMPLE = 65_536  # ids that boundaries are taken from
+_RANGE_SHARDS = 4  # in one range: with fewer, smaller parts would be shuffled
+_DEALT_ROWS = 16_384
+_RANGE_BITS = 19  # rows in one range of ids; the other bits of a position number the ranges
+_RANGES = (MAX_POSITION + 1) >> _RANGE_BITS
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Some rows of a query set or a gallery, in any order.
+
+    Attributes:
+        ids: Object array [B] of bytes or str, unique in the whole set.
+        labels: Object array [B] of bytes or str.
+        embeddings: float32 [B, D] by model name.
+        features: Arrays [B, …] by name, handed through with the scores of queries.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    embeddings: dict[str, np.ndarray]
+    features: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def take(self, rows: np.ndarray | slice) -> LabelledRows:
+        """Some of the rows."""
+        return LabelledRows(
+            self.ids[rows],
+            self.labels[rows],
+            {name: values[rows] for name, values in self.embeddings.items()},
+            {name: values[rows] for name, values in self.features.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class QueryRows:
+    """A block of queries and what the gallery says of their labels.
+
+    Attributes:
+        rows: Ordered by id.
+        classes: int32 [Q], one number per distinct label of the gallery; −1 if it lacks the label.
+        members: int64 [Q], how many rows of the gallery have the label.
+    """
+
+    rows: LabelledRows
+    classes: np.ndarray
+    members: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Census:
+    """What must be known of a set before its rows are ordered.
+
+    Attributes:
+        boundaries: Ids at which a new range begins, ascending.
+        classes: Number and count of rows by label.
+    """
+
+    boundaries: np.ndarray
+    classes: dict[bytes | str, tuple[int, int]]
+
+
+def blocks_and_shards(
+    queries: beam.PCollection, gallery: beam.PCollection | None, query_rows: int, shard_rows: int
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Orders queries and gallery by id.
+
+    Args:
+        queries: PCollection of LabelledRows.
+        gallery: PCollection of LabelledRows with the same models; None if it is the queries.
+        query_rows: The largest number of queries in a block.
+        shard_rows: The largest number of rows in a shard.
+
+    Returns:
+        PCollections of QueryRows and of Shards.
+    """
+    if gallery is None:
+        counted = census = queries | "Census" >> _take_census("evaluated examples", shard_rows)
+        query_ranges = ranges = queries | "Order" >> _OrderById(counted)
+    else:
+        census = gallery | "GalleryCensus" >> _take_census("gallery examples", shard_rows)
+        counted = queries | "Census" >> _take_census("evaluated examples", shard_rows)
+        ranges = gallery | "OrderGallery" >> _OrderById(census)
+        query_ranges = queries | "Order" >> _OrderById(counted)
+    as_census = beam.pvalue.AsSingleton(census)
+    shards = ranges | "Shards" >> beam.FlatMap(_shards, as_census, shard_rows)
+    blocks = (
+        query_ranges
+        | "QueryBlocks" >> beam.FlatMap(_query_blocks, as_census, query_rows)
+        | "SpreadBlocks" >> beam.Reshuffle()
+    )
+    return blocks, shards
+
+
+@beam.ptransform_fn
+def _take_census(
+    rows: beam.PCollection, name: str, shard_rows: int
+) -> beam.PCollection:  # one _Census
+    return (
+        rows
+        | "IdsAndLabels" >> beam.Map(lambda batch: (batch.ids, batch.labels))
+        | "Count" >> beam.CombineGlobally(_CensusFn(name, shard_rows))
+    )
+
+
+class _CensusFn(beam.CombineFn):
+    """Counts rows by label and samples ids, by their hash."""
+
+    def __init__(self, name: str, shard_rows: int) -> None:
+        self._name, self._shard_rows = name, shard_rows
+
+    def create_accumulator(self) -> tuple[Counter, list[tuple[int, bytes | str]]]:
+        return Counter(), []
+
+    def add_input(self, accumulator: tuple, element: tuple[np.ndarray, np.ndarray]) -> tuple:
+        counts, sample = accumulator
+        ids, labels = element
+        counts.update(labels.tolist())
+        sample.extend((hash_id(id_), id_) for id_ in ids)
+        return counts, _smallest(sample)
+
+    def merge_accumulators(self, accumulators: Iterable[tuple]) -> tuple:
+        counts, sample = self.create_accumulator()
+        for other_counts, other_sample in accumulators:
+            counts.update(other_counts)
+            sample = _smallest(sample + other_sample)
+        return counts, sample
+
+    def extract_output(self, accumulator: tuple) -> _Census:
+        counts, sample = accumulator
+        total = counts.total()
+        if not total:
+            raise ValueError(f"there are no {self._name}: there is nothing to retrieve")
+        ranges = min(-(-total // (_RANGE_SHARDS * self._shard_rows)), _RANGES, len(sample))
+        ids = sorted(id_ for _, id_ in heapq.nsmallest(_SAMPLE, sample))
+        boundaries = np.empty(ranges - 1, dtype=object)
+        boundaries[:] = [ids[i * len(ids) // ranges] for i in range(1, ranges)]
+        classes = {label: (i, counts[label]) for i, label in enumerate(sorted(counts))}
+        return _Census(boundaries, classes)
+
+
+def _smallest(sample: list) -> list:
+    """Cuts a sample now and then, not at every batch."""
+    return heapq.nsmallest(_SAMPLE, sample) if len(sample) > 2 * _SAMPLE else sample
+
+
+def hash_id(example_id: bytes | str) -> int:
+    """A hash of an id that is the same in every process: 8 bytes of BLAKE2b."""
+    data = example_id if isinstance(example_id, bytes) else example_id.encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+class _OrderById(beam.PTransform):
+    """LabelledRows → (number of the range of ids, LabelledRows ordered by id)."""
+
+    def __init__(self, census: beam.PCollection) -> None:
+        super().__init__()
+        self._census = census
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        return (
+            rows
+            | "Split" >> beam.ParDo(_Split(), beam.pvalue.AsSingleton(self._census))
+            | "Gather" >> beam.GroupByKey()
+            | "Sort" >> beam.MapTuple(_sort)
+        )
+
+
+class _Split(beam.DoFn):
+    """Deals rows to their ranges, many at once, so that few and large parts are shuffled."""
+
+    def start_bundle(self) -> None:
+        self._waiting: list[LabelledRows] = []
+
+    def process(self, rows: LabelledRows, census: _Census) -> Iterator[tuple[int, LabelledRows]]:
+        self._census = census
+        self._waiting.append(rows)
+        if sum(len(part.ids) for part in self._waiting) >= _DEALT_ROWS:
+            yield from self._deal()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for part in self._deal():
+            yield GlobalWindows.windowed_value(part)
+
+    def _deal(self) -> Iterator[tuple[int, LabelledRows]]:
+        if not self._waiting:
+            return
+        rows = _concatenate(self._waiting)
+        self._waiting = []
+        numbers = np.searchsorted(self._census.boundaries, rows.ids, side="right")
+        for number in np.unique(numbers):
+            yield int(number), rows.take(np.flatnonzero(numbers == number))
+
+
+def _concatenate(parts: list[LabelledRows]) -> LabelledRows:
+    return LabelledRows(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        _joined([part.embeddings for part in parts]),
+        _joined([part.features for part in parts]),
+    )
+
+
+def _sort(number: int, parts: Iterable[LabelledRows]) -> tuple[int, LabelledRows]:
+    rows = _concatenate(list(parts))
+    if len(rows.ids) > 1 << _RANGE_BITS:
+        raise ValueError(
+            f"{len(rows.ids)} examples fell into one of {_RANGES} ranges of ids, which have room "
+            f"for {1 << _RANGE_BITS} each: there are too many examples for one gallery"
+        )
+    rows = rows.take(np.argsort(rows.ids, kind="stable"))
+    refuse_repeated(rows.ids)
+    return number, rows
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shards(ordered: tuple[int, LabelledRows], census: _Census, shard_rows: int) -> Iterator[Shard]:
+    number, rows = ordered
+    classes = np.array([census.classes[label][0] for label in rows.labels], np.int32)
+    for start in range(0, len(rows.ids), shard_rows):
+        stop = start + shard_rows
+        yield Shard(
+            (number << _RANGE_BITS) + start,
+            rows.ids[start:stop],
+            classes[start:stop],
+            {model: values[start:stop] for model, values in rows.embeddings.items()},
+        )
+
+
+def _query_blocks(
+    ordered: tuple[int, LabelledRows], census: _Census, query_rows: int
+) -> Iterator[QueryRows]:
+    _, rows = ordered
+    known = np.array([census.classes.get(label, (-1, 0)) for label in rows.labels], np.int64)
+    classes, members = known[:, 0].astype(np.int32), known[:, 1]
+    for start in range(0, len(rows.ids), query_rows):
+        block = slice(start, start + query_rows)
+        yield QueryRows(rows.take(block), classes[block], members[block])

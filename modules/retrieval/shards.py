@@ -1,0 +1,85 @@
+"""A gallery in shards, and a shard in chunks of one size, ready to be multiplied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TILE_COLUMNS = 2048  # rows of a chunk
+MAX_POSITION = (1 << 31) - 1  # what a key of `modules.retrieval.search` has room for
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A part of a gallery: all rows with ids in some range.
+
+    Attributes:
+        position: Of the first row; the others follow. At most `MAX_POSITION`; positions of all
+            shards ascend as their ids do.
+        ids: Object array [N] of bytes or str, ascending, unique.
+        classes: int32 [N], one number per distinct label, 0 or above.
+        embeddings: float32 [N, D] by model name.
+    """
+
+    position: int
+    ids: np.ndarray
+    classes: np.ndarray
+    embeddings: dict[str, np.ndarray]
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Row of each of the ids, int64 [Q], −1 where this shard has no such id."""
+        rows = np.full(len(ids), -1)
+        near = np.flatnonzero((ids >= self.ids[0]) & (ids <= self.ids[-1]))
+        found = np.searchsorted(self.ids, ids[near])
+        here = self.ids[found] == ids[near]
+        rows[near[here]] = found[here]
+        return rows
+
+
+def refuse_repeated(ids: np.ndarray) -> None:
+    """Checks that ids are unique.
+
+    Args:
+        ids: Object array, ascending.
+
+    Raises:
+        ValueError: An id occurs twice.
+    """
+    repeated = np.flatnonzero(ids[1:] == ids[:-1])
+    if repeated.size:
+        raise ValueError(
+            f"id {ids[repeated[0]]!r} occurs more than once among the examples "
+            f"({repeated.size} repetitions here): a query is told from its gallery by its id, so "
+            "make the `id` feature unique"
+        )
+
+
+class Chunk:
+    """Rows of a shard as one factor of a matrix product."""
+
+    def __init__(self, position: int, classes: np.ndarray, embeddings: np.ndarray) -> None:
+        self.position, self.classes, self.size = position, classes, len(classes)
+        self.squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
+        self.embeddings = padded(embeddings, TILE_COLUMNS)
+
+
+def chunks_of(shard: Shard, model: str) -> list[Chunk]:
+    """Cuts one model's embeddings of a shard into chunks of `TILE_COLUMNS` rows."""
+    return [
+        Chunk(
+            shard.position + first,
+            shard.classes[first : first + TILE_COLUMNS],
+            shard.embeddings[model][first : first + TILE_COLUMNS],
+        )
+        for first in range(0, len(shard.classes), TILE_COLUMNS)
+    ]
+
+
+def padded(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, float32 [N, D], contiguous, with zeros behind them up to `size` rows."""
+    if len(rows) == size:
+        return np.ascontiguousarray(rows)
+    result = np.zeros((size, rows.shape[1]), np.float32)
+    result[: len(rows)] = rows
+    return result

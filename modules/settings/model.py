@@ -1,0 +1,83 @@
+"""The table `[model]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from modules.settings.base import Settings
+from modules.settings.image import ImageSettings
+
+
+class ModelSettings(Settings):
+    """`[model]`: which embedding network, what it starts from and what of it learns.
+
+    `trainable`: `all` of it; only the `head` on a frozen backbone; or `fine_tune`, the backbone too
+    but slower. The last two keep the pre-trained statistics of batch normalisation.
+    """
+
+    name: Literal[
+        "small_cnn",
+        "residual_cnn",
+        "efficientnet_v2_b0",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "resnet50_v2",
+    ] = "small_cnn"
+    embedding_size: Annotated[int, Field(ge=2, le=4096)] = 128
+    weights: Annotated[
+        str, Field(min_length=1, description="'none', 'imagenet' or the path of a weights file")
+    ] = "none"
+    trainable: Literal["all", "head", "fine_tune"] = "all"
+    backbone_learning_rate_factor: Annotated[
+        float, Field(gt=0, le=1, description="of training.learning_rate, with fine_tune")
+    ] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1, description="of the features")] = 0.0
+    batch_norm: Annotated[bool, Field(description="of the embedding, before its length is 1")] = (
+        False
+    )
+
+    @property
+    def published(self) -> bool:
+        """Whether keras.applications publishes ImageNet weights of this network."""
+        return self.name not in ("small_cnn", "residual_cnn")
+
+    @property
+    def least_image_size(self) -> int:
+        """The smallest height and width that the network can take, in pixels."""
+        return {"small_cnn": 10, "residual_cnn": 12}.get(self.name, 32)
+
+    @model_validator(mode="after")
+    def _combination_makes_sense(self) -> ModelSettings:
+        if self.weights == "imagenet" and not self.published:
+            raise ValueError(
+                f"there are no ImageNet weights of {self.name}; set weights to 'none' or to the "
+                "path of a weights file"
+            )
+        if self.weights == "none" and self.trainable != "all":
+            raise ValueError(
+                f"trainable = '{self.trainable}' would keep random weights; set weights, or "
+                "trainable = 'all'"
+            )
+        factor = type(self).model_fields["backbone_learning_rate_factor"]
+        if self.trainable != "fine_tune" and self.backbone_learning_rate_factor != factor.default:
+            raise ValueError(
+                "backbone_learning_rate_factor has no effect with trainable = "
+                f"'{self.trainable}'; remove it, or set trainable = 'fine_tune'"
+            )
+        return self
+
+    def check_image(self, image: ImageSettings) -> None:
+        """Checks that the network can take images of this size.
+
+        Raises:
+            ValueError: They are too small.
+        """
+        least = self.least_image_size
+        if min(image.height, image.width) < least:
+            raise ValueError(
+                f"model.name = '{self.name}' needs images of at least {least} × {least} pixels, "
+                f"not {image.height} × {image.width}; raise image.height and image.width (smaller "
+                "files are scaled up) or choose another network"
+            )

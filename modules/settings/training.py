@@ -1,0 +1,163 @@
+"""The table `[training]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from modules.settings.base import Fraction, Settings
+
+
+class LossSettings(Settings):
+    """What `modules.losses.triplet_loss` minimises; part of `[training]`."""
+
+    loss: Literal["margin", "soft_margin"] = "margin"
+    distance: Literal["squared_l2", "l2", "cosine"] = "squared_l2"
+    margin: Annotated[
+        Annotated[float, Field(gt=0, le=4)] | None,
+        Field(description="in the chosen distance; default: 0.2 with loss = 'margin'"),
+    ] = None
+    swap: Annotated[bool, Field(description="d_an is the smaller one of d_an and d_pn")] = False
+    mining: Literal["none", "all", "semi_hard", "hard", "easy_positive", "distance_weighted"] = (
+        "semi_hard"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_margin(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("loss", "margin") == "margin":
+            return {"margin": 0.2} | values
+        return values
+
+    @model_validator(mode="after")
+    def _combination_makes_sense(self) -> LossSettings:
+        if self.loss == "soft_margin" and self.margin is not None:
+            raise ValueError("margin has no effect with loss = 'soft_margin'; remove it")
+        if self.loss == "margin" and self.margin is None:
+            raise ValueError("margin must be a number with loss = 'margin'")
+        largest = 4 if self.distance == "squared_l2" else 2
+        if self.margin is not None and self.margin > largest:
+            raise ValueError(
+                f"margin is {self.margin:g}, but no distance = '{self.distance}' is greater than "
+                f"{largest}; a margin above it can never be reached"
+            )
+        if self.swap and self.mining not in ("none", "all", "hard"):
+            raise ValueError(
+                f"swap makes no sense with mining = '{self.mining}': it picks negatives by their "
+                "distance from the anchor and swap would replace that distance; set swap = false "
+                "or mining to 'none', 'all' or 'hard'"
+            )
+        return self
+
+
+class OptimizerSettings(Settings):
+    """How the weights move; part of `[training]`. See `modules.training.optimizers`."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    rate_warmup_steps: Annotated[int, Field(ge=0, description="steps in which the rate rises")] = 0
+    weight_decay: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.0
+    clip_norm: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="longest gradient of all weights together"),
+    ] = None
+    ema: Annotated[
+        float,
+        Field(ge=0, lt=1, description="momentum of averaged weights, 0 for none; 0.99 is usual"),
+    ] = 0.0
+
+
+class AugmentationSettings(Settings):
+    """Random changes of training images, each at most so large; part of `[training]`."""
+
+    max_shift: Annotated[Fraction, Field(description="of height and width")] = 0.0
+    max_rotation: Annotated[Fraction, Field(description="of a full turn")] = 0.0
+    max_zoom: Annotated[float, Field(ge=0, lt=1, description="0.1: 0.9 to 1.1 times the size")] = (
+        0.0
+    )
+    max_shear: Annotated[
+        float, Field(ge=0, lt=1, description="0.2: x moves by up to 0.2 for each pixel of y")
+    ] = 0.0
+    horizontal_flip: Annotated[bool, Field(description="mirror half of the images")] = False
+    max_brightness: Annotated[
+        float, Field(ge=0, description="in standard deviations of the train split's pixels")
+    ] = 0.0
+    max_contrast: Annotated[Fraction, Field(description="0.2: 0.8 to 1.2 times the contrast")] = 0.0
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether images are resampled."""
+        moves = (self.max_shift, self.max_rotation, self.max_zoom, self.max_shear)
+        return any(moves) or self.horizontal_flip
+
+
+class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
+    """`[training]`: how the network learns.
+
+    With `mining = "none"` a batch holds `batch_size` triplets of TripletGen; with every other
+    mining it holds up to `images_per_class` images of each of up to `classes_per_batch` classes
+    (several such groups of a class, where there are fewer classes).
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 600
+    batch_size: Annotated[int, Field(ge=2, description="triplets, with mining = 'none'")] = 128
+    classes_per_batch: Annotated[int, Field(ge=2)] = 96
+    images_per_class: Annotated[int, Field(ge=2)] = 4
+    cache_megabytes: Annotated[
+        int, Field(ge=0, description="keep decoded images if all of them take no more; 0: never")
+    ] = 1024
+    warmup_steps: Annotated[
+        int, Field(ge=0, description="semi_hard before hard; default: 200 with mining = 'hard'")
+    ] = 0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    distribution: Annotated[
+        str, Field(pattern=r"^(one|mirrored|/.+)$", description="or a device, such as '/GPU:0'")
+    ] = "one"
+    validate_every: Annotated[int, Field(ge=1, description="steps")] = 100
+    validation_images: Annotated[int, Field(ge=2, description="the most to embed")] = 2000
+    patience: Annotated[int, Field(ge=1, description="validations without improvement")] = 5
+    guard_window: Annotated[
+        int, Field(ge=1, description="validations with the loss at the margin that end training")
+    ] = 3
+    resume: Annotated[bool, Field(description="go on where a killed training stopped")] = True
+    projector: Annotated[bool, Field(description="draw the embedding of the eval split")] = True
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_warmup(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("mining") == "hard":
+            return {"warmup_steps": 200} | values
+        return values
+
+    @model_validator(mode="after")
+    def _batch_keys_have_an_effect(self) -> TrainingSettings:
+        mined = ("classes_per_batch", "images_per_class")
+        for name in mined if self.mining == "none" else ("batch_size",):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no effect with mining = '{self.mining}'; batches are made of "
+                    "batch_size triplets with mining = 'none', and of classes_per_batch × "
+                    "images_per_class images else"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_has_an_effect(self) -> TrainingSettings:
+        if self.warmup_steps and self.mining != "hard":
+            raise ValueError(
+                f"warmup_steps has no effect with mining = '{self.mining}'; it trains with "
+                "semi_hard before mining = 'hard'"
+            )
+        if self.mining == "hard" and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"hard mining would never begin: warmup_steps is {self.warmup_steps} and steps is "
+                f"{self.steps}; lower warmup_steps"
+            )
+        if self.rate_warmup_steps >= self.steps:
+            raise ValueError(
+                f"the learning rate would never be reached: rate_warmup_steps is "
+                f"{self.rate_warmup_steps} and steps is {self.steps}; lower rate_warmup_steps"
+            )
+        return self

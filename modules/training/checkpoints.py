@@ -1,0 +1,126 @@
+"""Checkpoints, with which a killed training goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Resumable(Protocol):
+    """A callback with a memory."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a later process needs to go on."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Takes over what `state` returned."""
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes the whole state of a training at every validation, the last one is kept.
+
+    The state is: weights, optimizer (with averaged weights and the scale of the loss), the number
+    of steps, random generators of layers, and what the other callbacks remember. The position in
+    the data follows from the number of steps.
+
+    Args:
+        folder: Where to write, one per training; see `stable_folder`.
+        trainer: Compiled and with a built optimizer.
+        callbacks: Those with a memory, by name. This one must come after them.
+    """
+
+    def __init__(
+        self, folder: str, trainer: keras.Model, callbacks: Mapping[str, Resumable]
+    ) -> None:
+        super().__init__()
+        self._folder = folder
+        variables = [*trainer.embedder.variables, *trainer.optimizer.variables, trainer.steps_done]
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                variables=[variable.value for variable in variables],
+                callbacks=_Memory(callbacks),
+            ),
+            folder,
+            max_to_keep=1,
+        )
+
+    def restore(self) -> bool:
+        """Takes over the state of the latest checkpoint, if there is one; returns whether."""
+        latest = self._manager.latest_checkpoint
+        if latest:
+            self._manager.checkpoint.restore(latest).assert_consumed()
+        return bool(latest)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes a checkpoint; the former one goes when it is complete."""
+        self._manager.save()
+
+    def delete(self) -> None:
+        """Removes the folder, for a training that has reached its end."""
+        if tf.io.gfile.exists(self._folder):
+            tf.io.gfile.rmtree(self._folder)
+
+
+class _Memory(tf.train.experimental.PythonState):
+    """What callbacks remember, as one string in the checkpoint."""
+
+    def __init__(self, callbacks: Mapping[str, Resumable]) -> None:
+        super().__init__()
+        self._callbacks = callbacks
+
+    def serialize(self) -> bytes:
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            **{
+                f"{name}/{key}": value
+                for name, callback in self._callbacks.items()
+                for key, value in callback.state().items()
+            },
+        )
+        return buffer.getvalue()
+
+    def deserialize(self, string_value: bytes) -> None:
+        with np.load(io.BytesIO(string_value)) as stored:
+            for name, callback in self._callbacks.items():
+                prefix = f"{name}/"
+                callback.restore(
+                    {
+                        key.removeprefix(prefix): stored[key]
+                        for key in stored.files
+                        if key.startswith(prefix)
+                    }
+                )
+
+
+def stable_folder(model_run_dir: str, *determining: Any) -> str:
+    """Names the folder for the checkpoints of one training.
+
+    Every attempt of a node gets an output folder of its own, numbered, so checkpoints lie beside
+    them: in `checkpoints/KEY`. The key is a hash of all that determines the training, the code and
+    the versions of the libraries included. Whatever changes, a training never goes on from the
+    state of another one. Where runs of a pipeline may go on at once, the environment variable
+    TRIPLET_RUN_ID keeps them apart; a later try of the same run has the same one.
+
+    Args:
+        model_run_dir: The output folder of this attempt.
+        *determining: Anything that JSON can hold: settings, names of the input files.
+
+    Returns:
+        The path; nothing is made.
+    """
+    code = [path.read_text() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
+    run = os.environ.get("TRIPLET_RUN_ID", "")
+    parts = [*determining, run, code, tf.__version__, keras.__version__]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    parent = os.path.dirname(model_run_dir.rstrip("/"))  # noqa: PTH120
+    return os.path.join(parent, "checkpoints", key)  # noqa: PTH118

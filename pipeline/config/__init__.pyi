@@ -1,0 +1,15 @@
+from .data import DataSettings as DataSettings
+from .evaluation import EvaluationSettings as EvaluationSettings
+from .kubeflow import KubeflowSettings as KubeflowSettings
+from .loading import (
+    CONFIG_VARIABLE as CONFIG_VARIABLE,
+    Config as Config,
+    config_path as config_path,
+    load_config as load_config,
+    parse_config as parse_config,
+)
+from .model import PretrainedModelSettings as PretrainedModelSettings
+from .paths import PROJECT as PROJECT, ProjectPath as ProjectPath
+from .pipeline import PipelineSettings as PipelineSettings
+from .retraining import RetrainingSettings as RetrainingSettings
+from .validation import ValidationSettings as ValidationSettings

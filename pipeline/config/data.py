@@ -1,0 +1,95 @@
+"""The table `[data]`: where the images are."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.spans import SpanPattern, date_to_span
+from modules.settings import Fraction, Settings
+from pipeline.config.paths import ProjectPath
+
+
+class DataSettings(Settings):
+    """`[data]`: where the labelled images are and how they are split.
+
+    `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
+    for the splits by hash. They default to `train/*`, `eval/*` and `*` for record files, and to one
+    level deeper for images in class folders.
+
+    Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
+    `components.spans.patterns`.
+    """
+
+    path: ProjectPath
+    format: Literal["images", "tfrecord"] = "tfrecord"
+    split: Literal["given", "hash", "class_disjoint"] = "given"
+    train: str | None = None
+    eval: str | None = None
+    pattern: str | None = None
+    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    max_undecodable_fraction: Fraction = 0.01
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    schema_file: Literal["contract", "inferred"] | ProjectPath = "contract"
+    window: Annotated[int, Field(ge=1, description="spans to train on, the last ones")] = 1
+    evaluation_span: Annotated[
+        int | datetime.date | None,
+        Field(description="the span to evaluate on, a number or a day; default: the window"),
+    ] = None
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """Glob pattern by name of input split; one named `all` if this pipeline does the split."""
+        deeper = "/*" if self.format == "images" else ""
+        if self.split == "given":
+            return {
+                "train": self.train or f"train/*{deeper}",
+                "eval": self.eval or f"eval/*{deeper}",
+            }
+        return {"all": self.pattern or f"*{deeper}"}
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether data arrives in spans."""
+        return any(SpanPattern.parse(pattern).has_spans for pattern in self.patterns.values())
+
+    @property
+    def fixed_span(self) -> int | None:
+        """`evaluation_span` as TFX counts spans: a day is its days since 1970-01-01."""
+        span = self.evaluation_span
+        return date_to_span(span) if isinstance(span, datetime.date) else span
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> DataSettings:
+        unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
+        if self.format == "tfrecord":
+            unused |= {"max_undecodable_fraction", "max_pixels"}
+        if unused := unused & self.model_fields_set:
+            raise ValueError(
+                f"{', '.join(sorted(unused))} has no effect with format = '{self.format}' and "
+                f"split = '{self.split}'; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spans_fit(self) -> DataSettings:
+        patterns = [SpanPattern.parse(pattern) for pattern in self.patterns.values()]
+        if len({pattern.kind for pattern in patterns}) > 1:
+            raise ValueError("train and eval must have the same placeholders for spans")
+        if not self.has_spans:
+            if unused := {"window", "evaluation_span"} & self.model_fields_set:
+                raise ValueError(
+                    f"{', '.join(sorted(unused))} has no effect without spans; remove it, or put "
+                    "{SPAN} or {YYYY}-{MM}-{DD} into the patterns, such as 'span-{SPAN}/*/*'"
+                )
+        elif self.evaluation_span is not None:
+            dates = patterns[0].has_dates
+            if isinstance(self.evaluation_span, datetime.date) != dates or self.fixed_span < 0:
+                wanted = "a day, such as 2026-01-31," if dates else "a number, at least 0,"
+                raise ValueError(
+                    f"evaluation_span is {self.evaluation_span}, expected {wanted} with these "
+                    "patterns"
+                )
+        return self

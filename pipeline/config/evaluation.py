@@ -1,0 +1,89 @@
+"""The table of the configuration about metrics and the gate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from modules.contract import LABEL
+from modules.retrieval import WITHOUT_DIRECTION, slice_threshold_names, threshold_names
+from modules.settings import Settings
+
+Bound = Annotated[float | None, Field(allow_inf_nan=False)]
+Drop = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+
+
+class Threshold(Settings):
+    """What one metric of the candidate must reach to be blessed; see `modules.gate.eval_config.Threshold`."""
+
+    lower: Annotated[Bound, Field(description="the least value")] = None
+    upper: Annotated[Bound, Field(description="the largest value")] = None
+    max_drop: Annotated[
+        Drop, Field(description="how much worse than the last blessed model it may be")
+    ] = None
+    max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
+
+    @model_validator(mode="after")
+    def _something_can_pass(self) -> Threshold:
+        if not self.model_fields_set:
+            raise ValueError(f"needs at least one of {', '.join(Threshold.model_fields)}")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(
+                f"nothing passes with lower = {self.lower} above upper = {self.upper}; swap them "
+                "or remove one"
+            )
+        return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs the last blessed model."""
+        return self.max_drop is not None or self.max_relative_drop is not None
+
+
+class EvaluationSettings(Settings):
+    """`[evaluation]`: the metrics and the gate.
+
+    `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
+    Features other than `label` must be in the records (`[data] format = "tfrecord"`), one value of
+    bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
+    """
+
+    ks: list[Annotated[int, Field(ge=1)]] = Field([1, 5, 10], min_length=1)
+    slice_by: list[str] = Field([LABEL], description="features")
+    gallery_split: Annotated[
+        str | None, Field(min_length=1, description="split to search in; default: eval itself")
+    ] = None
+    verification: bool = False
+    clustering: bool = False
+    confidence: Literal["jackknife", "poisson_bootstrap"] | None = None
+    thresholds: dict[str, Threshold] = Field(
+        {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
+    )
+    slice_thresholds: dict[str, dict[str, Threshold]] = Field({}, description="by feature")
+
+    @model_validator(mode="after")
+    def _thresholds_bind_to_something(self) -> EvaluationSettings:
+        known = threshold_names(self.ks, self.verification, self.clustering)
+        of_slices = slice_threshold_names(self.ks)
+        tables = [("thresholds", self.thresholds, known)] + [
+            (f"slice_thresholds.{feature}", table, of_slices)
+            for feature, table in self.slice_thresholds.items()
+        ]
+        for name, table, allowed in tables:
+            if unknown := sorted(set(table) - set(allowed)):
+                raise ValueError(
+                    f"no metric {', '.join(unknown)} to put into {name}; there are {allowed}"
+                )
+            for metric in sorted(WITHOUT_DIRECTION & set(table)):
+                if table[metric].compares:
+                    raise ValueError(
+                        f"{name}.{metric}: neither way is better, so it has no max_drop and no "
+                        "max_relative_drop; give it lower and upper"
+                    )
+        if missing := sorted(set(self.slice_thresholds) - set(self.slice_by)):
+            raise ValueError(
+                f"slice_thresholds has {', '.join(missing)}, which is not in slice_by "
+                f"({', '.join(self.slice_by)})"
+            )
+        return self

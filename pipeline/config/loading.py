@@ -1,0 +1,146 @@
+"""The configuration: a TOML file, checked completely, with messages that name the key."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError, model_validator
+
+from modules.settings import (
+    ExportSettings,
+    ImageSettings,
+    Settings,
+    TrainingSettings,
+    TripletSettings,
+)
+from pipeline.config.data import DataSettings
+from pipeline.config.evaluation import EvaluationSettings
+from pipeline.config.kubeflow import KubeflowSettings
+from pipeline.config.model import PretrainedModelSettings
+from pipeline.config.pipeline import PipelineSettings
+from pipeline.config.retraining import RetrainingSettings
+from pipeline.config.validation import ValidationSettings
+from pipeline.runtime import ConfigError
+
+CONFIG_VARIABLE = "TRIPLET_CONFIG"
+DEFAULT_CONFIG = "mnist-sample"
+CONFIGS = Path(__file__).resolve().parent / "ready"
+
+
+class Config(Settings):
+    """Everything a pipeline can be told."""
+
+    pipeline: PipelineSettings
+    data: DataSettings
+    validation: ValidationSettings = ValidationSettings()
+    image: ImageSettings = ImageSettings()
+    triplets: TripletSettings = TripletSettings()
+    model: PretrainedModelSettings = PretrainedModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    export: ExportSettings = ExportSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
+
+    @model_validator(mode="after")
+    def _images_fit_the_network(self) -> Config:
+        self.model.check_image(self.image)
+        return self
+
+    @model_validator(mode="after")
+    def _drift_needs_spans(self) -> Config:
+        if "drift" in self.validation.model_fields_set and not self.data.has_spans:
+            raise ValueError(
+                "validation.drift has no effect unless the data arrives in spans: put {SPAN} or "
+                "{YYYY}, {MM} and {DD} into the patterns of [data], or remove it"
+            )
+        return self
+
+    def custom_config(self, *tables: str) -> dict[str, Any]:
+        """The named tables as plain values, for a node's `custom_config`."""
+        return {table: getattr(self, table).model_dump(mode="json") for table in tables}
+
+
+def config_path(name: str | None = None) -> Path:
+    """Finds a configuration.
+
+    Args:
+        name: A TOML file or the name of a ready configuration; default: the environment variable
+            `TRIPLET_CONFIG`, else `mnist-sample`.
+
+    Returns:
+        The path of an existing file.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    name = name or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
+    for path in (Path(name), CONFIGS / f"{name}.toml"):
+        if path.is_file():
+            return path.resolve()
+    ready = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
+    raise ConfigError(
+        f"There is no configuration {name!r}. Give a TOML file or one of: {ready} "
+        f"(by --config or the environment variable {CONFIG_VARIABLE})."
+    )
+
+
+def load_config(name: str | None = None) -> Config:
+    """Reads and checks a configuration; see `config_path` for how it is found.
+
+    Raises:
+        ConfigError: Not TOML, an unknown key, a wrong type or an impossible value. The message
+            lists every fault with its key and what is allowed.
+    """
+    path = config_path(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return parse_config(values, str(path))
+
+
+def parse_config(values: dict[str, Any], source: str) -> Config:
+    """Checks the tables of a configuration.
+
+    Args:
+        values: As read from TOML.
+        source: Where they come from, for the messages.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
+        raise ConfigError(f"{source} cannot be used:\n{faults}") from error
+
+
+def _describe(fault: Any) -> str:
+    """One line for one fault: key, what was found, what is allowed."""
+    location = [
+        part for part in fault["loc"] if not str(part).startswith(("function-", "literal["))
+    ]
+    key = ".".join(str(part) for part in location)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed here: {', '.join(_allowed_keys(location[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{key}: is required"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not isinstance(fault["input"], dict):
+        message = f"{message} (found {fault['input']!r})"
+    return f"{key}: {message}" if key else message  # no key: two tables do not fit together
+
+
+def _allowed_keys(location: list[Any]) -> list[str]:
+    """The keys of the table at `location`."""
+    kind: Any = Config
+    for part in location:
+        # A table of fixed keys, or a dictionary of tables.
+        fixed = isinstance(kind, type) and issubclass(kind, Settings)
+        kind = kind.model_fields[part].annotation if fixed else get_args(kind)[1]
+    return sorted(kind.model_fields)

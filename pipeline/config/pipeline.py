@@ -1,0 +1,56 @@
+"""The table `[pipeline]`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modules.settings import Settings
+from pipeline.config.paths import ProjectPath
+
+LOCAL_BEAM = [
+    # In process, without the Go binary that plain DirectRunner would download.
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    # No container at all. Without a word on it TFX packs itself for the workers: two seconds and
+    # 52 MB in the folder of temporary files for each node, which nobody removes.
+    "--sdk_container_image=none",
+]
+
+
+class PipelineSettings(Settings):
+    """`[pipeline]`: where a pipeline keeps what it makes, and how Beam runs."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    directory: ProjectPath = ".work"
+    serving: Annotated[ProjectPath | None, Field(description="default: DIRECTORY/NAME/serving")] = (
+        None
+    )
+    keep_versions: Annotated[
+        int, Field(ge=0, description="in the serving folder, the newest; 0 for all")
+    ] = 0
+    cache: bool = True
+    warm_start: Annotated[
+        bool, Field(description="new data: train on from the last blessed model")
+    ] = False
+    beam_args: list[str] = LOCAL_BEAM
+
+    @property
+    def root(self) -> str:
+        """Folder of the artifacts."""
+        return f"{self.directory}/{self.name}/artifacts"
+
+    @property
+    def metadata(self) -> str:
+        """The SQLite metadata database."""
+        return f"{self.directory}/{self.name}/metadata.sqlite"
+
+    @property
+    def logs(self) -> str:
+        """Folder of the logs of unattended runs."""
+        return f"{self.directory}/{self.name}/logs"
+
+    @property
+    def serving_directory(self) -> str:
+        """Folder of the pushed model versions."""
+        return self.serving or f"{self.directory}/{self.name}/serving"

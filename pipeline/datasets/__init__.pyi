@@ -1,0 +1,1 @@
+from .loading import data_command as data_command

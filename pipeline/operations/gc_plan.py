@@ -1,0 +1,153 @@
+"""What of a pipeline's artifacts is still needed, by the metadata database.
+
+Needed is what a later run may resolve, find in its cache or compare with, and what a rollback may
+push. The rules name more than that where it is cheap, never less: `tests/pipeline/test_gc.py` lets
+the resolvers themselves decide before and after.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from components.metadata import Lineage
+from components.pusher import versions
+from pipeline.config import Config
+from pipeline.metadata import Models
+
+BLESSED_MODELS = 2  # the baseline of a candidate, and of the next one if it is blessed
+
+_DONE = (proto.Execution.COMPLETE, proto.Execution.CACHED)
+_SPAN, _SPLITS = "span", "output_config"
+
+
+class Needed:
+    """The artifacts of one pipeline that must stay, with the reason.
+
+    Args:
+        store: The metadata database.
+        config: The pipeline.
+        keep_runs: Of so many of the latest runs everything stays, at least 1.
+    """
+
+    def __init__(self, store: mlmd.MetadataStore, config: Config, keep_runs: int) -> None:
+        self._store, self._config = store, config
+        self._lineage = Lineage(store)
+        self._models = Models(store, config.pipeline.name)
+        context = store.get_context_by_type_and_name("pipeline", config.pipeline.name)
+        self._executions = store.get_executions_by_context(context.id)
+        self._types = {kind.id: kind.name for kind in store.get_artifact_types()}
+        self.artifacts = {
+            artifact.id: artifact
+            for artifact in store.get_artifacts_by_context(context.id)
+            if artifact.state == proto.Artifact.LIVE
+        }
+        runs, latest = self._of_runs(keep_runs), self._latest_of_nodes()
+        self.executions = [*runs, *latest]  # those whose inputs and outputs stay
+        self.reasons: dict[int, str] = {}
+        noun = "run" if keep_runs == 1 else f"{keep_runs} runs"
+        self._keep(self._related(runs), f"of the last {noun}")
+        self._keep(self._related(latest), "in the cache of the next run")
+        self._keep(self._of_blessed(), "last blessed models and what they started from")
+        self._keep(self._of_served(), "models in the serving folder")
+        if config.data.has_spans:
+            self._keep(self._of_spans(), "spans to train on, evaluate on or compare with")
+
+    def type_of(self, artifact: proto.Artifact) -> str:
+        """TFX's name of the type, such as `Examples`."""
+        return self._types[artifact.type_id]
+
+    def _keep(self, artifacts: Iterable[int], reason: str) -> None:
+        for artifact in artifacts:
+            if artifact in self.artifacts:
+                self.reasons.setdefault(artifact, reason)
+
+    def _of_runs(self, count: int) -> list[proto.Execution]:
+        """All executions of the last runs of this pipeline."""
+        own = {execution.id for execution in self._executions}
+        runs = (
+            [e for e in self._store.get_executions_by_context(context.id) if e.id in own]
+            for context in sorted(
+                self._store.get_contexts_by_type("pipeline_run"), key=lambda c: -c.id
+            )
+        )
+        return [e for run in itertools.islice(filter(None, runs), count) for e in run]
+
+    def _latest_of_nodes(self) -> list[proto.Execution]:
+        """The latest execution of every node that ended well, which the next run may repeat."""
+        prefix = f"{self._config.pipeline.name}."
+        latest = []
+        for context in self._store.get_contexts_by_type("node"):
+            if context.name.startswith(prefix):
+                executions = self._store.get_executions_by_context(context.id)
+                done = (e for e in executions if e.last_known_state in _DONE)
+                latest.append(max(done, key=lambda e: e.id, default=None))
+        return [execution for execution in latest if execution]
+
+    def _related(self, executions: list[proto.Execution]) -> set[int]:
+        """What executions read and made."""
+        ids = sorted({execution.id for execution in executions})
+        return (
+            {e.artifact_id for e in self._store.get_events_by_execution_ids(ids)} if ids else set()
+        )
+
+    def _of_blessed(self) -> set[int]:
+        """`BaselineResolver` and `PreviousModelResolver` choose among these."""
+        known = [model for model in self._models.blessed() if model in self.artifacts]
+        models = set(known[-BLESSED_MODELS:])
+        if models:
+            started_from = (self._lineage.made_from(model) for model in tuple(models))
+            models |= {model for model in started_from if model is not None}
+        return models | self._verdicts(models)
+
+    def _of_served(self) -> set[int]:
+        """What a rollback may push, and the one blessed before each."""
+        pushed = self._models.versions()
+        served = {
+            pushed[version]
+            for version in versions(self._config.pipeline.serving_directory)
+            if version in pushed
+        }
+        blessed = [model for model in self._models.blessed() if model in self.artifacts]
+        before = {max((b for b in blessed if b < model), default=model) for model in served}
+        return served | before | self._verdicts(served | before)
+
+    def _verdicts(self, models: Iterable[int]) -> set[int]:
+        return {blessing.id for model in models for blessing in self._models.blessings_of(model)}
+
+    def _of_spans(self) -> set[int]:
+        """`WindowResolver`, `EvaluationResolver` and the resolver of statistics choose among these.
+
+        One span more than the window: a further run on the latest span compares it with the one
+        before.
+        """
+        count = self._config.data.window + 1
+        examples = [a for a in self.artifacts.values() if _SPAN in a.custom_properties]
+        examples = [a for a in examples if self.type_of(a) == "Examples"]
+        passed = set(self._lineage.validated_statistics([one.id for one in examples]))
+        makers = {one.id: self._lineage.maker(one.id) for one in examples if one.id in passed}
+        examples = sorted((one for one in examples if one.id in makers), key=_span)
+        by_splits: dict[str, list[proto.Artifact]] = {}
+        for one in examples:
+            splits = makers[one.id].custom_properties[_SPLITS].string_value
+            by_splits.setdefault(splits, []).append(one)
+        kept = {
+            one.id
+            # Spans that were divided into splits in different ways are never in one window.
+            for group in (examples, *by_splits.values())
+            for one in group
+            if _span(one) in sorted({_span(other) for other in group})[-count:]
+            or _span(one) == self._config.data.fixed_span
+        }
+        statistics = self._lineage.outputs_of(kept, "examples", "statistics")
+        return kept | statistics | set(self._anomalies(statistics))
+
+    def _anomalies(self, statistics: set[int]) -> Iterator[int]:
+        yield from self._lineage.outputs_of(statistics, "statistics", "anomalies")
+
+
+def _span(examples: proto.Artifact) -> int:
+    return examples.custom_properties[_SPAN].int_value

@@ -1,0 +1,135 @@
+"""The picture of a pipeline's runs over time."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections.abc import Sequence
+
+from pipeline.metadata import BASELINE, CANDIDATE, RunSummary
+
+# State → colour and marker, in the order of the legend; told apart without colour too.
+STATES = {
+    "pushed": ("#1a7f37", "o"),
+    "rejected": ("#cf222e", "X"),
+    "data rejected": ("#bf5700", "s"),
+    "failed": ("#57606a", "v"),
+    "killed": ("#57606a", "P"),
+    "running": ("#0969da", ">"),
+    "nothing new": ("#8c959f", "."),
+}
+_LEAST_RANGE = 0.02  # of a metric; else rounding looks like progress
+_METRICS = {"precision@": "P@1", "map@r": "MAP@R"}
+
+
+def history_png(pipeline: str, records: Sequence[RunSummary]) -> bytes:
+    """Draws metrics and amounts of the runs over time, and marks what became of each.
+
+    Args:
+        pipeline: Its name, for the title.
+        records: Oldest first.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), dpi=110, layout="constrained")
+    *above, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    for axes, (metric, title) in zip(above, _METRICS.items(), strict=True):
+        _draw_metric(axes, records, metric)
+        axes.set_ylabel(_first_name(records, metric) or title)
+    _draw_work(below, records)
+    for axes in (*above, below):
+        axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    locator = AutoDateLocator(minticks=3, maxticks=9)
+    below.xaxis.set_major_locator(locator)
+    below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    figure.suptitle(f"Runs of {pipeline}", x=0.01, ha="left", fontweight="bold")
+    figure.legend(
+        handles=_legend(records), loc="outside upper right", ncols=5, frameon=False, fontsize=9
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def started(record: RunSummary) -> datetime.datetime:
+    """When a run started, in local time."""
+    return datetime.datetime.fromisoformat(record.started)
+
+
+def _first_name(records: Sequence[RunSummary], prefix: str) -> str | None:
+    names = (name for r in records for name in r.metrics.get(CANDIDATE, {}))
+    name = next((name for name in names if name.startswith(prefix)), None)
+    return name and name.replace("precision@", "P@").replace("map@r", "MAP@R")
+
+
+def _judged(records: Sequence[RunSummary]) -> list[RunSummary]:
+    return [record for record in records if record.state in ("pushed", "rejected")]
+
+
+def _draw_metric(axes, records: Sequence[RunSummary], metric: str) -> None:  # noqa: ANN001 — Axes
+    """Candidates as markers, a line through the pushed ones, the baseline on the same data."""
+    judged = [r for r in _judged(records) if r.metric(CANDIDATE, metric) is not None]
+    pushed = [r for r in judged if r.state == "pushed"]
+    axes.plot(
+        [started(r) for r in pushed],
+        [r.metric(CANDIDATE, metric) for r in pushed],
+        color=STATES["pushed"][0],
+        linewidth=1.4,
+        zorder=2,
+    )
+    for record in judged:
+        when, value = started(record), record.metric(CANDIDATE, metric)
+        before = record.metric(BASELINE, metric)
+        colour, marker = STATES[record.state]
+        if before is not None:
+            axes.plot([when, when], [before, value], color=colour, linewidth=0.8, alpha=0.6)
+            axes.plot(when, before, "_", color="#24292f", markersize=11, markeredgewidth=1.6)
+        axes.plot(when, value, marker, color=colour, markersize=8, markeredgecolor="w", zorder=3)
+    low, high = axes.get_ylim()
+    if judged and high - low < _LEAST_RANGE:
+        axes.set_ylim((low + high - _LEAST_RANGE) / 2, (low + high + _LEAST_RANGE) / 2)
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+    for record in records:
+        if record.state in ("data rejected", "failed", "killed"):
+            axes.axvline(started(record), color=STATES[record.state][0], linewidth=1, linestyle=":")
+
+
+def _draw_work(axes, records: Sequence[RunSummary]) -> None:  # noqa: ANN001 — Axes
+    """Minutes of each run, with the span that it read."""
+    for record in records:
+        colour, marker = STATES[record.state]
+        minutes, when = record.seconds / 60, started(record)
+        axes.vlines(when, 0, minutes, color=colour, linewidth=1.2)
+        axes.plot(
+            when, minutes, marker, color=colour, markersize=8, markeredgecolor="w", clip_on=False
+        )
+        if record.span is not None and record.state != "nothing new":
+            axes.annotate(
+                str(record.span), (when, minutes), (0, 7), textcoords="offset points",
+                ha="center", fontsize=8, color="#57606a",
+            )  # fmt: skip
+    axes.set_ylim(0, 1.25 * max(record.seconds / 60 for record in records) or 1)
+    spans = any(record.span is not None for record in records)
+    axes.set_ylabel("minutes (span above)" if spans else "minutes")
+
+
+def _legend(records: Sequence[RunSummary]) -> list:
+    from matplotlib.lines import Line2D
+
+    seen = {record.state for record in records}
+    found = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=8, label=state)
+        for state, (colour, marker) in STATES.items()
+        if state in seen
+    ]
+    if any(record.metrics.get(BASELINE) for record in records):
+        found.append(
+            Line2D([], [], color="#24292f", marker="_", linestyle="", markersize=11,
+                   markeredgewidth=1.6, label="last blessed, same data")
+        )  # fmt: skip
+    return found

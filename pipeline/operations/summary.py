@@ -1,0 +1,245 @@
+"""`python -m pipeline summary`: the latest run as tables, or as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from modules.retrieval import COUNTS, NEVER
+from pipeline.config import Config, load_config
+from pipeline.metadata import (
+    Evaluation,
+    Run,
+    RunSummary,
+    data_rejections,
+    latest_run,
+    model_rejections,
+    read_runs,
+)
+from pipeline.operations.sentences import describe_rejections, describe_run
+from pipeline.runtime import quiet_imports
+
+_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
+# What a node keeps on its artifact and that is worth a look.
+_NOTED = (
+    "images",
+    "undecodable",
+    "ignored_files",
+    "new_classes",
+    "vanished_classes",
+    "strategy",
+    "sampled_by",
+    "triplets",
+    "anchors",
+    "anchors_without_positive",
+    "classes",
+    "train_class_sizes",
+)
+_COUNTS = (*COUNTS, *NEVER)
+_SLICE_METRICS = ("precision@1", "r_precision", "map@r")
+SLICES = 10
+
+
+@click.command("summary")
+@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option(
+    "--slices", default=SLICES, show_default=True, help="How many slices to show, worst first."
+)
+def summary_command(config_name: str | None, as_json: bool, slices: int) -> None:
+    """Show the latest run: nodes, metrics, blessing, where the model went."""
+    show_latest(load_config(config_name), as_json=as_json, slices=slices)
+
+
+def show_latest(config: Config, *, as_json: bool = False, slices: int = SLICES) -> None:
+    """Prints the latest run of a pipeline; see `show`.
+
+    Raises:
+        ConfigError: It has not run yet.
+    """
+    with quiet_imports():
+        run = latest_run(config)
+    records = read_runs(config)
+    show(run, records, config.retraining.alert_after, as_json=as_json, slices=slices)
+
+
+def show(
+    run: Run,
+    records: Sequence[RunSummary],
+    alert_after: int,
+    *,
+    as_json: bool = False,
+    slices: int = SLICES,
+) -> None:
+    """Prints a run.
+
+    Args:
+        run: As `pipeline.metadata.runs.latest_run` returns it.
+        records: All runs, oldest first; the last is this one.
+        alert_after: So many rejected models in a row are an alarm.
+        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, …; `record` as
+            in `history --json`, and how often models and data were rejected in a row.
+        slices: The most slices in the table of slices.
+    """
+    if as_json:
+        values = {
+            **dataclasses.asdict(run),
+            "record": dataclasses.asdict(records[-1]),
+            "rejections": dataclasses.asdict(model_rejections(records)),
+            "data_rejections": dataclasses.asdict(data_rejections(records)),
+        }
+        click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_node_table(run))
+    if run.evaluation:
+        console.print(_metric_table(run.evaluation))
+        if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
+            console.print(_slice_table(run.evaluation, slices))
+        _print_blessing(console, run.evaluation)
+    if run.tflite:
+        console.print(_tflite_table(run.tflite))
+    if run.training_logs:
+        console.print(f"Training curves: tensorboard --logdir {run.training_logs}", markup=False)
+    if run.pushed_to:
+        console.print(f"Pushed to {run.pushed_to}", markup=False)
+    else:
+        style = "bold red" if run.failed else None
+        for line in describe_run(records[-1], records):
+            console.print(line, markup=False, style=style)
+    for line in describe_rejections(records, alert_after):
+        console.print(line, markup=False, style="bold yellow")
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _node_table(run: Run) -> Table:
+    table = Table(title=f"{run.pipeline}, run of {run.run_id[:19]}", title_justify="left")
+    table.add_column("node")
+    table.add_column("state")
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for node in run.nodes:
+        noted = {
+            key: value
+            for output in node.outputs.values()
+            for key, value in output.items()
+            if key in _NOTED and value
+        }
+        table.add_row(
+            node.node,
+            f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",
+            f"{node.seconds:.1f}",
+            # In this order: the metadata database has none.
+            ", ".join(_note(key, noted[key]) for key in _NOTED if key in noted),
+        )
+    total = sum(node.seconds for node in run.nodes)
+    table.add_section()
+    table.add_row("", "", f"{total:.1f}", "")
+    return table
+
+
+def _note(key: str, value: int | float | str) -> str:
+    if key == "train_class_sizes":  # number of classes by size
+        value = ", ".join(f"{size}: {n:,}" for size, n in json.loads(value).items())
+        return f"train classes by size {{{value}}}"
+    text = escape(value) if isinstance(value, str) else f"{value:,}"
+    return f"{key.replace('_', ' ')} {text}"
+
+
+def _metric_table(evaluation: Evaluation) -> Table:
+    """The overall slice; candidate and baseline side by side."""
+    table = Table(title="Retrieval on the eval split", title_justify="left")
+    table.add_column("metric")
+    models = [name for name in ("candidate", "baseline", "change") if name in evaluation.metrics]
+    for model in models:
+        table.add_column(model, justify="right")
+    overall = evaluation.metrics["candidate"]["overall"]
+    for metric, value in overall.items():
+        # Differs from precision@k only where a class has fewer than k + 1 images.
+        if value == overall.get(metric.replace("_capped", "")) and "_capped" in metric:
+            continue
+        table.add_row(metric, *(_cell(evaluation, model, metric) for model in models))
+    return table
+
+
+def _cell(evaluation: Evaluation, model: str, metric: str) -> str:
+    """A metric of the overall slice, with its confidence interval if it has one."""
+    value = evaluation.metrics[model]["overall"].get(metric)
+    if value is None:
+        return ""
+    interval = evaluation.intervals.get(model, {}).get("overall", {}).get(metric)
+    if interval is None or metric in _COUNTS:
+        return _number(metric, value)
+    return escape(f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]")
+
+
+def _slice_table(evaluation: Evaluation, limit: int) -> Table:
+    """The slices with the lowest MAP@R first; those without any scored query come last."""
+    of_candidate = evaluation.metrics["candidate"]
+    changes = evaluation.metrics.get("change", {})
+    names = sorted(
+        (name for name in of_candidate if name != "overall"),
+        key=lambda name: (math.isnan(of_candidate[name]["map@r"]), of_candidate[name]["map@r"]),
+    )
+    hidden = f", {len(names) - limit:,} more with --slices" if len(names) > limit else ""
+    table = Table(title=f"Slices, worst first{hidden}", title_justify="left")
+    table.add_column("slice")
+    shown = ["queries", *(m for m in of_candidate["overall"] if m in _SLICE_METRICS)]
+    for metric in shown:
+        table.add_column(metric, justify="right")
+    if changes:
+        table.add_column("change of map@r", justify="right")
+    for name in names[:limit]:
+        metrics = of_candidate[name]
+        row = [_number(metric, metrics[metric]) for metric in shown]
+        if changes:
+            row.append(_number("map@r", changes[name]["map@r"]) if name in changes else "")
+        table.add_row(escape(name), *row)
+    return table
+
+
+def _tflite_table(report: dict[str, Any]) -> Table:
+    """The models for devices, from the `TFLiteReport`."""
+    compared = f"similarity on {report['compared_images']:,} images"
+    table = Table(title=f"TFLite models, {compared}", title_justify="left")
+    table.add_column("file")
+    for name in ("kB", "ms per image", "mean similarity", "least"):
+        table.add_column(name, justify="right")
+    for model in report["models"].values():
+        table.add_row(
+            model["file"],
+            f"{model['bytes'] / 1000:,.0f}",
+            f"{model['latency_ms']:.2f}",
+            f"{model['mean_similarity']:.5f}",
+            f"{model['min_similarity']:.5f}",
+        )
+    return table
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if metric in _COUNTS else f"{value:.4f}"
+
+
+def _print_blessing(console: Console, evaluation: Evaluation) -> None:
+    if evaluation.blessed:
+        console.print("[green]BLESSED[/]: every threshold is met.")
+        return
+    console.print("[bold red]NOT BLESSED[/]")
+    for failure in evaluation.failures:
+        console.print(f"  {failure}", markup=False)

@@ -1,0 +1,54 @@
+"""Which spans wait to be read."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from components.spans import SpanPattern
+from pipeline.config import Config
+from pipeline.metadata import EXAMPLE_GENS, RunSummary
+
+
+def waiting_spans(config: Config, records: Iterable[RunSummary]) -> list[int]:
+    """Lists the spans that are there and greater than every one that was tried, in order.
+
+    Args:
+        config: The pipeline; its patterns tell the spans apart (`SpanPattern`).
+        records: All its runs. One that was killed while it read a span has not tried it
+            (`components.spans.driver.SpanDriver` decides by the same rule).
+
+    Returns:
+        Spans; none without placeholders in the patterns. A span whose folder lacks a split is
+        among them, although a run will pass it over.
+    """
+    patterns = [SpanPattern.parse(pattern) for pattern in config.data.patterns.values()]
+    found = set()
+    for pattern in patterns:
+        if pattern.has_spans:
+            for path in _paths(config.data.path, pattern.folders):
+                if match := pattern.find(path):
+                    found.add(match[0])
+    last = max(tried_spans(records), default=-1)
+    return sorted(span for span in found if span > last)
+
+
+def tried_spans(records: Iterable[RunSummary]) -> list[int]:
+    """Spans that ExampleGen has ended with, well or not."""
+    return [
+        record.span
+        for record in records
+        if record.span is not None
+        and not (record.state in ("killed", "running") and record.node in EXAMPLE_GENS)
+    ]
+
+
+def _paths(base: str, pattern: str) -> list[str]:
+    """Paths under `base` that a glob finds, from `base` on."""
+    if "://" not in base:
+        return [Path(path).as_posix() for path in glob.glob(pattern, root_dir=base)]  # noqa: PTH207
+    from tfx.dsl.io import fileio  # loads TensorFlow
+
+    root = base.rstrip("/") + "/"
+    return [path.removeprefix(root) for path in fileio.glob(root + pattern)]

@@ -1,0 +1,236 @@
+"""The chain of nodes, from labelled images to a pushed model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx import components as tfx_components
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata, pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import BaseChannel, Channel, standard_artifacts
+
+from components.evaluator import Evaluator
+from components.example_validator import ExampleValidator
+from components.image_example_gen import ImageExampleGen, given_splits, hash_split
+from components.pusher import Pusher
+from components.record_example_gen import RecordExampleGen
+from components.resolvers import (
+    CANDIDATES_KEY,
+    EXAMPLES_KEY,
+    FixedSpanStrategy,
+    LatestBlessedBaselineStrategy,
+    PreviousModelStrategy,
+    PreviousStatisticsStrategy,
+    WindowStrategy,
+)
+from components.statistics_gen import StatisticsGen
+from components.triplet_gen import TripletGen
+from modules.gate import make_eval_config
+from pipeline.config import Config, DataSettings
+from pipeline.schema import SCHEMA_FILE, statistics_options
+
+MODULES = Path(__file__).resolve().parent.parent / "modules"
+
+
+def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
+    """Builds the pipeline that a configuration describes.
+
+    Args:
+        config: See `pipeline.config.load_config`.
+
+    Returns:
+        ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
+        Resolver → Evaluator → Pusher.
+    """
+    name = config.pipeline.name
+    return tfx_pipeline.Pipeline(
+        pipeline_name=name,
+        pipeline_root=config.pipeline.root,
+        components=_nodes(config),
+        enable_cache=config.pipeline.cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            config.pipeline.metadata
+        ),
+        beam_pipeline_args=list(config.pipeline.beam_args),
+    )
+
+
+def _nodes(config: Config) -> list[BaseNode]:
+    example_gen = _example_gen(config.data)
+    examples = example_gen.outputs["examples"]
+    statistics_gen = StatisticsGen(examples=examples, stats_options=statistics_options())
+    statistics = statistics_gen.outputs["statistics"]
+    schema_gen = _schema_gen(config.data, statistics_gen)
+    schema = schema_gen.outputs["schema"]
+    earlier = _previous_statistics(config.data, statistics)
+    validator = ExampleValidator(
+        statistics=statistics,
+        schema=schema,
+        previous_statistics=earlier.outputs["statistics"] if earlier else None,
+        drift=config.validation.drift.by_feature() if earlier else None,
+        skew=config.validation.skew.by_feature(),
+        min_examples=config.validation.min_examples,
+    )
+    # Nothing is computed from data that did not pass the validation.
+    resolvers = _span_resolvers(config.data, example_gen, validator)
+    evaluated = examples
+    for resolver in resolvers:  # the last one is for the evaluation
+        evaluated = resolver.outputs["examples"]
+    examples = resolvers[0].outputs["examples"] if resolvers else examples
+    transform = tfx_components.Transform(
+        examples=examples,
+        schema=schema,
+        module_file=str(MODULES / "preprocessing.py"),
+        materialize=False,
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+        custom_config=config.custom_config("image"),
+    )
+    previous = _previous_model(config, examples)
+    triplet_gen = TripletGen(
+        examples=examples,
+        model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
+        triplets_per_anchor=config.triplets.per_anchor,
+        seed=config.triplets.seed,
+        bucket_size=config.triplets.bucket_size,
+        strategy=config.triplets.strategy,
+        positives=config.triplets.positives,
+        max_per_class=config.triplets.max_per_class,
+    )
+    transform.add_upstream_node(validator)
+    triplet_gen.add_upstream_node(validator)
+    trainer = tfx_components.Trainer(
+        module_file=str(MODULES / "trainer.py"),
+        examples=triplet_gen.outputs["triplets"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
+        eval_args=trainer_pb2.EvalArgs(),
+        base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
+        custom_config=config.custom_config("image", "model", "training", "export"),
+    )
+    model = trainer.outputs["model"]
+    baseline = Resolver(
+        strategy_class=LatestBlessedBaselineStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        candidate=model,
+    ).with_id("BaselineResolver")
+    evaluation = config.evaluation
+    evaluator = Evaluator(
+        examples=evaluated,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        eval_config=make_eval_config(
+            **evaluation.model_dump(
+                include={
+                    "ks", "slice_by", "thresholds", "slice_thresholds", "verification",
+                    "clustering", "confidence",
+                }
+            )
+        ),
+        gallery_split=evaluation.gallery_split,
+        module_file=str(MODULES / "evaluator.py"),
+    )  # fmt: skip
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=config.pipeline.serving_directory
+            )
+        ),
+        keep_versions=config.pipeline.keep_versions,
+    )
+    return [
+        example_gen, statistics_gen, schema_gen,
+        *([earlier] if earlier else []),
+        validator, *resolvers, transform,
+        *([previous] if previous else []),
+        triplet_gen, trainer, baseline, evaluator, pusher,
+    ]  # fmt: skip
+
+
+def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
+    """Resolves the model to mine with and to start from; without that need nothing depends on it.
+
+    A warm start alone waits for new examples: training on from a model on the data that it was
+    trained on is what more steps are for.
+    """
+    mines = config.triplets.needs_model
+    if not (mines or config.pipeline.warm_start):
+        return None
+    return Resolver(
+        strategy_class=PreviousModelStrategy,
+        config={"rounds_on_same_data": config.triplets.rounds_on_same_data if mines else 0},
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        examples=examples,
+    ).with_id("PreviousModelResolver")
+
+
+def _span_resolvers(
+    data: DataSettings, example_gen: BaseComponent, validator: BaseComponent
+) -> list[Resolver]:
+    """What to train on, and to evaluate on if that is another span; nothing without spans."""
+    if not data.has_spans:
+        return []
+    channels = {
+        EXAMPLES_KEY: example_gen.outputs["examples"],
+        CANDIDATES_KEY: Channel(type=standard_artifacts.Examples),
+    }
+    window = {"window": data.window}
+    resolvers = [
+        Resolver(strategy_class=WindowStrategy, config=window, **channels).with_id("WindowResolver")
+    ]
+    if data.fixed_span is not None:
+        config = {"span": data.fixed_span, **window}
+        resolvers.append(
+            Resolver(strategy_class=FixedSpanStrategy, config=config, **channels).with_id(
+                "EvaluationResolver"
+            )
+        )
+    for resolver in resolvers:
+        resolver.add_upstream_node(validator)
+    return resolvers
+
+
+def _example_gen(data: DataSettings) -> BaseComponent:
+    """Images in class folders go through our node, records of the contract through TFX's."""
+    output = None
+    if data.split != "given":
+        by = "label" if data.split == "class_disjoint" else "id"
+        output = hash_split(data.eval_fraction, by=by)
+    if data.format == "tfrecord":
+        return RecordExampleGen(
+            input_base=data.path, input_config=given_splits(data.patterns), output_config=output
+        ).with_id("ImportExampleGen")
+    return ImageExampleGen(
+        input_base=data.path,
+        input_config=given_splits(data.patterns),
+        output_config=output,
+        max_undecodable_fraction=data.max_undecodable_fraction,
+        max_pixels=data.max_pixels,
+    )
+
+
+def _previous_statistics(data: DataSettings, statistics: BaseChannel) -> Resolver | None:
+    """Resolves what the current span is compared with; nothing without spans."""
+    if not data.has_spans:
+        return None
+    return Resolver(
+        strategy_class=PreviousStatisticsStrategy,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        current=statistics,
+    ).with_id("PreviousStatisticsResolver")
+
+
+def _schema_gen(data: DataSettings, statistics_gen: BaseComponent) -> BaseComponent:
+    """The data contract or a curated schema is imported; `inferred` leaves it to the statistics."""
+    if data.schema_file == "inferred":
+        return tfx_components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    path = SCHEMA_FILE if data.schema_file == "contract" else data.schema_file
+    return ImportSchemaGen(schema_file=str(path))

@@ -1,0 +1,25 @@
+from .errors import (
+    ApiError as ApiError,
+    ConfigError as ConfigError,
+    LockedError as LockedError,
+    MetadataError as MetadataError,
+    NodeFailedError as NodeFailedError,
+    NotRunError as NotRunError,
+    PipelineError as PipelineError,
+    ProgramError as ProgramError,
+)
+from .exit_codes import ExitCode as ExitCode, exit_code_help as exit_code_help
+from .lazy_tfx import defer_components as defer_components
+from .lock import (
+    LOCK_VARIABLE as LOCK_VARIABLE,
+    check_unlocked as check_unlocked,
+    hold_lock as hold_lock,
+    is_locked as is_locked,
+)
+from .log_filters import (
+    EVERYTHING as EVERYTHING,
+    held_back as held_back,
+    quiet_imports as quiet_imports,
+)
+from .programs import call as call, require as require
+from .progress import NodeProgress as NodeProgress

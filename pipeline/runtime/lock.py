@@ -1,0 +1,160 @@
+"""One run at a time: a lock that goes with its process and tells who holds it.
+
+The kernel keeps the lock (`flock`) and lets it go when the last process that has the file open
+ends, however it ends. The text in the file only says who took it; it is never believed without the
+lock, so nothing stale can block a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.runtime.errors import LockedError
+
+# A process that holds the lock hands it to one that it starts: the number of the open file.
+LOCK_VARIABLE = "TRIPLET_LOCK_FD"
+_ANNOUNCED_WITHIN = 1.0  # seconds from taking the lock to having said who did
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """Who took the lock: `since` is a UTC time in ISO 8601, `command` what it does."""
+
+    pid: int
+    host: str
+    since: str
+    command: str
+
+
+def lock_path(config: Config) -> Path:
+    """The file that is locked, `DIRECTORY/NAME/lock`; the file stays, the lock comes and goes."""
+    return Path(config.pipeline.directory) / config.pipeline.name / "lock"
+
+
+@contextlib.contextmanager
+def hold_lock(config: Config, command: str) -> Iterator[int]:
+    """Keeps every other process from changing what the pipeline has made.
+
+    A process started with `LOCK_VARIABLE` set to the yielded number, and with that number in
+    `subprocess`'s `pass_fds`, shares the lock: its own `hold_lock` succeeds, and the lock stays
+    until both have ended.
+
+    Args:
+        config: The pipeline, by `[pipeline] directory` and `name`.
+        command: What the holder does, for the message to others.
+
+    Yields:
+        The number of the open, locked file.
+
+    Raises:
+        LockedError: Another process holds it; this does not wait for its end.
+    """
+    path = lock_path(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inherited = _inherited(path)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if inherited is None else inherited
+    before = b""
+    try:
+        if not _locked(lock):
+            raise LockedError(_message(config, _read(path)))
+        if inherited is not None:
+            os.set_inheritable(lock, False)
+            before = path.read_bytes()
+        mine = _me(command)
+        _write(lock, mine)
+        try:
+            yield lock
+        finally:
+            if path.read_bytes() == mine:  # else of a process that shares it and goes on
+                _write(lock, before)
+    finally:
+        # Closed, not unlocked: a process that shares the lock keeps it.
+        os.close(lock)
+
+
+def check_unlocked(config: Config) -> None:
+    """Says early that a run would be rejected.
+
+    Raises:
+        LockedError: As `hold_lock`.
+    """
+    if is_locked(config):
+        raise LockedError(_message(config, _read(lock_path(config))))
+
+
+def is_locked(config: Config) -> bool:
+    """Whether a process holds the lock now, this one or another."""
+    try:
+        with lock_path(config).open("rb") as file:
+            return not _locked(file.fileno())
+    except FileNotFoundError:
+        return False
+
+
+def _locked(lock: int) -> bool:
+    """Takes the lock; asks twice, because `check_unlocked` of another process holds it briefly."""
+    for wait in (0.2, 0.0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(wait)
+    return False
+
+
+def _inherited(path: Path) -> int | None:
+    """The open lock file that the starting process handed over, if it is of this pipeline."""
+    try:
+        number = int(os.environ[LOCK_VARIABLE])
+        if os.path.samestat(os.fstat(number), path.stat()):
+            return number
+    except (KeyError, ValueError, OSError):
+        pass
+    return None
+
+
+def _me(command: str) -> bytes:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    holder = Holder(os.getpid(), socket.gethostname(), now, command)
+    return json.dumps(dataclasses.asdict(holder)).encode()
+
+
+def _write(lock: int, content: bytes) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, content, 0)
+
+
+def _read(path: Path) -> Holder | None:
+    """The holder; it may have taken the lock this moment, so its name is waited for a little."""
+    deadline = time.monotonic() + _ANNOUNCED_WITHIN
+    while True:
+        try:
+            return Holder(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError, OSError):
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
+
+
+def _message(config: Config, holder: Holder | None) -> str:
+    who = "another process"
+    remedy = "Wait until it has ended"
+    if holder:
+        who = f"{holder.command!r} (pid {holder.pid} on {holder.host}, since {holder.since})"
+        remedy += f", or end it with `kill {holder.pid}`"
+        if holder.host != socket.gethostname():
+            remedy += f" on {holder.host}"
+    return (
+        f"Pipeline {config.pipeline.name!r} is in use: {who} holds {lock_path(config)}. {remedy}; "
+        "the lock goes with its process."
+    )

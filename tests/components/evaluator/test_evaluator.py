@@ -1,0 +1,341 @@
+"""Evaluator through its real executor, on real digits: the verdict, the reasons, the gallery."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from absl import logging as absl_logging
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import channel, standard_artifacts
+from tfx.utils import proto_utils
+
+from components.evaluator import Evaluator, executor
+from components.evaluator.revocation import reinstate, revoke
+from modules import evaluator
+from modules.contract import make_example
+from modules.gate.eval_config import make_eval_config
+from modules.gate.result import Metrics, read_intervals, read_metrics
+from tests.pixel_models import ALL, FEW, NAN, NONE, model_artifact
+from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
+from tests.retrieval_oracle import brute_force, mean_scores
+
+KS = [1, 5]
+# 6 of most classes, and one nine that has no positive.
+ROWS = [*digits(6, classes=range(9)), *digits(1, classes=[9])]
+CATALOGUE = digits(4, start=50)
+ALL_MET = "every threshold is met"
+
+
+class Outcome(NamedTuple):
+    """What one run of the executor left."""
+
+    blessed: bool
+    reason: str
+    metrics: Metrics
+    files: dict[str, str]  # of the blessing
+    validation: tfma.proto.validation_result_pb2.ValidationResult
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, standard_artifacts.Model]:
+    return {
+        name: model_artifact(tmp_path_factory.mktemp(name), weights)
+        for name, weights in {"all": ALL, "few": FEW, "nan": NAN, "none": NONE}.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> standard_artifacts.Examples:
+    splits = {"eval": ROWS, "catalogue": CATALOGUE}
+    return examples_artifact(tmp_path_factory.mktemp("examples"), splits)
+
+
+@pytest.fixture
+def evaluate(tmp_path, examples):
+    """Runs the executor with the properties that the node would hand it."""
+
+    def run(eval_config, gallery_split=None, gallery=None, examples=examples, **models) -> Outcome:
+        node = Evaluator(
+            examples=channel.Channel(standard_artifacts.Examples),
+            model=channel.Channel(standard_artifacts.Model),
+            eval_config=eval_config,
+            module_file=evaluator.__file__,
+            gallery_split=gallery_split,
+        )
+        properties = dict(node.exec_properties)
+        properties["eval_config"] = proto_utils.proto_to_json(eval_config)
+        artifacts = {
+            "evaluation": standard_artifacts.ModelEvaluation(),
+            "blessing": standard_artifacts.ModelBlessing(),
+        }
+        for name, artifact in artifacts.items():
+            artifact.uri = str(tmp_path / name)
+        context = BaseBeamExecutor.Context(
+            beam_pipeline_args=BEAM_ARGS, tmp_dir=str(tmp_path / "tmp"), unique_id="1"
+        )
+        inputs = {"examples": [examples], **{name: [model] for name, model in models.items()}}
+        if gallery is not None:
+            inputs["gallery"] = [gallery]
+        executor.Executor(context).Do(
+            inputs, {name: [artifact] for name, artifact in artifacts.items()}, properties
+        )
+        blessing, folder = artifacts["blessing"], tmp_path / "blessing"
+        return Outcome(
+            blessing.get_int_custom_property("blessed") == 1,
+            blessing.get_string_custom_property("reason"),
+            read_metrics(artifacts["evaluation"].uri),
+            {path.name: path.read_text() for path in folder.iterdir()} if folder.exists() else {},
+            tfma.load_validation_result(artifacts["evaluation"].uri),
+        )
+
+    return run
+
+
+def test_a_first_model_passes_although_one_class_has_no_scores(evaluate, models, caplog):
+    config = make_eval_config(
+        KS,
+        {"precision@1": {"lower": 0.6, "max_drop": 0.0}},
+        slice_thresholds={"label": {"map@r": {"lower": 0.05, "max_drop": 0.05}}},
+    )
+    absl_logging.get_absl_logger().addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="absl"):
+            outcome = evaluate(config, model=models["all"])
+    finally:
+        absl_logging.get_absl_logger().removeHandler(caplog.handler)
+    assert outcome.blessed
+    assert outcome.reason == ALL_MET
+    assert outcome.files == {"BLESSED": "", "reasons.txt": ALL_MET + "\n"}
+    # TFMA itself counts the undefined mean of class 9 as a failure; its file must agree with us.
+    assert outcome.validation.validation_ok
+    assert not outcome.validation.metric_validations_per_slice
+    of_nine = outcome.metrics["candidate"]["label=9"]
+    assert of_nine["map@r"] != of_nine["map@r"]
+    values = outcome.metrics["candidate"]["overall"]
+    assert caplog.messages[-1] == (
+        f"Evaluator: precision@1 {values['precision@1']:.4f}, map@r {values['map@r']:.4f} of "
+        f"{len(ROWS)} queries: BLESSED: {ALL_MET}"
+    )
+
+
+def test_a_better_candidate(evaluate, models):
+    config = make_eval_config(
+        KS,
+        {"map@r": {"max_drop": 0.0}, "precision@1": {"max_relative_drop": 0.0}},
+        slice_thresholds={"label": {"map@r": {"max_drop": 0.2, "max_relative_drop": 0.5}}},
+    )
+    outcome = evaluate(config, model=models["all"], baseline_model=models["few"])
+    change = outcome.metrics["change"]
+    changes = [change["overall"]["map@r"], *(v["map@r"] for v in change.values())]
+    assert -0.2 < np.nanmin(changes) < 0 < changes[0]  # some class is worse, within the bounds
+    assert np.isnan(changes).sum() == 1  # the one without scores does not count
+    assert (outcome.blessed, outcome.reason) == (True, ALL_MET)
+
+
+def test_a_candidate_that_is_worse_for_some_classes(evaluate, models):
+    config = make_eval_config(
+        KS,
+        {"map@r": {"max_drop": 1.0}, "precision@1": {"lower": 0.1}},
+        slice_thresholds={"label": {"map@r": {"max_drop": 0.3}}},
+    )
+    outcome = evaluate(config, model=models["few"], baseline_model=models["all"])
+    now, change = outcome.metrics["candidate"], outcome.metrics["change"]
+    worse = {where: -change[where]["map@r"] for where in now if where != "overall"}
+    expected = [
+        f"map@r ({where}): {now[where]['map@r']:.4f} is {drop:.4f} below the last blessed model, "
+        f"at most 0.3000 is allowed (missed by {drop - 0.3:.4f})"
+        for where, drop in sorted(worse.items())
+        if drop > 0.3
+    ]
+    assert 0 < len(expected) < 9
+    assert not outcome.blessed
+    assert outcome.reason.splitlines() == expected
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": outcome.reason + "\n"}
+    assert not outcome.validation.validation_ok
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nan", f"non_finite_embeddings (overall): {len(ROWS)} embeddings hold NaN or infinity"),
+        ("none", "collapsed (overall): all embeddings lie practically at one point"),
+    ],
+)
+def test_a_broken_model_is_not_blessed_by_any_threshold(evaluate, models, name, reason):
+    outcome = evaluate(make_eval_config(KS, {"map@r": {"lower": 0.0}}), model=models[name])
+    assert not outcome.blessed
+    assert reason in outcome.reason.splitlines()
+
+
+def test_without_thresholds_nothing_is_blessed(evaluate, models):
+    outcome = evaluate(make_eval_config(KS), model=models["all"])
+    assert not outcome.blessed
+    assert outcome.reason == "there are no thresholds, so the model cannot be blessed"
+    assert outcome.files == {}
+
+
+def test_the_gallery_may_be_another_split_or_other_examples(
+    evaluate, models, examples, tmp_path, tmp_path_factory
+):
+    config = make_eval_config(KS, {"precision@1": {"lower": 0.5}})
+    outcome = evaluate(config, gallery_split="catalogue", model=models["all"])
+    overall = outcome.metrics["candidate"]["overall"]
+    # Also the single nine has positives there.
+    assert (overall["queries"], overall["excluded_queries"]) == (len(ROWS), 0)
+    written = json.loads((tmp_path / "evaluation" / "eval_config.json").read_text())
+    (metric,) = written["evalConfig"]["metricsSpecs"][0]["metrics"]
+    assert json.loads(metric["config"])["gallery_files"] == [f"{examples.uri}/Split-catalogue/*"]
+    other = examples_artifact(tmp_path_factory.mktemp("other"), {"only": CATALOGUE})
+    again = evaluate(config, gallery_split="only", gallery=other, model=models["all"])
+    np.testing.assert_equal(again.metrics, outcome.metrics)  # NaN included
+
+
+def lit(row: Row) -> Row:
+    """The digit with its first pixel white, which is black in all others."""
+    pixels = tf.io.decode_png(row[0]).numpy()
+    assert pixels[0, 0, 0] == 0
+    pixels[0, 0, 0] = 255
+    return tf.io.encode_png(pixels).numpy(), *row[1:]
+
+
+def test_a_model_that_fails_only_on_the_gallery_is_not_blessed(
+    evaluate, tmp_path, tmp_path_factory
+):
+    catalogue = [*map(lit, CATALOGUE[:2]), *CATALOGUE[2:]]
+    gallery = examples_artifact(tmp_path_factory.mktemp("gallery"), {"only": catalogue})
+    # White is level 3 and 3 · 3e38 is beyond float32.
+    model = model_artifact(tmp_path / "model", np.where(np.arange(14 * 14) == 0, 3e38, ALL))
+    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    outcome = evaluate(config, gallery_split="only", gallery=gallery, model=model)
+    overall = outcome.metrics["candidate"]["overall"]
+    assert (overall["non_finite_embeddings"], overall["non_finite_gallery"]) == (0, 2)
+    assert not outcome.blessed
+    assert outcome.reason == (
+        "non_finite_gallery (overall): 2 embeddings of the gallery hold NaN or infinity"
+    )
+
+
+def test_slices_by_other_features(evaluate, models, tmp_path):
+    """Of bytes and of int64; a threshold binds to each slice of its feature and to no other."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(tmp_path / "photos"), '["eval"]'
+    folder = tmp_path / "photos" / "Split-eval"
+    folder.mkdir(parents=True)
+    kept = {}
+    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
+        for i, row in enumerate(ROWS):
+            example = make_example(*row)
+            camera, night = (b"left", b"right")[i % 2], int(i % 3 == 0)
+            example.features.feature["camera"].bytes_list.value.append(camera)
+            example.features.feature["night"].int64_list.value.append(night)
+            writer.write(example.SerializeToString())
+            kept.setdefault(f"camera={camera.decode()}", []).append(row)
+            kept.setdefault(f"night={night}", []).append(row)
+    config = make_eval_config(
+        KS,
+        {"map@r": {"lower": 0.0}},
+        slice_by=["label", "camera", "night"],
+        slice_thresholds={"camera": {"map@r": {"lower": 0.99}}, "night": {"map@r": {"lower": 0.0}}},
+    )
+    outcome = evaluate(config, examples=artifact, model=models["all"])
+    found = outcome.metrics["candidate"]
+    assert found.keys() == {"overall", *(f"label={i}" for i in range(10)), *kept}
+    images = tf.stack([tf.io.decode_png(row[0]) for row in ROWS]).numpy()
+    embeddings = (images[:, ::2, ::2, 0] // 64).reshape(-1, 14 * 14)
+    _, labels, ids = zip(*ROWS, strict=True)
+    scores = brute_force(ids, labels, embeddings.tolist(), KS)
+    for where, rows in kept.items():
+        expected = mean_scores({row[2]: scores[row[2]] for row in rows})
+        assert found[where]["queries"] == len(rows)
+        assert found[where]["map@r"] == pytest.approx(expected["map@r"], rel=1e-12)
+    assert not outcome.blessed
+    assert [line.split(":")[0] for line in outcome.reason.splitlines()] == [
+        "map@r (camera=left)",
+        "map@r (camera=right)",
+    ]
+
+
+def test_thresholds_of_a_slice_that_is_missing_are_named(evaluate, models):
+    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    missing = tfma.SlicingSpec(feature_values={"label": "none such"})
+    config.slicing_specs.append(missing)
+    bound = config.metrics_specs[0].per_slice_thresholds["map@r"].thresholds
+    bound.add(threshold=bound[0].threshold, slicing_specs=[missing])
+    outcome = evaluate(config, model=models["all"])
+    assert not outcome.blessed
+    assert outcome.reason == (
+        "thresholds (label=none such): no evaluated example is in such a slice"
+    )
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": outcome.reason + "\n"}
+
+
+def test_the_viewer_of_tfma_shows_the_slices(evaluate, models, tmp_path):
+    evaluate(make_eval_config(KS, {"map@r": {"lower": 0.0}}), model=models["all"])
+    result = tfma.load_eval_result(str(tmp_path / "evaluation"))
+    shown = tfma.view.render_slicing_metrics(result, slicing_column="label")
+    assert {row["slice"] for row in shown.data} == {f"label:{i}" for i in range(10)}
+
+
+def test_a_gallery_split_that_does_not_exist(evaluate, models):
+    config = make_eval_config(KS, {"precision@1": {"lower": 0.5}})
+    with pytest.raises(
+        ValueError, match=r"gallery_split is 'all', .* has the splits \['eval', 'catalogue'\]"
+    ):
+        evaluate(config, gallery_split="all", model=models["all"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("confidence", ["jackknife", "poisson_bootstrap"])
+def test_confidence_intervals_change_no_verdict(evaluate, models, tmp_path, confidence):
+    thresholds = {"precision@1": {"lower": 0.6}, "map@r": {"max_drop": 0.0}}
+    pair = {"model": models["all"], "baseline_model": models["few"]}
+    plain = evaluate(make_eval_config(KS, thresholds), **pair)
+    assert read_intervals(str(tmp_path / "evaluation")) == {}
+    outcome = evaluate(make_eval_config(KS, thresholds, confidence=confidence), **pair)
+    assert outcome.blessed
+    intervals = read_intervals(str(tmp_path / "evaluation"))
+    assert intervals.keys() == {"candidate", "baseline", "change"}
+    for kind, of_kind in intervals.items():
+        expected = pytest.approx(plain.metrics[kind]["overall"], abs=1e-12)
+        assert outcome.metrics[kind]["overall"] == expected
+        lower, upper = of_kind["overall"]["map@r"]
+        assert lower < outcome.metrics[kind]["overall"]["map@r"] < upper
+        assert "spread" not in of_kind["overall"]  # measured once, for all queries
+
+
+def test_many_failures_are_cut_in_the_property_and_whole_in_the_file():
+    lines = executor._reason([f"map@r (label={i}): too low" for i in range(1234)]).splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "and 1,184 more, in reasons.txt"
+
+
+def test_the_node_is_that_of_tfx_for_every_node_behind_it():
+    examples, model = (
+        channel.Channel(kind) for kind in (standard_artifacts.Examples, standard_artifacts.Model)
+    )
+    node = Evaluator(examples, model, make_eval_config(KS), module_file="modules/evaluator.py")
+    assert node.id == "Evaluator"
+    assert set(node.outputs) == {"evaluation", "blessing"}
+    with pytest.raises(ValueError, match="gallery_split"):
+        Evaluator(examples, model, make_eval_config(KS), module_file="m.py", gallery=examples)
+    with pytest.raises(ValueError, match="module_file"):
+        Evaluator(examples, model, make_eval_config(KS))
+
+
+def test_a_model_that_was_rolled_back_is_refused_whatever_its_figures(evaluate, tmp_path):
+    config = make_eval_config(KS, {"precision@1": {"lower": 0.0}})
+    model = model_artifact(tmp_path / "model", ALL)
+    assert evaluate(config, model=model).blessed
+    revoke(model.uri, "rolled back")
+    outcome = evaluate(config, model=model)
+    assert not outcome.blessed
+    assert outcome.reason == "rolled back"
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": "rolled back\n"}
+    reinstate(model.uri)
+    assert evaluate(config, model=model).blessed

@@ -1,0 +1,155 @@
+"""Neighbours against a sort of all pairs, and against faiss."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from modules.retrieval import search as retrieval_search
+from modules.retrieval.search import (
+    Tile,
+    first_hit_ranks,
+    make_tiles,
+    search_threads,
+    sweep,
+    unpack,
+)
+from modules.retrieval.shards import MAX_POSITION, TILE_COLUMNS, Shard, chunks_of
+
+
+def cut(embeddings: np.ndarray, classes: np.ndarray, size: int) -> list[Shard]:
+    """Shards of a gallery whose ids are row numbers."""
+    ids = np.array([b"%06d" % i for i in range(len(embeddings))], object)
+    return [
+        Shard(a, ids[a : a + size], classes[a : a + size], {"m": embeddings[a : a + size]})
+        for a in range(0, len(ids), size)
+    ]
+
+
+def search(embeddings, classes, rows, depths, shards) -> tuple[np.ndarray, ...]:
+    """Positions, distances and hits of the queries `rows`, as deep as the deepest of them."""
+    ids = np.array([b"%06d" % i for i in rows], object)
+    tiles = make_tiles(embeddings[rows], classes[rows], np.asarray(depths))
+    with search_threads() as pool:
+        for shard in shards:
+            sweep(tiles, chunks_of(shard, "m"), shard.rows_of(ids), Tile.select, pool)
+    keys = np.full((len(rows), max(depths)), np.iinfo(np.int64).max)
+    for tile in tiles:
+        found = tile.neighbours()
+        keys[tile.rows, : found.shape[1]] = found
+    return unpack(keys)
+
+
+def sorted_pairs(embeddings, classes, rows) -> tuple[np.ndarray, ...]:
+    """The same by sorting all float64 distances; whole numbers make them exact."""
+    values = embeddings.astype(np.float64)
+    distances = ((values[rows, None] - values) ** 2).sum(axis=2)
+    distances[np.arange(len(rows)), rows] = np.inf
+    positions = np.argsort(distances, axis=1, kind="stable")[:, :-1]
+    hits = classes[positions] == classes[rows][:, None]
+    return positions, np.take_along_axis(distances, positions, axis=1), hits
+
+
+def whole_numbers(n: int, dimension: int, largest: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-largest, largest + 1, (n, dimension)).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(1, 60),
+    st.integers(1, 2),
+    st.integers(1, 61),
+    st.lists(st.integers(1, 70), min_size=1, max_size=5),
+    st.permutations(range(4)),
+    st.integers(0, 5),
+)
+def test_neighbours_are_exact_with_many_ties(n, largest, size, depths, order, seed):
+    embeddings = whole_numbers(n, 2, largest, seed)
+    classes = np.random.default_rng(seed).integers(0, 3, n).astype(np.int32)
+    rows = np.arange(n)[: len(depths)]
+    depths = depths[: len(rows)]
+    shards = cut(embeddings, classes, size)
+    shards = [shards[i] for i in order if i < len(shards)] + shards[4:]
+    positions, distances, hits = search(embeddings, classes, rows, depths, shards)
+    expected = sorted_pairs(embeddings, classes, rows)
+    for row, depth in enumerate(depths):
+        k = min(depth, n - 1)
+        assert positions[row, :k].tolist() == expected[0][row, :k].tolist()
+        assert distances[row, :k].tolist() == expected[1][row, :k].tolist()
+        assert hits[row, :k].tolist() == expected[2][row, :k].tolist()
+    assert (positions[:, n - 1 :] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("largest", "depth"),
+    [(50, 3), (50, 700), (1, 40), (0, 40)],  # few and many neighbours, many ties, all the same
+)
+def test_many_chunks_and_shards(largest, depth):
+    n = 2 * TILE_COLUMNS + 500
+    embeddings = whole_numbers(n, 6, largest)
+    classes = np.random.default_rng(1).integers(0, 9, n).astype(np.int32)
+    rows = np.arange(0, n, 29)
+    found = search(embeddings, classes, rows, [depth] * len(rows), cut(embeddings, classes, 1500))
+    for actual, expected in zip(found, sorted_pairs(embeddings, classes, rows), strict=True):
+        np.testing.assert_array_equal(actual, expected[:, :depth])
+
+
+def test_both_ways_of_selecting_agree(monkeypatch):
+    embeddings = whole_numbers(5000, 3, 4)
+    classes = np.zeros(5000, np.int32)
+    rows, shards = np.arange(100), cut(embeddings, classes, 5000)
+    picked = search(embeddings, classes, rows, [30] * 100, shards)
+    monkeypatch.setattr(retrieval_search, "_DENSE", 0)
+    for one, other in zip(
+        picked, search(embeddings, classes, rows, [30] * 100, shards), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_neighbours_equal_those_of_faiss():
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((6000, 32)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    classes, rows = np.zeros(6000, np.int32), np.arange(500)
+    positions, distances, _ = search(
+        embeddings, classes, rows, [20] * 500, cut(embeddings, classes, 1000)
+    )
+    index = faiss.IndexFlatL2(32)
+    index.add(embeddings)
+    theirs, neighbours = index.search(embeddings[:500], 21)
+    np.testing.assert_array_equal(neighbours[:, 0], rows)  # itself
+    np.testing.assert_allclose(distances, theirs[:, 1:], atol=2e-6)
+    # Both round: neighbours whose distances differ by less may change places.
+    assert (positions == neighbours[:, 1:]).mean() > 0.999
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 50), st.integers(1, 51), st.integers(0, 20))
+def test_rank_of_the_first_hit(n, size, seed):
+    embeddings = whole_numbers(n, 2, 2, seed)
+    classes = np.random.default_rng(seed).integers(0, n // 2 + 1, n).astype(np.int32)
+    ids = np.array([b"%06d" % i for i in range(n)], object)
+    with search_threads() as pool:
+        ranks = first_hit_ranks(cut(embeddings, classes, size), "m", ids, embeddings, classes, pool)
+    hits = sorted_pairs(embeddings, classes, np.arange(n))[2]
+    expected = [row.tolist().index(True) + 1 if row.any() else np.inf for row in hits]
+    assert ranks.tolist() == expected
+
+
+def test_positions_up_to_the_last():
+    last = MAX_POSITION
+    embeddings = np.array([[0.0], [3], [1]], np.float32)
+    ids = np.array([b"a", b"b", b"c"], object)
+    shard = Shard(last - 2, ids, np.zeros(3, np.int32), {"m": embeddings})
+    positions, distances, hits = search(embeddings, np.zeros(3, np.int32), np.arange(1), [2], [])
+    assert positions.tolist() == [[-1, -1]]
+    assert np.isnan(distances).all()
+    assert not hits.any()
+    tiles = make_tiles(embeddings[:1], np.zeros(1, np.int32), np.array([2]))
+    with search_threads() as pool:
+        sweep(tiles, chunks_of(shard, "m"), shard.rows_of(ids[:1]), Tile.select, pool)
+    positions, _, _ = unpack(tiles[0].neighbours())
+    assert positions.tolist() == [[last, last - 1]]

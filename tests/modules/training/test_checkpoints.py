@@ -1,0 +1,125 @@
+"""A training that is stopped in the middle goes on as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from modules.settings import ModelSettings
+from modules.training import checkpoints
+from modules.training.callbacks import RetrievalValidation
+from modules.training.checkpoints import stable_folder
+from tests.modules.training.training_runs import Run
+
+EVERYTHING_RANDOM = {"max_shift": 0.1, "max_rotation": 0.05, "horizontal_flip": True}
+
+
+class KilledError(Exception):
+    """The end of a process."""
+
+
+def stop_in_third_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After step 15 of 18; the last validation was after step 12."""
+    original = keras.callbacks.TensorBoard.on_train_batch_end
+    steps = []
+
+    def on_train_batch_end(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        steps.append(1)
+        if len(steps) == 15:
+            raise KilledError
+
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", on_train_batch_end)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mining": "distance_weighted", "ema": 0.8, **EVERYTHING_RANDOM},
+        {"mining": "none", "classes_per_batch": 96, "images_per_class": 4, "batch_size": 40},
+    ],
+)
+def test_a_stopped_training_ends_like_one_that_was_not(tmp_path, monkeypatch, settings) -> None:
+    model = ModelSettings(embedding_size=16, dropout=0.2)
+    whole, best = Run(tmp_path / "whole", model, **settings).fit()
+    stopped = Run(tmp_path / "stopped", model, **settings)
+    with monkeypatch.context() as patch:
+        stop_in_third_stretch(patch)
+        with pytest.raises(KilledError):
+            stopped.fit()
+    trainer = stopped.trainer()
+    trainer, best_of_stopped = stopped.fit(trainer)
+    assert int(trainer.steps_done.numpy()) == 18
+    pairs = [
+        (whole.embedder.get_weights(), trainer.embedder.get_weights()),
+        (best.state().values(), best_of_stopped.state().values()),
+        (whole.optimizer.variables, trainer.optimizer.variables),
+    ]
+    for expected, found in pairs:
+        for a, b in zip(expected, found, strict=True):
+            # Sums over threads are rounded in any order, as between two whole trainings.
+            np.testing.assert_allclose(np.array(a), np.array(b), rtol=2e-3, atol=2e-4)
+
+
+def test_only_the_rest_is_trained_and_a_finished_training_is_not_repeated(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    run = Run(tmp_path)
+    with monkeypatch.context() as patch:
+        stop_in_third_stretch(patch)
+        with pytest.raises(KilledError):
+            run.fit()
+    capsys.readouterr()
+    run.fit()
+    printed = capsys.readouterr().out
+    assert "Goes on at step 12 of an earlier attempt" in printed
+    assert "step    18/18" in printed
+    assert "step    12/18" not in printed
+    trainer, best = run.fit()
+    assert "step    18/18" not in capsys.readouterr().out
+    best.give_to(trainer.embedder)
+    assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 1
+
+
+def test_patience_outlives_the_process(tmp_path, monkeypatch) -> None:
+    """Nothing improves: after the first validation, the second one ends the training."""
+    monkeypatch.setattr(RetrievalValidation, "on_epoch_end", lambda self, epoch, logs: logs.update(
+        {"val_map@r": 0.5, "val_precision@1": 0.5}
+    ))  # fmt: skip
+    run = Run(tmp_path, patience=1)
+    trainer, best = run.fit()
+    assert int(trainer.steps_done.numpy()) == 12
+    trainer, best = run.fit()
+    assert best.finished
+    assert int(trainer.steps_done.numpy()) == 12
+
+
+def test_without_resume_nothing_is_written(tmp_path) -> None:
+    Run(tmp_path, resume=False, steps=6).fit()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_folder_is_beside_the_runs_and_differs_for_what_determines_a_training(
+    tmp_path, monkeypatch
+) -> None:
+    first = stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
+    assert first == stable_folder(f"{tmp_path}/model_run/8/", {"seed": 0}, ["files"])
+    assert Path(first).parent == tmp_path / "model_run" / "checkpoints"
+    assert first != stable_folder(f"{tmp_path}/model_run/7", {"seed": 1}, ["files"])
+    monkeypatch.setenv("TRIPLET_RUN_ID", "one")  # runs that may go on at once
+    of_run = stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
+    assert of_run == stable_folder(f"{tmp_path}/model_run/9", {"seed": 0}, ["files"])
+    monkeypatch.setenv("TRIPLET_RUN_ID", "two")
+    assert (
+        len({first, of_run, stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])}) == 3
+    )
+    monkeypatch.delenv("TRIPLET_RUN_ID")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "checkpoints.py").write_text("# changed")
+    monkeypatch.setattr(checkpoints, "__file__", str(code / "checkpoints.py"))
+    assert first != stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])

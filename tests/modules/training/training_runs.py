@@ -1,0 +1,66 @@
+"""Whole trainings on real digits, without TFX: what several tests of the Trainer share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from modules.batches.reading import anchor_images
+from modules.models.embedding_network import build_embedding_model
+from modules.preprocessing import decode_images
+from modules.settings import ImageSettings, ModelSettings, TrainingSettings
+from modules.training.callbacks import BestWeights
+from modules.training.fitting import compile_model, fit
+from modules.training.triplet_model import TripletModel
+from tests.modules.batches.test_of_classes import digit_shards
+
+MODEL = ModelSettings(embedding_size=16)
+IMAGE = ImageSettings()
+BASE = {
+    "steps": 18,
+    "validate_every": 6,
+    "classes_per_batch": 20,
+    "images_per_class": 3,
+    "patience": 9,
+}
+
+
+def pixels(encoded: tf.Tensor) -> tf.Tensor:
+    return (decode_images(encoded, IMAGE) - 0.13) / 0.31
+
+
+class Run:
+    """A training on 180 digits, validated on the same; files in `folder`."""
+
+    def __init__(self, folder: Path, model: ModelSettings = MODEL, **training: Any) -> None:
+        self.folder = folder
+        self.settings = TrainingSettings(**BASE | training)
+        self.model = model
+        shards = folder / "shards"
+        if not shards.exists():
+            shards.mkdir(parents=True)
+            digit_shards(shards)
+        self.files = [f"{shards}/*"]
+
+    def trainer(self) -> TripletModel:
+        """A new one, as a new process would build it."""
+        keras.utils.set_random_seed(self.settings.seed)
+        embedder = build_embedding_model(self.model, IMAGE, self.settings.precision)
+        return compile_model(embedder, self.settings, self.settings.steps, self.model)
+
+    def fit(self, trainer: TripletModel | None = None) -> tuple[TripletModel, BestWeights]:
+        """Trains; checkpoints stay."""
+        trainer = trainer or self.trainer()
+        best, _ = fit(
+            trainer,
+            self.settings.steps,
+            self.files,
+            anchor_images(self.files, 60),
+            pixels,
+            log_dir=str(self.folder / "run"),
+            checkpoints=str(self.folder / "checkpoints"),
+        )
+        return trainer, best

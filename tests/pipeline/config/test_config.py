@@ -1,0 +1,189 @@
+"""The configuration: what is accepted, and what the messages say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import CONFIG_VARIABLE, config_path, load_config
+from pipeline.config.loading import CONFIGS
+from pipeline.config.paths import PROJECT
+from pipeline.runtime import ConfigError
+
+MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
+
+
+def load(tmp_path: Path, text: str):
+    file = tmp_path / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(str(file))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_configurations_are_valid_and_their_header_states_the_command(path: Path) -> None:
+    config = load_config(path.stem)
+    assert config.pipeline.name == path.stem
+    header = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert "make run" in header
+    assert "P@1" in header
+
+
+def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load(tmp_path, MINIMAL)
+    assert config.data.path == str(PROJECT / "photos")
+    assert config.pipeline.serving_directory == str(PROJECT / ".work/mine/serving")
+
+
+def test_remote_and_absolute_paths_stay(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL.replace("photos", "gs://bucket/photos"))
+    assert config.data.path == "gs://bucket/photos"
+    config = load(tmp_path, MINIMAL.replace("photos", "/photos"))
+    assert config.data.path == "/photos"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("", {"train": "train/*", "eval": "eval/*"}),
+        ('format = "images"', {"train": "train/*/*", "eval": "eval/*/*"}),
+        ('format = "images"\neval = "test/*/*"', {"train": "train/*/*", "eval": "test/*/*"}),
+        ('split = "hash"', {"all": "*"}),
+        ('format = "images"\nsplit = "class_disjoint"', {"all": "*/*"}),
+    ],
+)
+def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
+    assert load(tmp_path, MINIMAL + data).data.patterns == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nstep = 3", "training.step: unknown key; allowed here: batch_size, "),
+        ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, export, image, "),
+        ('[training]\nsteps = "many"', "training.steps: Input should be a valid integer"),
+        ("[training]\nmargin = 9", "training.margin: Input should be less than or equal to 4"),
+        ('[training]\nmining = "x"', "mining: Input should be 'none', 'all', 'semi_hard', "),
+        (
+            '[evaluation.thresholds."map@r"]\nlow = 1',
+            "evaluation.thresholds.map@r.low: unknown key; allowed here: lower, max_drop",
+        ),
+        ('[evaluation.thresholds."map@r"]', "needs at least one of lower, upper, max_drop"),
+        (
+            '[evaluation.slice_thresholds.label."map@r"]\nmax_dop = 0.05',
+            "slice_thresholds.label.map@r.max_dop: unknown key; allowed here: lower, max_drop",
+        ),
+        (
+            '[evaluation.slice_thresholds.colour."map@r"]\nmax_drop = 0.05',
+            "slice_thresholds has colour, which is not in slice_by (label)",
+        ),
+        (
+            "[evaluation.thresholds.roc_auc]\nlower = 0.9",  # needs verification = true
+            "evaluation: no metric roc_auc to put into thresholds",
+        ),
+        (
+            "[evaluation.slice_thresholds.label.spread]\nlower = 0.1",
+            "no metric spread to put into slice_thresholds.label; there are ['precision@1', ",
+        ),
+        ("[evaluation.thresholds.collapsed]\nupper = 1", "no metric collapsed to put into"),
+        (
+            "[evaluation.thresholds.mrr]\nlower = 0.6\nupper = 0.5",
+            "thresholds.mrr: nothing passes with lower = 0.6 above upper = 0.5",
+        ),
+        (
+            "[evaluation]\nverification = true\n"
+            "[evaluation.thresholds.eer_threshold]\nmax_drop = 0.1",
+            "thresholds.eer_threshold: neither way is better, so it has no max_drop",
+        ),
+        ("[evaluation.thresholds.mrr]\nlower = nan", "thresholds.mrr.lower: Input should be a fin"),
+        ("[evaluation.thresholds.mrr]\nmax_drop = inf", "mrr.max_drop: Input should be a finite"),
+        (
+            '[triplets]\nstrategy = "hard"\npositives = "hard"\nper_anchor = 2',
+            "triplets: with a mined strategy and positives = 'hard' an anchor has one triplet",
+        ),
+        (
+            '[evaluation]\nks = [3]\n[evaluation.thresholds."precision@1"]\nlower = 0.5',
+            "evaluation: no metric precision@1 to put into thresholds; there are ['precision@3', ",
+        ),
+        ("[evaluation]\nks = [2, 2]", "ks must be different integers"),
+        (
+            'train = "{SPAN}/train/*"\neval = "eval/*"',
+            "data: train and eval must have the same placeholders for spans",
+        ),
+        ('split = "hash"\npattern = "{DAY}/*"', "has the unknown placeholder {DAY}"),
+        (
+            'split = "hash"\npattern = "{YYYY}-{MM}-{DD}/*"\nevaluation_span = 3',
+            "evaluation_span is 3, expected a day, such as 2026-01-31, with these patterns",
+        ),
+        (
+            'split = "hash"\npattern = "{SPAN}/*"\nevaluation_span = 2026-01-31',
+            "evaluation_span is 2026-01-31, expected a number",
+        ),
+        ('split = "hash"\npattern = "{SPAN}/*"\nwindow = 0', "data.window"),
+        ("[training", "is not valid TOML"),
+    ],
+)
+def test_messages_name_the_file_the_key_and_what_is_allowed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, MINIMAL + text)
+    assert message in str(caught.value)
+    assert str(tmp_path / "config.toml") in str(caught.value)
+
+
+def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)pipeline\.name.*data\.path"):
+        load(tmp_path, '[pipeline]\nname = "Not A Name"\n[data]\n')
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        'split = "hash"\ntrain = "a/*"',
+        'pattern = "*"',
+        "max_pixels = 3",
+        "window = 3",
+        "evaluation_span = 1",
+        "[triplets]\nrounds_on_same_data = 2",
+    ],
+)
+def test_a_key_without_effect_is_an_error(tmp_path: Path, data: str) -> None:
+    with pytest.raises(ConfigError, match="has no effect"):
+        load(tmp_path, MINIMAL + data)
+
+
+def test_spans_by_number_and_by_day(tmp_path: Path) -> None:
+    assert not load(tmp_path, MINIMAL).data.has_spans
+    numbers = load(tmp_path, MINIMAL + 'split = "hash"\npattern = "{SPAN:3}/*"\nwindow = 4').data
+    assert (numbers.has_spans, numbers.window, numbers.fixed_span) == (True, 4, None)
+    text = 'split = "hash"\npattern = "{YYYY}/{MM}/{DD}/*"\nevaluation_span = 1971-01-02'
+    assert load(tmp_path, MINIMAL + text).data.fixed_span == 365 + 1
+
+
+def test_thresholds_of_drift_and_skew_by_feature(tmp_path: Path) -> None:
+    spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\n'
+    text = "[validation.drift]\nlabel = 0\nwidth = 1\n[validation.skew]\nlabel = 0.2\n"
+    validation = load(tmp_path, MINIMAL + spans + text).validation
+    assert validation.drift.by_feature() == {
+        "image/brightness": 0.25, "image/contrast": 0.25, "image/width": 1
+    }  # fmt: skip
+    assert validation.skew.by_feature() == {
+        "label": 0.2, "image/brightness": 0.6, "image/contrast": 0.6
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"validation\.drift has no effect unless"):
+        load(tmp_path, f"{MINIMAL}{text}")
+    with pytest.raises(ConfigError, match=r"validation.drift.label: .* less than or equal to 1"):
+        load(tmp_path, f"{MINIMAL}{spans}[validation.drift]\nlabel = 1.5")
+    with pytest.raises(ConfigError, match=r"validation.skew.colour: unknown key; allowed here: br"):
+        load(tmp_path, f"{MINIMAL}[validation.skew]\ncolour = 0.5")
+
+
+def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    assert config_path().stem == "mnist-sample"
+    monkeypatch.setenv(CONFIG_VARIABLE, "mnist")
+    assert config_path().stem == "mnist"
+    with pytest.raises(ConfigError, match="mnist-sample"):
+        config_path("no-such-configuration")

@@ -1,0 +1,200 @@
+"""Rollback after real runs: what is served, what the metadata say, what the next runs do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_metadata as mlmd
+import pytest
+from click.testing import CliRunner
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from components.evaluator.revocation import revocation
+from components.pusher import versioned_push as hand_over
+from components.pusher.versioned_push import same_files
+from pipeline.__main__ import main
+from pipeline.config import load_config
+from pipeline.config.paths import PROJECT
+from pipeline.metadata.models import Models, open_store
+from pipeline.metadata.run_summary import read_runs
+from pipeline.metadata.runs import connection, latest_run
+from pipeline.operations import rollback
+from pipeline.operations.rollback import roll_back
+from pipeline.runtime import ConfigError, LockedError
+from pipeline.runtime.lock import hold_lock
+from tests.pipeline.local_runs import LocalPipeline, not_cached, output
+
+RESOLVERS = {"BaselineResolver"}
+
+
+def served_files(pipeline: LocalPipeline) -> str:
+    return str(pipeline.serving / str(pipeline.served()[-1]))
+
+
+def model_files(uri: str) -> str:
+    return f"{uri}/Format-Serving"
+
+
+def lineage(store: mlmd.MetadataStore, version: int) -> tuple[str, list[str], list[str]]:
+    """Type of the execution that pushed a version, with the uris that it read and made."""
+    for artifact in store.get_artifacts_by_type("PushedModel"):
+        if artifact.custom_properties["pushed_version"].string_value == str(version):
+            (event,) = store.get_events_by_artifact_ids([artifact.id])
+            (execution,) = store.get_executions_by_id([event.execution_id])
+            assert execution.last_known_state == proto.Execution.COMPLETE
+            (kind,) = store.get_execution_types_by_id([execution.type_id])
+            events = store.get_events_by_execution_ids([execution.id])
+            by_type: dict[int, list[str]] = {}
+            for one in events:
+                (related,) = store.get_artifacts_by_id([one.artifact_id])
+                by_type.setdefault(one.type, []).append(related.uri)
+            return kind.name, by_type[proto.Event.INPUT], by_type[proto.Event.OUTPUT]
+    raise AssertionError(version)
+
+
+@pytest.mark.slow
+def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
+    pipeline = LocalPipeline(tmp_path, monkeypatch)
+    first = output(pipeline.run(), "Trainer", "model")
+    (oldest,) = pipeline.served()
+    with pytest.raises(ConfigError, match="no earlier blessed model"):
+        roll_back(pipeline.config)
+
+    pipeline.configure(steps=60)
+    run = pipeline.run()
+    second = output(run, "Trainer", "model")
+    assert output(run, "BaselineResolver", "model")["uri"] == first["uri"]
+    assert same_files(served_files(pipeline), model_files(second["uri"]))
+    (_, bad) = pipeline.served()
+
+    # The lock: not while a run works.
+    with hold_lock(pipeline.config, "run"), pytest.raises(LockedError):
+        # A second process; flock of the same one in a new open file is rejected as well.
+        roll_back(pipeline.config)
+
+    done = CliRunner().invoke(main, ["rollback", "--config", str(pipeline.path)])
+    assert done.exit_code == 0, done.output
+    version = pipeline.served()[-1]
+    assert version > bad
+    assert f"Version {version} in {pipeline.serving} is the model of {first['uri']}." in done.output
+    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    store = mlmd.MetadataStore(connection(pipeline.config, readonly=True))
+    assert lineage(store, version) == ("Rollback", [first["uri"]], [served_files(pipeline)])
+    assert latest_run(pipeline.config).run_id == run.run_id
+    record = read_runs(pipeline.config)[-1]
+    assert (record.version, record.blessed) == (str(bad), False)
+    assert f"rolled back from version {bad}" in record.reason
+
+    # The next run: Pusher alone works, since its blessing is another, and does not push.
+    again = pipeline.run()
+    assert not_cached(again) == RESOLVERS | {"Pusher"}
+    assert output(again, "Pusher", "pushed_model")["pushed"] == 0
+    assert output(again, "BaselineResolver", "model")["uri"] == first["uri"]
+    assert pipeline.served()[-1] == version
+    assert read_runs(pipeline.config)[-1].state == "nothing new"
+    assert not_cached(pipeline.run()) == RESOLVERS
+
+    # Judged again by another gate, the same model is rejected for the same reason.
+    pipeline.configure(steps=60, lower=0.1)
+    judged = pipeline.run()
+    assert not_cached(judged) == RESOLVERS | {"Evaluator", "Pusher"}
+    assert output(judged, "Evaluator", "blessing")["blessed"] == 0
+    assert "rolled back" in output(judged, "Evaluator", "blessing")["reason"]
+    assert pipeline.served()[-1] == version
+
+    # A new model compares with the older one, and may be pushed.
+    pipeline.configure(steps=80)
+    better = pipeline.run()
+    assert output(better, "BaselineResolver", "model")["uri"] == first["uri"]
+    assert pipeline.served()[-1] > version
+    third = pipeline.served()[-1]
+
+    # Back by version, and forth again: the blessing comes back with the model.
+    again = roll_back(pipeline.config, to=oldest)
+    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    assert roll_back(pipeline.config, to=oldest).done_before
+    assert pipeline.served()[-1] == again.version
+    forth = roll_back(pipeline.config, to=third)
+    assert forth.revoked == []
+    assert same_files(
+        served_files(pipeline), model_files(output(better, "Trainer", "model")["uri"])
+    )
+    assert revocation(forth.model.uri) is None
+    models = Models(open_store(pipeline.config, readonly=True), "small")
+    assert models.blessed()[-1] == forth.model.id
+    (blessing,) = [
+        one for one in models.blessings_of(forth.model.id)
+        if one.custom_properties["blessed"].int_value
+    ]  # fmt: skip
+    assert blessing.custom_properties["reason"].string_value == "every threshold is met"
+    assert "revoked" not in blessing.custom_properties
+    pipeline.run()
+    assert pipeline.served()[-1] == forth.version
+
+    with pytest.raises(ConfigError, match=rf"No version 17 was pushed.*{oldest}"):
+        roll_back(pipeline.config, to=17)
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) -> None:
+    pipeline = LocalPipeline(tmp_path, monkeypatch)
+    first = output(pipeline.run(), "Trainer", "model")
+    pipeline.configure(steps=40)
+    pipeline.run()
+    pipeline.configure(steps=60)
+    third = output(pipeline.run(), "Trainer", "model")
+    (_, _, bad) = pipeline.served()
+
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches SIGKILL."""
+
+    def killed(*args, **kwargs):
+        raise Killed
+
+    # Before the push, after it, and before the metadata tell of it.
+    with monkeypatch.context() as patch:
+        patch.setattr(hand_over, "push", killed)
+        with pytest.raises(Killed):
+            roll_back(pipeline.config)
+    assert pipeline.served()[-1] == bad
+    with monkeypatch.context() as patch:
+        patch.setattr(Models, "make_latest", killed)
+        with pytest.raises(Killed):
+            roll_back(pipeline.config)
+    pushed = pipeline.served()[-1]
+    assert pushed > bad
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, "_record", killed)
+        with pytest.raises(Killed):
+            roll_back(pipeline.config)
+    assert revocation(third["uri"])
+    done = roll_back(pipeline.config)
+    # Not one model further back, and not one version more.
+    assert done.version == pushed == pipeline.served()[-1]
+    assert first["uri"] != done.model.uri != third["uri"]
+    store = open_store(pipeline.config, readonly=True)
+    assert lineage(store, pushed)[0] == "Rollback"
+    states = [e.last_known_state for e in store.get_executions_by_type("Rollback")]
+    assert states == [proto.Execution.COMPLETE]
+    # The next rollback is a new one.
+    assert roll_back(pipeline.config).model.uri == first["uri"]
+
+    # A model whose files are gone.
+    Path(model_files(third["uri"])).rename(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"were removed.*--to: \d+"):
+        roll_back(pipeline.config, to=bad)
+
+
+def test_nothing_to_roll_back(tmp_path) -> None:
+    path = tmp_path / "none.toml"
+    path.write_text(f'[pipeline]\nname = "none"\ndirectory = "{tmp_path}"\n[data]\npath = "x"\n')
+    with pytest.raises(ConfigError, match="has not run yet"):
+        roll_back(load_config(str(path)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "rollback", "--config", str(path)],
+        cwd=PROJECT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Pipeline 'none' has not run yet")

@@ -1,0 +1,90 @@
+"""The sentences about a run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pipeline.metadata.run_summary import RunSummary
+from pipeline.operations.sentences import describe_rejections, describe_run, format_spans
+
+METRICS = {
+    "candidate": {"map@r": 0.9, "precision@1": 0.96, "queries": 80.0},
+    "baseline": {"map@r": 0.89, "precision@1": 0.97, "queries": 80.0},
+}
+BASE = RunSummary(
+    "id", "2026-01-02 03:00:00", 9.0, "pushed", span=5, window=(3, 4, 5), images=1200,
+    metrics=METRICS, version="17", blessed=True,
+)  # fmt: skip
+BESIDE = "precision@1 0.9600 (last blessed 0.9700), map@r 0.9000 (last blessed 0.8900)"
+READ = "span 5, window 3–5, 1,200 images"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({}, f"Pushed version 17, {BESIDE}; {READ}."),
+        (
+            {"state": "rejected", "reason": "map@r: low"},
+            f"Nothing was pushed: the model was rejected, {BESIDE}; {READ}: map@r: low",
+        ),
+        (
+            {"state": "data rejected", "node": "ExampleValidator", "reason": "label is missing"},
+            f"Nothing was pushed: ExampleValidator rejected the data; {READ}: label is missing",
+        ),
+        (
+            {"state": "failed", "node": "Trainer", "reason": "no room [on disk]"},
+            "Nothing was pushed: Trainer failed: no room [on disk]",
+        ),
+        (
+            {"state": "killed", "node": "Trainer"},
+            f"Nothing was pushed: the run was killed at Trainer; {READ}.",
+        ),
+        ({"state": "running", "node": "Trainer"}, f"The run goes on, at Trainer; {READ}."),
+    ],
+)
+def test_one_for_each_state(change: dict[str, str], sentence: str) -> None:
+    record = dataclasses.replace(BASE, **change)
+    assert list(describe_run(record, [record])) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({}, "The model of the run of 2026-01-02 03:00:00 is version 17."),
+        (
+            {"state": "rejected", "reason": "low"},
+            "The model of the run of 2026-01-02 03:00:00 was rejected: low",
+        ),
+    ],
+)
+def test_nothing_new_tells_where_the_model_came_from(source, sentence: str) -> None:
+    earlier = dataclasses.replace(BASE, **source)
+    killed = dataclasses.replace(BASE, state="killed", node="Trainer")
+    now = RunSummary("now", "2026-01-04", 1.0, "nothing new", span=5)
+    expected = f"Nothing was pushed: no new data, every node was cached; span 5. {sentence}"
+    assert list(describe_run(now, [BASE, earlier, killed, now])) == [expected]
+
+
+def test_refusals_are_told_and_whether_they_are_an_alarm() -> None:
+    rejected = [
+        RunSummary(str(day), f"2026-01-0{day}", 1.0, "rejected") for day in (1, 2, 3)
+    ]  # fmt: skip
+    assert list(describe_rejections([BASE], 3)) == []
+    assert list(describe_rejections(rejected[:1], 3)) == [
+        "The model was rejected once since 2026-01-01."
+    ]
+    assert list(describe_rejections(rejected, 3)) == [
+        "The model was rejected 3 times in a row since 2026-01-01 (alarm: alert_after = 3)."
+    ]
+    data = RunSummary("4", "2026-01-04", 1.0, "data rejected")
+    assert list(describe_rejections([data], 3)) == ["The data was rejected once since 2026-01-04."]
+
+
+@pytest.mark.parametrize(
+    ("spans", "text"),
+    [((), ""), ((3,), "3"), ((3, 4), "3, 4"), ((3, 4, 5), "3–5"), ((3, 5, 7), "3, 5, 7")],
+)
+def test_spans(spans: tuple[int, ...], text: str) -> None:
+    assert format_spans(spans) == text

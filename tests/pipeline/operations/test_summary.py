@@ -1,0 +1,130 @@
+"""What the summary says of a run; the numbers of real runs are checked in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
+
+from modules.gate.result import Failure
+from pipeline.metadata.run_summary import RunSummary
+from pipeline.metadata.runs import Evaluation, NodeRun, Run
+from pipeline.operations.summary import show
+
+RUN_ID = "2026-01-01T00:00:00"
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch) -> None:
+    """A terminal in which no line of a table breaks."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def shown(capsys, run: Run, **options) -> list[str]:
+    """The printed lines, frames as single spaces."""
+    show(run, [RunSummary(RUN_ID, "2026-01-01 00:00:00", 1.0, "rejected")], 3, **options)
+    lines = capsys.readouterr().out.splitlines()
+    return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in lines]
+
+
+def evaluated(metrics: dict, **fields) -> Run:
+    given = {"blessed": True, "failures": [], **fields}
+    return Run("mine", RUN_ID, [], Evaluation(metrics, **given), None)
+
+
+def of_slice(value: float, queries: float = 10.0) -> dict[str, float]:
+    return {"precision@1": value, "map@r": value / 2, "queries": queries}
+
+
+def test_what_nodes_keep_on_their_artifacts_stands_beside_them(capsys) -> None:
+    kept = {
+        "uri": "/somewhere",
+        "strategy": "hard",
+        "triplets": 1234,
+        "anchors_without_positive": 0,
+        "train_class_sizes": '{"1": 2, "4-7": 3000}',
+        "eval_class_sizes": '{"1": 2}',
+    }
+    node = NodeRun("TripletGen", "run", 1.25, None, {"triplets": kept})
+    assert (
+        "TripletGen run 1.2 strategy hard, triplets 1,234, train classes by size {1: 2, 4-7: 3,000}"
+        in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    )
+
+
+def test_metrics_beside_those_of_the_last_blessed_model(capsys) -> None:
+    overall = {"precision@1": 0.5, "queries": 1234.0, "non_finite_gallery": 2.0}
+    before = {"precision@1": 0.25, "queries": 1234.0}
+    change = {"precision@1": 0.25, "queries": 0.0}
+    metrics = {"candidate": overall, "baseline": before, "change": change}
+    lines = shown(capsys, evaluated({kind: {"overall": of} for kind, of in metrics.items()}))
+    assert "metric candidate baseline change" in lines
+    assert "precision@1 0.5000 0.2500 0.2500" in lines
+    assert "queries 1,234 1,234 0" in lines
+    assert "non_finite_gallery 2" in lines
+
+
+def test_confidence_intervals_stand_behind_the_values(capsys) -> None:
+    metrics = {
+        "candidate": {"overall": {"precision@1": 0.979, "spread": 0.5, "queries": 10.0}},
+        "baseline": {"overall": {"precision@1": 0.5, "spread": 0.5, "queries": 10.0}},
+    }
+    intervals = {"candidate": {"overall": {"precision@1": (0.9712, 0.98684), "queries": (9, 11)}}}
+    lines = shown(capsys, evaluated(metrics, intervals=intervals))
+    assert "precision@1 0.9790 [0.9712, 0.9868] 0.5000" in lines
+    assert "spread 0.5000 0.5000" in lines
+    assert "queries 10 10" in lines
+
+
+def test_slices_come_worst_first_and_those_without_scores_last(capsys) -> None:
+    slices = {
+        "overall": of_slice(0.8, 100.0),
+        "label=b": of_slice(0.75),
+        "label=none": of_slice(math.nan, 1.0),
+        "label=[c]": of_slice(0.5),
+        "label=a": of_slice(1.0),
+    }
+    change = {"overall": of_slice(0.0, 0.0), "label=b": of_slice(-0.125, 0.0)}
+    run = evaluated({"candidate": slices, "change": change})
+    lines = shown(capsys, run)
+    first = lines.index("slice queries precision@1 map@r change of map@r")
+    assert lines[first + 2 : first + 6] == [
+        "label=[c] 10 0.5000 0.2500",
+        f"label=b 10 0.7500 0.3750 {-0.125 / 2:.4f}",
+        "label=a 10 1.0000 0.5000",
+        "label=none 1 nan nan",
+    ]
+    cut = shown(capsys, run, slices=1)
+    assert "Slices, worst first, 3 more with --slices" in cut
+    assert not any("label=b" in line for line in cut)
+
+
+def test_the_reasons_of_a_refusal_are_listed(capsys) -> None:
+    failures = [
+        Failure("map@r", "label=[3]", 0.25, "0.2500 is below the threshold 0.5000 (by 0.2500)"),
+        Failure("thresholds", "label=x", None, "no evaluated example is in such a slice"),
+    ]
+    run = evaluated({"candidate": {"overall": of_slice(0.5)}}, blessed=False, failures=failures)
+    lines = shown(capsys, run)
+    at = lines.index("NOT BLESSED")
+    assert lines[at + 1 : at + 3] == [str(failure) for failure in failures]
+
+
+def test_json_has_no_nan_and_has_the_intervals(capsys) -> None:
+    metrics = {"candidate": {"overall": of_slice(0.5), "label=x": of_slice(math.nan)}}
+    intervals = {"candidate": {"overall": {"map@r": (0.125, 0.375)}}}
+    (text,) = ["\n".join(shown(capsys, evaluated(metrics, intervals=intervals), as_json=True))]
+    evaluation = json.loads(text)["evaluation"]
+    assert evaluation["metrics"]["candidate"]["label=x"]["map@r"] is None
+    assert evaluation["intervals"] == {"candidate": {"overall": {"map@r": [0.125, 0.375]}}}
+
+
+@pytest.mark.parametrize("message", ["[/data] has no images", "[bold]x", "shape [3, 28]"])
+def test_a_message_with_brackets_is_shown_as_it_is(capsys, message: str) -> None:
+    node = NodeRun("TripletGen", "failed", 1.0, message, {})
+    run_id = "2026-01-01T00:00:00"
+    record = RunSummary(run_id, "2026-01-01 00:00:00", 1.0, "failed", "TripletGen", reason=message)
+    show(Run("mine", run_id, [node], None, None), [record], 3)
+    assert f"TripletGen failed: {message}" in capsys.readouterr().out

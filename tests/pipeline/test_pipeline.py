@@ -1,0 +1,130 @@
+"""Every key of the configuration that a node is told reaches that node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import RESOLVER_CONFIG
+from tfx.utils import proto_utils
+
+from modules.gate.eval_config import make_eval_config
+from modules.settings import TripletSettings
+from pipeline.config import load_config
+from pipeline.config.evaluation import EvaluationSettings
+from pipeline.pipeline import create_pipeline
+
+MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
+# Of every key a value that is not the default.
+TRIPLETS = {
+    "strategy": "hard",
+    "positives": "hard",
+    "per_anchor": 1,
+    "max_per_class": 7,
+    "seed": 3,
+    "bucket_size": 123,
+    "rounds_on_same_data": 4,
+}
+EVALUATION = {
+    "ks": [1, 3],
+    "slice_by": ["label", "camera"],
+    "gallery_split": "catalogue",
+    "verification": True,
+    "clustering": True,
+    "confidence": "jackknife",
+    "thresholds": {
+        "precision@3": {"lower": 0.25, "max_drop": 0.125},
+        "eer": {"upper": 0.75, "max_relative_drop": 0.5},
+        "nmi": {"lower": 0.5},
+    },
+    "slice_thresholds": {"camera": {"map@r": {"max_drop": 0.0625}}},
+}
+
+
+def nodes(folder: Path, text: str) -> dict[str, BaseNode]:
+    """The nodes by id."""
+    file = folder / "config.toml"
+    file.write_text(MINIMAL + text)
+    return {node.id: node for node in create_pipeline(load_config(str(file))).components}
+
+
+def tables(name: str, values: dict) -> str:
+    """TOML of a table, tables in it included."""
+    lines, below = [f"[{name}]"], []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            below.append(tables(f'{name}."{key}"', value))
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join([*lines, *below])
+
+
+def test_every_key_of_triplets(tmp_path: Path) -> None:
+    assert TRIPLETS.keys() == TripletSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("triplets", TRIPLETS))
+    properties = found["TripletGen"].exec_properties
+    renamed = {"per_anchor": "triplets_per_anchor"}
+    expected = {renamed.get(key, key): value for key, value in TRIPLETS.items()}
+    rounds = expected.pop("rounds_on_same_data")
+    assert {key: properties[key] for key in expected} == expected
+    resolver = found["PreviousModelResolver"].exec_properties
+    assert resolver[RESOLVER_CONFIG] == {"rounds_on_same_data": rounds}
+    assert found["TripletGen"].inputs["model"] is not None
+
+
+def test_several_triplets_per_anchor(tmp_path: Path) -> None:
+    """Not with hard positives, so the test of all keys cannot have it."""
+    found = nodes(tmp_path, "[triplets]\nper_anchor = 5")
+    assert found["TripletGen"].exec_properties["triplets_per_anchor"] == 5
+    assert "PreviousModelResolver" not in found  # nothing is mined
+
+
+def test_every_key_of_evaluation(tmp_path: Path) -> None:
+    assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
+    properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
+    assert properties["gallery_split"] == "catalogue"
+    configured = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(properties["eval_config"], configured)
+    expected = {key: value for key, value in EVALUATION.items() if key != "gallery_split"}
+    assert configured == make_eval_config(**expected)
+    # Nor do that function and the configuration both leave something out.
+    written = json_format.MessageToDict(configured, preserving_proto_field_name=True)
+    (specs,) = written["metrics_specs"]
+    (metric,) = specs["metrics"]
+    assert json.loads(metric["config"]) == {
+        "ks": [1, 3],
+        "verification": True,
+        "clustering": True,
+        "gallery_files": None,
+    }
+    assert written["slicing_specs"] == [
+        {},
+        {"feature_keys": ["label"]},
+        {"feature_keys": ["camera"]},
+    ]
+    assert written["options"]["confidence_intervals"] == {"method": "JACKKNIFE"}
+    bound = {
+        name: [
+            (
+                slices["slicing_specs"],
+                slices["threshold"]["value_threshold"].get("lower_bound"),
+                slices["threshold"]["value_threshold"].get("upper_bound"),
+                slices["threshold"].get("change_threshold", {}).get("absolute"),
+                slices["threshold"].get("change_threshold", {}).get("relative"),
+            )
+            for slices in thresholds["thresholds"]
+        ]
+        for name, thresholds in specs["per_slice_thresholds"].items()
+    }
+    # Drops carry an allowance for rounding.
+    about = pytest.approx
+    assert bound["precision@3"] == [([{}], 0.25, None, about(-0.125, abs=1e-8), None)]
+    assert bound["eer"] == [([{}], "-Infinity", 0.75, None, about(0.5, abs=1e-8))]
+    assert bound["nmi"] == [([{}], 0.5, None, None, None)]
+    assert bound["map@r"] == [
+        ([{"feature_keys": ["camera"]}], "-Infinity", None, about(-0.0625, abs=1e-8), None)
+    ]
