@@ -1,0 +1,91 @@
+"""The group of all commands, each loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+
+class Place(NamedTuple):
+    """Where a command is, and the first sentence of its help."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS = {
+    "data": Place(
+        "pipeline.datasets.loading",
+        "data_command",
+        "Write a data set as TFRecords of labelled images, with a train and an eval split.",
+    ),
+    "gc": Place(
+        "pipeline.operations.gc",
+        "gc_command",
+        "Remove artifacts of old runs that nothing needs any more, and what killed runs have left.",
+    ),
+    "history": Place(
+        "pipeline.operations.history",
+        "history_command",
+        "Show the runs over time: spans, metrics, blessings, pushes.",
+    ),
+    "reference-scores": Place(
+        "pipeline.operations.reference_scores",
+        "reference_scores_command",
+        "Compare the latest model with an untrained network and with raw pixels.",
+    ),
+    "retrain": Place(
+        "pipeline.operations.retraining",
+        "retrain_command",
+        "Run the pipeline for each span that waits, or once; for systemd and cron.",
+    ),
+    "rollback": Place(
+        "pipeline.operations.rollback",
+        "rollback_command",
+        "Serve the previous blessed model again, as a new version.",
+    ),
+    "run": Place(
+        "pipeline.commands.run",
+        "run_command",
+        "Run the pipeline on this machine and print the summary.",
+    ),
+    "schedule": Place(
+        "pipeline.operations.scheduling",
+        "schedule_command",
+        "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
+    ),
+    "summary": Place(
+        "pipeline.operations.summary",
+        "summary_command",
+        "Show the latest run: nodes, metrics, blessing, where the model went.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not to list them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a command; None if there is none of this name."""
+        place = COMMANDS.get(cmd_name)
+        return place and getattr(importlib.import_module(place.module), place.name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in sorted(COMMANDS)])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def main() -> None:
+    """Deep metric learning with triplet loss: labelled images in, a gated embedding model out."""
