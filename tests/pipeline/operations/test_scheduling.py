@@ -13,22 +13,15 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, strategies as st
 
-from pipeline.__main__ import main
-from pipeline.config import Config, parse_config
+from pipeline.commands import main
+from pipeline.commands.schedule import retrain_argv
 from pipeline.config.paths import PROJECT
 from pipeline.operations.crontab import cron_line, with_entry
-from pipeline.operations.scheduling import retrain_argv, systemd_units
-from pipeline.runtime import ConfigError
+from pipeline.operations.systemd import systemd_units
+from pipeline.runtime import ConfigError, ExitCode, ProgramError
 
 HAS_SYSTEMD = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="no systemd-analyze on this machine")
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return parse_config(
-        {"pipeline": {"name": "mine", "directory": str(tmp_path)}, "data": {"path": "x"}}, "test"
-    )
 
 
 @pytest.fixture
@@ -40,8 +33,8 @@ def config_file(tmp_path: Path) -> Path:
 
 
 @needs_systemd
-def test_systemd_accepts_the_units(config, config_file, tmp_path) -> None:
-    units = systemd_units(config, retrain_argv(config_file), "Mon..Fri 02:30")
+def test_systemd_accepts_the_units(config_file, tmp_path) -> None:
+    units = systemd_units("mine", retrain_argv(config_file), "Mon..Fri 02:30")
     assert set(units) == {"triplet-mine.service", "triplet-mine.timer"}
     for name, text in units.items():
         (tmp_path / name).write_text(text)
@@ -56,9 +49,9 @@ def test_systemd_accepts_the_units(config, config_file, tmp_path) -> None:
 
 
 @needs_systemd
-def test_systemd_does_not_accept_everything(config, config_file, tmp_path) -> None:
+def test_systemd_does_not_accept_everything(config_file, tmp_path) -> None:
     """The test above can fail."""
-    units = systemd_units(config, retrain_argv(config_file), "daily")
+    units = systemd_units("mine", retrain_argv(config_file), "daily")
     path = tmp_path / "triplet-mine.service"
     path.write_text(units[path.name].replace("ExecStart=", "ExecStrat="))
     answer = subprocess.run(
@@ -71,9 +64,9 @@ def test_systemd_does_not_accept_everything(config, config_file, tmp_path) -> No
 
 
 def test_the_service_says_what_is_no_failure_and_the_timer_makes_up_for_missed_times(
-    config, config_file
+    config_file,
 ) -> None:
-    units = systemd_units(config, retrain_argv(config_file), "daily")
+    units = systemd_units("mine", retrain_argv(config_file), "daily")
     service = units["triplet-mine.service"].splitlines()
     assert "SuccessExitStatus=75" in service
     assert f"WorkingDirectory={PROJECT}" in service
@@ -85,16 +78,16 @@ def test_the_service_says_what_is_no_failure_and_the_timer_makes_up_for_missed_t
 
 
 @pytest.mark.parametrize("at", ["", " ", "daily\nPersistent=false"])
-def test_no_calendar_expression(config, at: str) -> None:
+def test_no_calendar_expression(at: str) -> None:
     with pytest.raises(ConfigError, match="--at is"):
-        systemd_units(config, ["true"], at)
+        systemd_units("mine", ["true"], at)
 
 
 @needs_systemd
 @pytest.mark.parametrize("at", ["dayly", "25:00", "--help"])
-def test_systemd_is_asked_for_the_calendar_expression(config, at: str) -> None:
+def test_systemd_is_asked_for_the_calendar_expression(at: str) -> None:
     with pytest.raises(ConfigError, match="systemd does not understand"):
-        systemd_units(config, ["true"], at)
+        systemd_units("mine", ["true"], at)
 
 
 def test_the_shell_runs_the_line_of_cron(config_file) -> None:
@@ -167,9 +160,9 @@ def test_without_the_program_it_says_so(config_file, tmp_path, monkeypatch) -> N
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     arguments = ["schedule", "--config", str(config_file), "--install"]
-    with pytest.raises(ConfigError, match=r"no systemctl on this machine.*--cron"):
+    with pytest.raises(ProgramError, match=r"no systemctl on this machine.*--cron"):
         CliRunner().invoke(main, arguments, catch_exceptions=False)
-    with pytest.raises(ConfigError, match=r"no crontab on this machine.*--at"):
+    with pytest.raises(ProgramError, match=r"no crontab on this machine.*--at"):
         CliRunner().invoke(main, [*arguments, "--cron", "1 1 * * *"], catch_exceptions=False)
     assert not (tmp_path / "xdg").exists()
 
@@ -202,5 +195,38 @@ def test_units_are_installed_and_removed(config_file, tmp_path, monkeypatch) -> 
     assert not list(folder.iterdir())
     assert "--user disable --now triplet-mine.timer" in calls.read_text()
     monkeypatch.setenv("SYSTEMCTL_STATUS", "1")
-    with pytest.raises(ConfigError, match="daemon-reload` failed"):
+    with pytest.raises(ProgramError, match="daemon-reload` failed"):
         CliRunner().invoke(main, [*arguments, "--install"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "message"),
+    [
+        ("systemctl", ["--install"], "error: `systemctl --user daemon-reload` failed: no bus."),
+        ("crontab", ["--cron", "1 1 * * *", "--install"], "error: `crontab -l` failed: no bus."),
+    ],
+)
+def test_a_program_that_fails_is_no_wrong_configuration(
+    config_file, tmp_path, program: str, arguments: list[str], message: str
+) -> None:
+    path = tmp_path / "bin" / program
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\necho no bus >&2\nexit 1\n")
+    path.chmod(0o755)
+
+    def schedule(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", "schedule", "--config", config_file, *arguments],
+            cwd=PROJECT, capture_output=True, text=True, check=False,
+            env=os.environ
+            | {"PATH": f"{path.parent}:/usr/bin:/bin", "XDG_CONFIG_HOME": str(tmp_path / "xdg")},
+        )  # fmt: skip
+
+    done = schedule(*arguments)
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
+    # A wrong time is a wrong configuration, whatever the programs do.
+    done = schedule("--cron", "daily")
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("error: --cron is 'daily', expected five fields")
