@@ -108,13 +108,13 @@ def _pipeline(
     defaults = default_parameters(values)
     shared = {"runs": f"{cluster.directory}/{name}/runs", "metadata": cluster.metadata}
 
-    @dsl.pipeline(name=name)
+    @dsl.pipeline(name=name)  # type: ignore[untyped-decorator]
     def pipeline(
         data_path: str = defaults["data_path"],
         train_steps: int = defaults["train_steps"],
         seed: int = defaults["seed"],
-        thresholds: dict = defaults["thresholds"],
-        settings: dict = defaults["settings"],
+        thresholds: dict[str, Any] = defaults["thresholds"],
+        settings: dict[str, Any] = defaults["settings"],
     ) -> None:
         run = {"run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         configuration = {

@@ -118,12 +118,13 @@ def _batches(config: Config, run: Run, split: str) -> Batches:
     if not files:
         raise _too_early(config, f"examples of the split {split!r}")
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
-    return (
+    batches: Batches = (
         tf.data.TFRecordDataset(sorted(files), "GZIP")
         .batch(_BATCH)
         .map(lambda serialized: tf.io.parse_example(serialized, features))
         .prefetch(1)
     )
+    return batches
 
 
 def _too_early(config: Config, missing: str) -> NotRunError:

@@ -51,4 +51,4 @@ def _paths(base: str, pattern: str) -> list[str]:
     from tfx.dsl.io import fileio  # loads TensorFlow
 
     root = base.rstrip("/") + "/"
-    return [path.removeprefix(root) for path in fileio.glob(root + pattern)]
+    return [str(path).removeprefix(root) for path in fileio.glob(root + pattern)]
