@@ -27,7 +27,8 @@ UNTRAINED, RAW_PIXELS = "untrained", "raw_pixels"
 _BATCH = 256
 # All pixels are kept in memory as embeddings; larger images are averaged down to this side.
 _LARGEST_SIDE = 32
-# Nodes that choose what is evaluated; the output of the first that is there counts.
+# Nodes that choose what is evaluated; the output of the first that is there
+# counts; see `pipeline.definition`.
 _RESOLVERS = ("EvaluationResolver", "WindowResolver")
 
 

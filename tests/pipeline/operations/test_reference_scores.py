@@ -18,13 +18,13 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from modules.contract import make_example
 from pipeline.commands.reference_scores import reference_scores_command, score_table
 from pipeline.config import Config, load_config
+from pipeline.definition import create_pipeline
 from pipeline.metadata.runs import Evaluation, NodeRun, latest_run
 from pipeline.operations.reference_scores import (
     _raw_pixels,
     latest_reference_scores,
     reference_scores_of,
 )
-from pipeline.pipeline import create_pipeline
 from pipeline.runtime import NotRunError, PipelineError
 from tests.real_data import digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores
