@@ -62,18 +62,18 @@ def retrain(config: Config, path: Path) -> ExitCode:
         for _ in range(max(1, len(waiting_spans(config, before)))):
             log.info("The run starts, of %s.", path)
             status = _run(config, path, lock, log)
-            records = read_runs(config, lock_is_ours=True)
-            new = records[-1] if len(records) > len(before) else None
-            codes.append(exit_code(status, new, records, config.retraining.alert_after))
-            for line in _conclusion(status, new, records, config):
+            runs = read_runs(config, lock_is_ours=True)
+            new = runs[-1] if len(runs) > len(before) else None
+            codes.append(exit_code(status, new, runs, config.retraining.alert_after))
+            for line in _conclusion(status, new, runs, config):
                 log.info(line)
                 if not sys.stdout.isatty():  # else the log shows it there
                     click.echo(line)
-            waiting = waiting_spans(config, records)
+            waiting = waiting_spans(config, runs)
             stuck = waiting == waiting_spans(config, before)
             if not waiting or stuck or codes[-1] not in (ExitCode.OK, *_GO_ON):
                 break
-            before = records
+            before = runs
     return next((c for c in (*_STOP, *_GO_ON) if c in codes), ExitCode.OK)
 
 
@@ -82,33 +82,32 @@ _STOP = (ExitCode.LOCKED, ExitCode.USAGE, ExitCode.FAILED)
 
 
 def exit_code(
-    status: int, new: RunSummary | None, records: list[RunSummary], alert_after: int
+    status: int, new: RunSummary | None, runs: list[RunSummary], alert_after: int
 ) -> ExitCode:
     """Says what one run came to.
 
     Args:
         status: Of the process, by `subprocess`.
-        new: The record of this run; None if no node started.
-        records: All runs, oldest first, with this one.
+        new: What is known of this run; None if no node started.
+        runs: All runs, oldest first, with this one.
         alert_after: So many rejections in a row are an alarm.
     """
     if status in (ExitCode.USAGE, ExitCode.LOCKED):
         return ExitCode(status)
-    if new is not None and new.state == "data rejected":
-        return ExitCode.DATA_REJECTED
-    if status or new is None:
+    code = ExitCode.FAILED if new is None else new.state.meaning.exit_code
+    if status and code is not ExitCode.DATA_REJECTED:
         return ExitCode.FAILED
-    if new.state == "rejected" and model_rejections(records).count >= alert_after:
-        return ExitCode.REJECTED
-    return ExitCode.OK
+    if code is ExitCode.REJECTED and model_rejections(runs).count < alert_after:
+        return ExitCode.OK
+    return code
 
 
 def _conclusion(
-    status: int, new: RunSummary | None, records: list[RunSummary], config: Config
+    status: int, new: RunSummary | None, runs: list[RunSummary], config: Config
 ) -> Iterator[str]:
     if new is not None:
-        yield from describe_run(new, records)
-        yield from describe_rejections(records, config.retraining.alert_after)
+        yield from describe_run(new, runs)
+        yield from describe_rejections(runs, config.retraining.alert_after)
     elif status:
         yield f"The run ended before its first node, with status {status}; see above."
     if status < 0:

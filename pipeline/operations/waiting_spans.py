@@ -11,12 +11,12 @@ from pipeline.config import Config
 from pipeline.metadata import EXAMPLE_GENS, RunSummary
 
 
-def waiting_spans(config: Config, records: Iterable[RunSummary]) -> list[int]:
+def waiting_spans(config: Config, runs: Iterable[RunSummary]) -> list[int]:
     """Lists the spans that are there and greater than every one that was tried, in order.
 
     Args:
         config: The pipeline; its patterns tell the spans apart (`SpanPattern`).
-        records: All its runs. One that was killed while it read a span has not tried it
+        runs: All its runs. One that was killed while it read a span has not tried it
             (`components.spans.driver.SpanDriver` decides by the same rule).
 
     Returns:
@@ -30,17 +30,17 @@ def waiting_spans(config: Config, records: Iterable[RunSummary]) -> list[int]:
             for path in _paths(config.data.path, pattern.folders):
                 if match := pattern.find(path):
                     found.add(match[0])
-    last = max(tried_spans(records), default=-1)
+    last = max(tried_spans(runs), default=-1)
     return sorted(span for span in found if span > last)
 
 
-def tried_spans(records: Iterable[RunSummary]) -> list[int]:
+def tried_spans(runs: Iterable[RunSummary]) -> list[int]:
     """Spans that ExampleGen has ended with, well or not."""
     return [
-        record.span
-        for record in records
-        if record.span is not None
-        and not (record.state in ("killed", "running") and record.node in EXAMPLE_GENS)
+        run.span
+        for run in runs
+        if run.span is not None
+        and not (run.state.meaning.is_unfinished and run.node in EXAMPLE_GENS)
     ]
 
 
