@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from components.metadata import (
 from modules.export import extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
+from pipeline.runtime import quiet_imports
 
 T = TypeVar("T")
 
@@ -31,12 +33,15 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
     nodes = [_node_run(node) for node in run.nodes.values()]
     problems: list[str] = []
     evaluation = tflite = None
-    if uri := run.first("evaluation").get("uri"):
-        evaluation = _readable(lambda: _evaluation(run, str(uri)), problems)
-    if uri := run.first("model").get("uri"):
-        folder = extra_assets(serving_files(str(uri)))
-        report = _readable(lambda: read_tflite_report(folder), problems)
-        tflite = report and report.model_dump(mode="json")
+    evaluated, model = (str(run.first(key).get("uri", "")) for key in ("evaluation", "model"))
+    # Object stores are read with TensorFlow.
+    with quiet_imports() if "://" in evaluated + model else contextlib.nullcontext():
+        if evaluated:
+            evaluation = _readable(lambda: _evaluation(run, evaluated), problems)
+        if model:
+            folder = extra_assets(serving_files(model))
+            report = _readable(lambda: read_tflite_report(folder), problems)
+            tflite = report and report.model_dump(mode="json")
     logs = run.first("model_run").get("uri")
     return Run(
         pipeline, run.run_id, nodes, evaluation, _pushed_to(nodes), logs and str(logs), tflite,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.metadata import BASELINE, CANDIDATE, RunState, RunSummary
 
+_ORDER = list(RunState)  # of the legend
 _LEAST_RANGE = 0.02  # of a metric; else rounding looks like progress
 _METRICS = {"precision@": "P@1", "map@r": "MAP@R"}
 
@@ -113,13 +114,12 @@ def _legend(runs: Sequence[RunSummary]) -> list:
     from matplotlib.lines import Line2D
 
     seen = {run.state: run.state.meaning for run in runs}
-    order = list(RunState)
     found = [
         Line2D(
             [], [], color=meaning.colour, marker=meaning.marker, linestyle="", markersize=8,
             label=state,
         )
-        for state, meaning in sorted(seen.items(), key=lambda item: order.index(item[0]))
+        for state, meaning in sorted(seen.items(), key=lambda item: _ORDER.index(item[0]))
     ]  # fmt: skip
     if any(run.metrics.get(BASELINE) for run in runs):
         found.append(

@@ -17,7 +17,7 @@ from PIL import Image
 from modules.contract import make_example
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.run_summary import read_runs
+from pipeline.metadata import read_runs
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.lock import lock_path
 from tests.real_data import digits

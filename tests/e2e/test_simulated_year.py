@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.run_summary import RunSummary, read_runs
+from pipeline.metadata import RunSummary, read_runs
 from pipeline.runtime.exit_codes import ExitCode
 from tests.real_data import digits
 

@@ -12,8 +12,7 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline import local_runner
 from pipeline.config import CONFIG_VARIABLE, load_config
-from pipeline.metadata.run_summary import RunSummary, read_runs
-from pipeline.metadata.runs import Run, latest_run
+from pipeline.metadata import Run, RunSummary, latest_run, read_runs
 from pipeline.operations.reference_scores import reference_scores
 from tests.real_data import digits
 

@@ -17,7 +17,7 @@ from kubeflow.node import RUN_ID, NodeFailedError, run_node
 from modules.training.checkpoints import stable_folder
 from pipeline.config import parse_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.connection import connect_store, find_execution
+from pipeline.metadata import connect_store, find_execution
 from tests import metadata_server
 from tests.real_data import digits
 

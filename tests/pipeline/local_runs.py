@@ -9,7 +9,7 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline import local_runner
 from pipeline.config import CONFIG_VARIABLE, Config, load_config
-from pipeline.metadata.runs import Run, latest_run
+from pipeline.metadata import Run, latest_run
 from tests.real_data import digits
 
 

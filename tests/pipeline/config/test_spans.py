@@ -11,7 +11,7 @@ from tfx.orchestration.pipeline import RunOptions
 from modules.contract import make_example
 from pipeline.config import Config, load_config
 from pipeline.local_runner import ProgressRunner
-from pipeline.metadata.runs import Run, latest_run
+from pipeline.metadata import Run, latest_run
 from pipeline.pipeline import create_pipeline
 from tests.components.example_validator.validation_nodes import redrawn
 from tests.real_data import Row, digits

@@ -17,10 +17,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from modules.contract import make_example
 from pipeline.config import Config, load_config
-from pipeline.metadata.runs import Evaluation, NodeRun, latest_run
+from pipeline.metadata import Evaluation, NodeRun, latest_run
 from pipeline.operations import reference_scores as reference_scores
 from pipeline.pipeline import create_pipeline
-from pipeline.runtime import ConfigError
+from pipeline.runtime import ConfigError, NotRunError
 from tests.real_data import digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores
 
@@ -162,7 +162,7 @@ def test_large_images_are_averaged_down():
 
 def test_before_the_first_run(config, tmp_path):
     settings = config.pipeline.model_copy(update={"directory": str(tmp_path)})
-    with pytest.raises(ConfigError, match="has not run yet"):
+    with pytest.raises(NotRunError, match="has not run yet"):
         reference_scores.reference_scores(config.model_copy(update={"pipeline": settings}))
 
 

@@ -15,7 +15,7 @@ from tfx.types import Channel, standard_artifacts
 
 from pipeline.config import parse_config
 from pipeline.local_runner import ProgressRunner
-from pipeline.metadata.runs import latest_run
+from pipeline.metadata import latest_run
 from pipeline.runtime.progress import UnresolvedError
 
 
