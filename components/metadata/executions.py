@@ -97,7 +97,7 @@ def mark_failed(store: mlmd.MetadataStore, execution: proto.Execution, reason: s
 
 
 def plain_values(item: proto.Artifact | proto.Execution) -> dict[str, Value]:
-    """Properties as plain values by name; a custom property goes before another of the same name."""
+    """Properties as plain values by name; a custom one goes before another of the same name."""
     values = {**item.properties, **item.custom_properties}
     return {
         name: getattr(value, kind)

@@ -49,11 +49,12 @@ def _check_nothing_runs(store: mlmd.MetadataStore, config: Config) -> None:
     for run_id, node, execution in find_running(
         store, name, config.retraining.hours_per_run * 3600
     ):
+        since = local_time(execution.create_time_since_epoch)
         raise LockedError(
             f"Pipeline {name!r} is in use: the node {node} of run {run_id} is running in the "
-            f"cluster since {local_time(execution.create_time_since_epoch)}. Wait until the run has "
-            "ended, or end it in Kubeflow. If its pod was killed, it could not say so: take the "
-            f"run up again with `python -m kubeflow local --run-id {run_id}`."
+            f"cluster since {since}. Wait until the run has ended, or end it in Kubeflow. If its "
+            "pod was killed, it could not say so: take the run up again with "
+            f"`python -m kubeflow local --run-id {run_id}`."
         )
 
 
