@@ -20,7 +20,7 @@ from PIL import Image
 from modules.gate import EvaluationReport, Failure
 from pipeline.__main__ import main
 from pipeline.config import PROJECT, Config, load_config
-from pipeline.metadata import RunSummary, read_runs, record_failure
+from pipeline.metadata import RunSummary, find_execution, mark_failed, read_runs
 from pipeline.metadata.connection import local_connection
 from pipeline.operations.history_plot import history_png
 from pipeline.runtime import NotRunError
@@ -210,11 +210,12 @@ def test_a_blessing_that_was_revoked_later(config) -> None:
     assert (run.state, run.blessed, run.version) == ("pushed", False, "17")
 
 
-def test_an_error_before_the_work_of_a_node_is_kept_too(config) -> None:
+def test_an_execution_that_was_marked_as_failed_tells_why(config) -> None:
     """TFX leaves an execution whose driver raised as running."""
     db = Database(config)
     db.node("1", "ImageExampleGen", RUNNING)
-    record_failure(config, "ImageExampleGen", ValueError("no files"))
+    execution = find_execution(db.store, config.pipeline.name, "1", "ImageExampleGen")
+    mark_failed(db.store, execution, "ValueError: no files")
     (run,) = read_runs(config)
     assert (run.state, run.reason) == ("data rejected", "ValueError: no files")
 
