@@ -7,11 +7,7 @@ from .connection import (
     open_store as open_store,
 )
 from .exclusive import check_folder as check_folder, hold_pipeline as hold_pipeline
-from .executions import (
-    find_execution as find_execution,
-    mark_failed as mark_failed,
-    record_failure as record_failure,
-)
+from .executions import find_execution as find_execution, mark_failed as mark_failed
 from .rejections import (
     Rejections as Rejections,
     data_rejections as data_rejections,

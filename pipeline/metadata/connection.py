@@ -9,6 +9,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
@@ -23,7 +24,7 @@ _PORTS = {"mysql": 3306, "postgresql": 5432, "grpc": 8080}
 # Repeated by MLMD when two runs write the same rows at once.
 _TRANSACTION_RETRIES = 10
 
-Connection = proto.ConnectionConfig | proto.MetadataStoreClientConfig
+Connection: TypeAlias = proto.ConnectionConfig | proto.MetadataStoreClientConfig
 
 
 def connection_config(url: str, environment: Mapping[str, str] = os.environ) -> Connection:

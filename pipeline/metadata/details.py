@@ -18,7 +18,7 @@ from components.metadata import (
     plain_values,
     serving_files,
 )
-from modules.export import extra_assets, read_tflite_report
+from modules.export import TFLiteReport, extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
 from pipeline.runtime import quiet_imports
@@ -32,7 +32,8 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
     """Reads the nodes of a run, and the files of its artifacts that say what it came to."""
     nodes = [_node_run(node) for node in run.nodes.values()]
     problems: list[str] = []
-    evaluation = tflite = None
+    evaluation: Evaluation | None = None
+    report: TFLiteReport | None = None
     evaluated, model = (str(run.first(key).get("uri", "")) for key in ("evaluation", "model"))
     # Object stores are read with TensorFlow.
     with quiet_imports() if "://" in evaluated + model else contextlib.nullcontext():
@@ -41,12 +42,16 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
         if model:
             folder = extra_assets(serving_files(model))
             report = _readable(lambda: read_tflite_report(folder), problems)
-            tflite = report and report.model_dump(mode="json")
-    logs = run.first("model_run").get("uri")
     return Run(
-        pipeline, run.run_id, nodes, evaluation, _pushed_to(nodes), logs and str(logs), tflite,
-        problems,
-    )  # fmt: skip
+        pipeline=pipeline,
+        run_id=run.run_id,
+        nodes=nodes,
+        evaluation=evaluation,
+        pushed_to=_pushed_to(nodes),
+        training_logs=str(run.first("model_run").get("uri", "")) or None,
+        tflite=report and report.model_dump(mode="json"),
+        problems=problems,
+    )
 
 
 def _node_run(node: NodeExecution) -> NodeRun:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.metadata import BASELINE, CANDIDATE, RunState, RunSummary
+
+if TYPE_CHECKING:  # takes a second to load
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _ORDER = list(RunState)  # of the legend
 _LEAST_RANGE = 0.02  # of a metric; else rounding looks like progress
@@ -62,7 +67,7 @@ def _judged(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return [run for run in runs if run.state.meaning.is_judged]
 
 
-def _draw_metric(axes, runs: Sequence[RunSummary], metric: str) -> None:  # noqa: ANN001 — Axes
+def _draw_metric(axes: Axes, runs: Sequence[RunSummary], metric: str) -> None:
     """Candidates as markers, a line through the pushed ones, the baseline on the same data."""
     judged = [r for r in _judged(runs) if r.metric(CANDIDATE, metric) is not None]
     pushed = [r for r in judged if r.version is not None]
@@ -91,7 +96,7 @@ def _draw_metric(axes, runs: Sequence[RunSummary], metric: str) -> None:  # noqa
             axes.axvline(started(run), color=colour, linewidth=1, linestyle=":")
 
 
-def _draw_work(axes, runs: Sequence[RunSummary]) -> None:  # noqa: ANN001 — Axes
+def _draw_work(axes: Axes, runs: Sequence[RunSummary]) -> None:
     """Minutes of each run, with the span that it read."""
     for run in runs:
         colour, marker = run.state.meaning.colour, run.state.meaning.marker
@@ -110,7 +115,7 @@ def _draw_work(axes, runs: Sequence[RunSummary]) -> None:  # noqa: ANN001 — Ax
     axes.set_ylabel("minutes (span above)" if spans else "minutes")
 
 
-def _legend(runs: Sequence[RunSummary]) -> list:
+def _legend(runs: Sequence[RunSummary]) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     seen = {run.state: run.state.meaning for run in runs}

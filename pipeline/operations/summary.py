@@ -143,8 +143,8 @@ def _node_table(run: Run) -> Table:
 
 def _note(key: str, value: int | float | str) -> str:
     if key == "train_class_sizes":  # number of classes by size
-        value = ", ".join(f"{size}: {n:,}" for size, n in json.loads(value).items())
-        return f"train classes by size {{{value}}}"
+        sizes = ", ".join(f"{size}: {n:,}" for size, n in json.loads(str(value)).items())
+        return f"train classes by size {{{sizes}}}"
     text = escape(value) if isinstance(value, str) else f"{value:,}"
     return f"{key.replace('_', ' ')} {text}"
 
