@@ -49,7 +49,7 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
         evaluation=evaluation,
         pushed_to=_pushed_to(nodes),
         training_logs=str(run.first("model_run").get("uri", "")) or None,
-        tflite=report and report.model_dump(mode="json"),
+        tflite=report.model_dump(mode="json") if report else None,
         problems=problems,
     )
 

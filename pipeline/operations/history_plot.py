@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.metadata import BASELINE, CANDIDATE, RunState, RunSummary
 
 if TYPE_CHECKING:  # takes a second to load
-    from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
 _ORDER = list(RunState)  # of the legend
@@ -67,8 +66,11 @@ def _judged(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return [run for run in runs if run.state.meaning.is_judged]
 
 
-def _draw_metric(axes: Axes, runs: Sequence[RunSummary], metric: str) -> None:
-    """Candidates as markers, a line through the pushed ones, the baseline on the same data."""
+def _draw_metric(axes: Any, runs: Sequence[RunSummary], metric: str) -> None:
+    """Candidates as markers, a line through the pushed ones, the baseline on the same data.
+
+    `axes` are matplotlib's, whose types know no times.
+    """
     judged = [r for r in _judged(runs) if r.metric(CANDIDATE, metric) is not None]
     pushed = [r for r in judged if r.version is not None]
     axes.plot(
@@ -96,7 +98,7 @@ def _draw_metric(axes: Axes, runs: Sequence[RunSummary], metric: str) -> None:
             axes.axvline(started(run), color=colour, linewidth=1, linestyle=":")
 
 
-def _draw_work(axes: Axes, runs: Sequence[RunSummary]) -> None:
+def _draw_work(axes: Any, runs: Sequence[RunSummary]) -> None:
     """Minutes of each run, with the span that it read."""
     for run in runs:
         colour, marker = run.state.meaning.colour, run.state.meaning.marker

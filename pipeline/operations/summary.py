@@ -89,7 +89,7 @@ def show(
         console.print(_metric_table(run.evaluation))
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
-        _print_blessing(console, run.evaluation)
+        _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
         console.print(problem, markup=False, style="bold yellow")
     if run.tflite:
@@ -223,10 +223,11 @@ def _number(metric: str, value: float) -> str:
     return f"{value:,.0f}" if metric in _COUNTS else f"{value:.4f}"
 
 
-def _print_blessing(console: Console, evaluation: Evaluation) -> None:
+def _print_blessing(console: Console, evaluation: Evaluation, reason: str | None) -> None:
     if evaluation.blessed:
         console.print("[green]BLESSED[/]: every threshold is met.")
         return
     console.print("[bold red]NOT BLESSED[/]")
-    for failure in evaluation.failures:
-        console.print(f"  {failure}", markup=False)
+    # Without unmet thresholds there were none, or the blessing was revoked.
+    for line in evaluation.failures or filter(None, [reason]):
+        console.print(f"  {line}", markup=False)
