@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from kubeflow.cluster_config import cluster_values
 from kubeflow.local import local
 from kubeflow.run_commands import deploy, run, status
 from kubeflow.schedule_commands import schedule
-from pipeline.config import load_config, parse_config
+from pipeline.config import cluster_values, load_config, parse_config
 from pipeline.runtime import PipelineError, quiet_imports, report
 
 

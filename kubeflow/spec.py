@@ -15,8 +15,8 @@ from kfp import compiler, components, dsl, kubernetes
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from kubeflow.cluster_config import cluster_values, default_parameters
-from pipeline.config import Config, KubeflowSettings
+from kubeflow.cluster_config import default_parameters
+from pipeline.config import Config, KubeflowSettings, cluster_values
 from pipeline.metadata import PASSWORD, USERNAME
 from pipeline.runtime import ConfigError
 

@@ -23,12 +23,12 @@ COMMANDS = {
         "Write a data set as TFRecords of labelled images, with a train and an eval split.",
     ),
     "gc": Place(
-        "pipeline.operations.gc",
+        "pipeline.commands.gc",
         "gc_command",
         "Remove artifacts of old runs that nothing needs any more, and what killed runs have left.",
     ),
     "history": Place(
-        "pipeline.operations.history",
+        "pipeline.commands.history",
         "history_command",
         "Show the runs over time: spans, metrics, blessings, pushes.",
     ),
@@ -43,7 +43,7 @@ COMMANDS = {
         "Run the pipeline for each span that waits, or once; for systemd and cron.",
     ),
     "rollback": Place(
-        "pipeline.operations.rollback",
+        "pipeline.commands.rollback",
         "rollback_command",
         "Serve the previous blessed model again, as a new version.",
     ),
@@ -58,7 +58,7 @@ COMMANDS = {
         "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
     ),
     "summary": Place(
-        "pipeline.operations.summary",
+        "pipeline.commands.summary",
         "summary_command",
         "Show the latest run: nodes, metrics, blessing, where the model went.",
     ),

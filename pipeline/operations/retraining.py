@@ -81,13 +81,12 @@ def exit_code(
     """
     if status in (ExitCode.USAGE, ExitCode.LOCKED):
         return ExitCode(status)
-    if new is not None and new.state == "data rejected":
-        return ExitCode.DATA_REJECTED
-    if status or new is None:
+    code = ExitCode.FAILED if new is None else new.state.meaning.exit_code
+    if status and code is not ExitCode.DATA_REJECTED:
         return ExitCode.FAILED
-    if new.state == "rejected" and model_rejections(runs).count >= alert_after:
-        return ExitCode.REJECTED
-    return ExitCode.OK
+    if code is ExitCode.REJECTED and model_rejections(runs).count < alert_after:
+        return ExitCode.OK
+    return code
 
 
 def _conclusion(

@@ -40,7 +40,7 @@ def tried_spans(runs: Iterable[RunSummary]) -> list[int]:
         run.span
         for run in runs
         if run.span is not None
-        and not (run.state in ("killed", "running") and run.node in EXAMPLE_GENS)
+        and not (run.state.meaning.is_unfinished and run.node in EXAMPLE_GENS)
     ]
 
 

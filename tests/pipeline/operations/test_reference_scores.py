@@ -19,13 +19,13 @@ from modules.contract import make_example
 from pipeline.commands.reference_scores import reference_scores_command, score_table
 from pipeline.config import Config, load_config
 from pipeline.definition import create_pipeline
-from pipeline.metadata.runs import Evaluation, NodeRun, latest_run
+from pipeline.metadata import Evaluation, NodeRun, latest_run
 from pipeline.operations.reference_scores import (
     _raw_pixels,
     latest_reference_scores,
     reference_scores_of,
 )
-from pipeline.runtime import NotRunError, PipelineError
+from pipeline.runtime import NotRunError
 from tests.real_data import digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores
 
@@ -160,7 +160,7 @@ def test_large_images_are_averaged_down():
 
 def test_before_the_first_run(config, tmp_path):
     settings = config.pipeline.model_copy(update={"directory": str(tmp_path)})
-    with pytest.raises(PipelineError, match="has not run yet"):
+    with pytest.raises(NotRunError, match="has not run yet"):
         latest_reference_scores(config.model_copy(update={"pipeline": settings}))
 
 
