@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -61,10 +62,14 @@ for command in (deploy, run, schedule, status, local):
     main.add_command(command)
 
 
-def run_main() -> None:
-    """Entry point: known errors as one message without a traceback."""
+def run_main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: known errors as one message without a traceback; see `ExitCode`.
+
+    Args:
+        arguments: Of the command line; None: those of this process.
+    """
     try:
-        main()
+        main(arguments)
     except PipelineError as error:
         sys.exit(report(error))
 

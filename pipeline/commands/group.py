@@ -18,7 +18,7 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "data": Place(
-        "pipeline.datasets.loading",
+        "pipeline.commands.data",
         "data_command",
         "Write a data set as TFRecords of labelled images, with a train and an eval split.",
     ),
@@ -33,12 +33,12 @@ COMMANDS = {
         "Show the runs over time: spans, metrics, blessings, pushes.",
     ),
     "reference-scores": Place(
-        "pipeline.operations.reference_scores",
+        "pipeline.commands.reference_scores",
         "reference_scores_command",
         "Compare the latest model with an untrained network and with raw pixels.",
     ),
     "retrain": Place(
-        "pipeline.operations.retraining",
+        "pipeline.commands.retrain",
         "retrain_command",
         "Run the pipeline for each span that waits, or once; for systemd and cron.",
     ),
@@ -53,7 +53,7 @@ COMMANDS = {
         "Run the pipeline on this machine and print the summary.",
     ),
     "schedule": Place(
-        "pipeline.operations.scheduling",
+        "pipeline.commands.schedule",
         "schedule_command",
         "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
     ),

@@ -12,16 +12,16 @@ from pipeline.metadata import EXAMPLE_GENS, RunSummary
 
 
 def waiting_spans(config: Config, runs: Iterable[RunSummary]) -> list[int]:
-    """Lists the spans that are there and greater than every one that was tried, in order.
+    """Lists the spans that are there and later than every span that a run has tried, in order.
 
     Args:
         config: The pipeline; its patterns tell the spans apart (`SpanPattern`).
-        runs: All its runs. One that was killed while it read a span has not tried it
-            (`components.spans.driver.SpanDriver` decides by the same rule).
+        runs: All its runs. A run that was killed while it read a span has not tried it; the driver
+            of ExampleGen, `components.spans`, goes by the same rule.
 
     Returns:
-        Spans; none without placeholders in the patterns. A span whose folder lacks a split is
-        among them, although a run will pass it over.
+        Numbers of spans; none if the patterns have no placeholders. A span whose folder lacks a
+        split is in the list, although a run will pass it over.
     """
     patterns = [SpanPattern.parse(pattern) for pattern in config.data.patterns.values()]
     found = set()
@@ -35,7 +35,7 @@ def waiting_spans(config: Config, runs: Iterable[RunSummary]) -> list[int]:
 
 
 def tried_spans(runs: Iterable[RunSummary]) -> list[int]:
-    """Spans that ExampleGen has ended with, well or not."""
+    """The spans that ExampleGen has read to the end, whether it accepted or rejected them."""
     return [
         run.span
         for run in runs
@@ -45,10 +45,10 @@ def tried_spans(runs: Iterable[RunSummary]) -> list[int]:
 
 
 def _paths(base: str, pattern: str) -> list[str]:
-    """Paths under `base` that a glob finds, from `base` on."""
+    """The paths that match a glob pattern below `base`, relative to it."""
     if "://" not in base:
         return [Path(path).as_posix() for path in glob.glob(pattern, root_dir=base)]  # noqa: PTH207
     from tfx.dsl.io import fileio  # loads TensorFlow
 
     root = base.rstrip("/") + "/"
-    return [path.removeprefix(root) for path in fileio.glob(root + pattern)]
+    return [str(path).removeprefix(root) for path in fileio.glob(root + pattern)]

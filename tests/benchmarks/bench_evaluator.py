@@ -38,7 +38,7 @@ from modules.models.embedding_network import build_embedding_model
 from modules.retrieval.clustering import clustering_metrics
 from modules.retrieval.in_memory import make_gallery, score_names, score_queries
 from modules.settings import ImageSettings, ModelSettings
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
 
 KS = [1, 5, 10]

@@ -13,7 +13,7 @@ from modules.contract import make_example
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, RunSummary, latest_run, read_runs
-from pipeline.operations.reference_scores import reference_scores
+from pipeline.operations.reference_scores import latest_reference_scores
 from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
 
@@ -105,7 +105,7 @@ def test_image_folders_by_number_with_a_fixed_evaluation_span(tmp_path, monkeypa
     second = arriving.run()
     assert (arriving.summary().span, arriving.summary().window) == (2, (1, 2))
     assert queries(second) == of_one_span  # of span 1 again
-    assert reference_scores(load_config())["candidate"]["map@r"] > 0
+    assert latest_reference_scores(load_config())["candidate"]["map@r"] > 0
     trainer = next(node for node in second.nodes if node.node == "Trainer")
     assert trainer.state == "run"
     assert second.pushed_to is not None
