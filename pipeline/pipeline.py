@@ -94,7 +94,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
-        triplets_per_anchor=config.triplets.per_anchor,
+        triplets_per_anchor=config.triplets.triplets_per_anchor,
         seed=config.triplets.seed,
         bucket_size=config.triplets.bucket_size,
         strategy=config.triplets.strategy,

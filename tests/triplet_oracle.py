@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings
 from tests.real_data import digits
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import JpegImagePlugin, PngImagePlugin
 
 from modules.contract import make_example
+from modules.storage import read_file
 
 UNDECODABLE, IGNORED = "undecodable", "ignored"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -67,8 +68,7 @@ class _ReadImage(beam.DoFn):
         if suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
             yield beam.pvalue.TaggedOutput(IGNORED, suffix)
             return
-        with tf.io.gfile.GFile(path, "rb") as file:
-            image = file.read()
+        image = read_file(path)
         fault = find_fault(image, self._max_pixels)
         if fault is None:
             yield make_example(image, parts[-2].encode(), example_id.encode())

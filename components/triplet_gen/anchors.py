@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from components.triplet_gen.settings import CLASS_BALANCED, Settings
+from modules.settings import TripletSettings
 
 
 class AnchorPlan:
@@ -24,7 +24,7 @@ class AnchorPlan:
         self,
         label_counts: Mapping[bytes, int],
         smallest: Mapping[bytes, np.ndarray],
-        settings: Settings,
+        settings: TripletSettings,
     ) -> None:
         """Prepares the tables by label.
 
@@ -44,7 +44,7 @@ class AnchorPlan:
 
         total = settings.triplets_per_anchor * int(anchors.sum())
         share = np.maximum(1, np.count_nonzero(anchors) * anchors)  # 1 where there is no anchor
-        if settings.strategy == CLASS_BALANCED:
+        if settings.strategy == "class_balanced":
             self._sure, rest = np.divmod(total, share)
             self._rest = rest / share
         else:

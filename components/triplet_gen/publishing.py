@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import tensorflow as tf
 from absl import logging
 from tfx import types
 
-from components.triplet_gen.settings import Settings
 from components.triplet_gen.statistics import InputStats, OutputStats
+from modules.settings import TripletSettings
+from modules.storage import write_file
 
 STATISTICS_FILE = "triplets.json"
 
@@ -19,7 +19,7 @@ Counts = Mapping[str, tuple[InputStats, OutputStats]]
 
 
 def publish(
-    output: types.Artifact, counts: Counts, configured: Settings, settings: Settings
+    output: types.Artifact, counts: Counts, configured: TripletSettings, settings: TripletSettings
 ) -> None:
     """Writes `triplets.json`, then sets the same as custom properties.
 
@@ -54,8 +54,7 @@ def publish(
     sizes = {f"{split}_class_sizes": read.class_sizes() for split, (read, _) in counts.items()}
 
     everything = numbers | texts | sizes
-    with tf.io.gfile.GFile(f"{output.uri}/{STATISTICS_FILE}", "w") as file:
-        json.dump(everything, file, indent=2)
+    write_file(f"{output.uri}/{STATISTICS_FILE}", json.dumps(everything, indent=2).encode())
     for name, value in numbers.items():
         output.set_int_custom_property(name, value)
     for name, value in texts.items():

@@ -1,7 +1,8 @@
 from .base import (
     Fraction as Fraction,
     Settings as Settings,
-    from_custom_config as from_custom_config,
+    check_settings as check_settings,
+    read_table as read_table,
 )
 from .export import ExportSettings as ExportSettings
 from .image import ImageSettings as ImageSettings

@@ -42,6 +42,8 @@ SETTINGS = {
     "image": {"height": 28, "width": 28, "channels": 1},
     "model": {"name": "small_cnn", "embedding_size": 16},
     "training": {"steps": 12, "classes_per_batch": 24, "validate_every": 6},
+    "export": {},
+    "code_fingerprint": "of the test",
 }
 
 

@@ -23,7 +23,7 @@ MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 TRIPLETS = {
     "strategy": "hard",
     "positives": "hard",
-    "per_anchor": 1,
+    "triplets_per_anchor": 1,
     "max_per_class": 7,
     "seed": 3,
     "bucket_size": 123,
@@ -67,8 +67,7 @@ def test_every_key_of_triplets(tmp_path: Path) -> None:
     assert TRIPLETS.keys() == TripletSettings.model_fields.keys()
     found = nodes(tmp_path, tables("triplets", TRIPLETS))
     properties = found["TripletGen"].exec_properties
-    renamed = {"per_anchor": "triplets_per_anchor"}
-    expected = {renamed.get(key, key): value for key, value in TRIPLETS.items()}
+    expected = dict(TRIPLETS)
     rounds = expected.pop("rounds_on_same_data")
     assert {key: properties[key] for key in expected} == expected
     resolver = found["PreviousModelResolver"].exec_properties
@@ -78,7 +77,7 @@ def test_every_key_of_triplets(tmp_path: Path) -> None:
 
 def test_several_triplets_per_anchor(tmp_path: Path) -> None:
     """Not with hard positives, so the test of all keys cannot have it."""
-    found = nodes(tmp_path, "[triplets]\nper_anchor = 5")
+    found = nodes(tmp_path, "[triplets]\ntriplets_per_anchor = 5")
     assert found["TripletGen"].exec_properties["triplets_per_anchor"] == 5
     assert "PreviousModelResolver" not in found  # nothing is mined
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from modules.batches.of_classes import class_batches, deal
 from modules.contract import FEATURES, ROLES
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings
 from tests.real_data import Row, digits
 

@@ -20,9 +20,9 @@ from modules.export.saved_model import EmbeddingModule
 from modules.export.tflite import TFLiteError, export_tflite
 from modules.export.tflite_report import TFLiteReport, extra_assets, read_tflite_report
 from modules.export.tflite_runtime import run_tflite
+from modules.images import decode_images
 from modules.images.pixel_range import PixelRange
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ExportSettings, ImageSettings, ModelSettings
 from tests.real_data import digits
 

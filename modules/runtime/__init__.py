@@ -1,0 +1,11 @@
+"""What a process shows while it works.
+
+>>> import re
+>>> from modules.runtime import held_back
+>>> with held_back(2, re.compile(b"chatter")):
+...     pass  # lines with "chatter" that go to stderr meanwhile are dropped
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

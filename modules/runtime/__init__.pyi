@@ -1,0 +1,1 @@
+from .output import held_back as held_back
