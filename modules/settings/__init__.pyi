@@ -4,6 +4,11 @@ from .base import (
     check_settings as check_settings,
     read_table as read_table,
 )
+from .evaluation import (
+    Confidence as Confidence,
+    EvaluationSettings as EvaluationSettings,
+    Threshold as Threshold,
+)
 from .export import ExportSettings as ExportSettings
 from .image import ImageSettings as ImageSettings
 from .model import ModelSettings as ModelSettings
@@ -14,3 +19,9 @@ from .training import (
     TrainingSettings as TrainingSettings,
 )
 from .triplets import TripletSettings as TripletSettings
+from .validation import (
+    ComparatorThresholds as ComparatorThresholds,
+    DriftThresholds as DriftThresholds,
+    SkewThresholds as SkewThresholds,
+    ValidationSettings as ValidationSettings,
+)

@@ -1,5 +1,4 @@
 from .data import DataSettings as DataSettings
-from .evaluation import EvaluationSettings as EvaluationSettings
 from .kubeflow import KubeflowSettings as KubeflowSettings
 from .loading import (
     CONFIG_VARIABLE as CONFIG_VARIABLE,
@@ -12,4 +11,3 @@ from .model import PretrainedModelSettings as PretrainedModelSettings
 from .paths import PROJECT as PROJECT, ProjectPath as ProjectPath
 from .pipeline import PipelineSettings as PipelineSettings
 from .retraining import RetrainingSettings as RetrainingSettings
-from .validation import ValidationSettings as ValidationSettings

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
@@ -68,7 +69,7 @@ def test_the_models_are_usable_by_the_plain_interpreter(written) -> None:
     black, white = np.array(report["input_black"]), np.array(report["input_white"])
     prepared = (black + (white - black) * raw / 255).astype(np.float32)
     path = folder / report["models"]["float"]["file"]
-    interpreter = tf.lite.Interpreter(str(path))
+    interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], prepared)
     interpreter.invoke()
