@@ -1,8 +1,8 @@
 """Miners: which triplets of a batch count. They return row numbers and carry no gradient.
 
 All of them read the squared L2 distances [N, N] of a batch and its labels [N]. Every distance of
-`modules.losses.distances` orders rows alike, so the choice does not depend on which one the loss uses.
-None builds the N³ cube of triplets: memory is O(N²).
+`modules.losses.distances` orders rows alike, so the choice does not depend on the one that the loss
+uses. None builds the N³ cube of triplets: memory is O(N²).
 
 | name                | anchors and positives              | negative                            |
 |---------------------|------------------------------------|-------------------------------------|
@@ -13,13 +13,16 @@ None builds the N³ cube of triplets: memory is O(N²).
 | `distance_weighted` | every ordered pair of a class      | drawn at random, see the function   |
 
 Anchors without a positive or without a negative are left out. Between equally distant rows the
-choice is any one of them. Not here, because they name no rows: explicit triplets (`modules.losses.triplet_loss`)
-and all triplets (`modules.losses.batch_all`).
+choice is any one of them. The minings `none` (explicit triplets, `modules.losses.triplet_loss`) and
+`all` (`modules.losses.batch_all`) are no miners: they do not choose rows.
+
+A new miner is a function here, an entry in `MINERS` and a name in `LossSettings.mining`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -151,6 +154,23 @@ def distance_weighted(batch: Batch, dimension: int, seed: tf.Tensor) -> TripletI
     # NaN distances find no place; the row must exist all the same, for the loss to become NaN.
     negative = tf.minimum(negative, n - 1)
     return TripletIndices(chosen[:, 0], chosen[:, 1], negative)
+
+
+# From a batch, D and the seed of a draw to the chosen triplets.
+Miner = Callable[[Batch, int, tf.Tensor | None], TripletIndices]
+
+
+def _without_draw(mine: Callable[[Batch], TripletIndices]) -> Miner:
+    """A miner whose choice is certain."""
+    return lambda batch, dimension, seed: mine(batch)
+
+
+MINERS: dict[str, Miner] = {
+    "semi_hard": _without_draw(semi_hard),
+    "hard": _without_draw(hard),
+    "easy_positive": _without_draw(easy_positive),
+    "distance_weighted": distance_weighted,
+}
 
 
 class Ranking(NamedTuple):

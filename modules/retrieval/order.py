@@ -18,7 +18,7 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from modules.retrieval.shards import MAX_POSITION, Shard, refuse_repeated
+from modules.retrieval.shards import MAX_POSITION, Shard, reject_repeated
 
 _SAMPLE = 65_536  # ids that boundaries are taken from
 _RANGE_SHARDS = 4  # in one range: with fewer, smaller parts would be shuffled
@@ -230,7 +230,7 @@ def _sort(number: int, parts: Iterable[LabelledRows]) -> tuple[int, LabelledRows
             f"for {1 << _RANGE_BITS} each: there are too many examples for one gallery"
         )
     rows = rows.take(np.argsort(rows.ids, kind="stable"))
-    refuse_repeated(rows.ids)
+    reject_repeated(rows.ids)
     return number, rows
 
 

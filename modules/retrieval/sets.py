@@ -47,8 +47,8 @@ class _Sums:
 class MeasureSet(beam.PTransform):
     """PCollection of ScoredQueries → PCollection with one SetMetrics.
 
-    Clustering takes up to `modules.retrieval.clustering.MAX_EXAMPLES` queries, those whose ids have the
-    smallest hashes, so that memory is bounded and the choice does not depend on the runner.
+    Clustering takes up to `MAX_EXAMPLES` queries, those whose ids have the smallest hashes. So
+    memory is bounded and the choice does not depend on the runner.
 
     Args:
         verification: Add `VERIFICATION_NAMES`; `ScoreQueries` must have counted the pairs.

@@ -35,8 +35,8 @@ from modules import evaluator
 from modules.contract import ID, IMAGE, LABEL
 from modules.gate.result import CANDIDATE, OVERALL, read_metrics
 from modules.models.embedding_network import build_embedding_model
+from modules.retrieval import make_gallery, score_names, score_queries
 from modules.retrieval.clustering import clustering_metrics
-from modules.retrieval.in_memory import make_gallery, score_names, score_queries
 from modules.settings import ImageSettings, ModelSettings
 from pipeline.datasets.idx import read_split
 from tests.gate_cases import eval_config

@@ -36,7 +36,7 @@ import tensorflow as tf
 from modules.batches.of_triplets import triplet_batches
 from modules.images import decode_images
 from modules.models import build_embedding_model, compile_embedding, embed_in_batches
-from modules.retrieval.in_memory import make_gallery, score_queries
+from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
 from pipeline.datasets.idx import read_split

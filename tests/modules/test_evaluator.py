@@ -17,7 +17,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from modules import evaluator
-from modules.retrieval.in_memory import SET_NAMES
+from modules.retrieval import SET_NAMES
 from modules.settings import Threshold
 from tests.gate_cases import eval_config
 from tests.pixel_models import ALL, FEW, NAN, model_artifact

@@ -16,7 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from modules import evaluator
-from modules.retrieval.in_memory import COUNTS, metric_names, score_names, set_names
+from modules.retrieval import COUNTS, metric_names, score_names, set_names
 from tests.gate_cases import eval_config
 from tests.pixel_models import ALL, FEW, model_artifact
 from tests.real_data import BEAM_ARGS, digits, examples_artifact

@@ -15,6 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.types import artifact_utils
 
 from modules.contract import FEATURES, IMAGE, make_example
+from modules.retrieval import COUNTS, score_names
 from modules.retrieval.extractors import (
     SCORES_KEY,
     SET_KEY,
@@ -22,7 +23,6 @@ from modules.retrieval.extractors import (
     ExtractEmbeddings,
     ExtractRetrievalScores,
 )
-from modules.retrieval.in_memory import COUNTS, score_names
 from tests.gate_cases import eval_config
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, set_metrics

@@ -11,9 +11,9 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import update_eval_config_with_defaults
 
+from modules.retrieval import COUNTS, metric_names, score_names
 from modules.retrieval.definitions import NEVER
 from modules.retrieval.extractors import SCORES_KEY
-from modules.retrieval.in_memory import COUNTS, metric_names, score_names
 from modules.retrieval.metrics import RetrievalMetrics
 from modules.retrieval.sets import SetMetrics
 from tests.gate_cases import eval_config
