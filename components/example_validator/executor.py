@@ -52,7 +52,6 @@ class Executor(tfx_executor.Executor):
         Raises:
             ValueError: A split has anomalies, or no example at all; every one is named.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         statistics = artifact_utils.get_single_instance(input_dict[specs.STATISTICS_KEY])
         previous = next(iter(input_dict.get(PREVIOUS_STATISTICS) or []), None)
         schema = io_utils.SchemaReader().read(

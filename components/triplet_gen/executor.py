@@ -72,7 +72,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             RuntimeError: If examples were lost, or a step of the Beam pipeline failed, as when a
                 file cannot be written or a worker process was killed; the message has the cause.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         splits = json.loads(exec_properties[SPLITS_KEY])
         check_splits(splits)
         configured = check_settings(
