@@ -1,4 +1,4 @@
-"""What a process shows while it works.
+"""What code inside a node tells the process around it, and what it keeps from the terminal.
 
 >>> import re
 >>> from modules.runtime import held_back

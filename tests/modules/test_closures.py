@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-_LOADED = """
-import sys
-import {module}
-ours = ("modules", "components", "pipeline")
-print(*(name for name in sys.modules if name.split(".")[0] in ours))
-"""
+from pipeline.fingerprint import import_closure
+
 SETTINGS = {f"modules.settings.{name}" for name in ("evaluation", "validation", "triplets")}
 EVALUATION = {
     *(
@@ -33,21 +26,14 @@ EVALUATION = {
 }
 
 
-def loaded(module: str) -> set[str]:
-    """The files of this project that a fresh process imports with a module."""
-    process = subprocess.run(
-        [sys.executable, "-c", _LOADED.format(module=module)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(process.stdout.split())
-
-
 @pytest.mark.parametrize(
     ("module", "without"),
     [
         ("modules.trainer", EVALUATION | SETTINGS | {"modules.evaluator"}),
+        (
+            "components.triplet_gen.executor",
+            EVALUATION | {"modules.retrieval", "modules.training", "modules.losses"},
+        ),
         (
             "modules.evaluator",
             SETTINGS | {"modules.trainer", "modules.training", "modules.losses", "modules.models"},
@@ -59,6 +45,8 @@ def loaded(module: str) -> set[str]:
     ],
 )
 def test_a_module_brings_along_only_what_it_runs(module, without) -> None:
-    found = loaded(module)
+    found = import_closure([module])
     assert not found & without
-    assert not {name for name in found if name.startswith(("components", "pipeline"))}
+    assert not {name for name in found if name.startswith(("pipeline", "kubeflow"))}
+    if module.startswith("modules"):
+        assert not {name for name in found if name.startswith("components")}

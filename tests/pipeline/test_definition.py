@@ -15,7 +15,7 @@ from tfx.utils import proto_utils
 from modules.gate import make_eval_config
 from modules.settings import EvaluationSettings, TripletSettings
 from pipeline.config import load_config
-from pipeline.pipeline import create_pipeline
+from pipeline.definition import create_pipeline
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 # Of every key a value that is not the default.
