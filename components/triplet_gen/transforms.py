@@ -22,6 +22,7 @@ from components.triplet_gen.spool import Segment, SegmentWriter, read_rows
 from components.triplet_gen.statistics import InputStats, OutputStats, explain
 from components.triplet_gen.writing import Bucket, Kind, WriteTriplets
 from modules.contract import ID, IMAGE, LABEL
+from modules.runtime import work_done
 from modules.settings import TripletSettings
 from modules.storage import read_examples, read_file, write_file
 
@@ -73,6 +74,7 @@ class ReadFile(beam.DoFn):
             batch = {name: column.numpy() for name, column in tensors.items()}
             stats.count(batch, path, record)
             record += len(batch[ID])
+            work_done.add("images", len(batch[ID]))
             digests = hash_ids(batch[ID].tolist(), self._settings.seed, split)
             repeats = np.zeros(len(digests), np.int64)
             batches.append(Rows(digests, repeats, batch[LABEL], batch[ID], batch[IMAGE]))

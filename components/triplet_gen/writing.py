@@ -17,6 +17,7 @@ from components.triplet_gen.sampling import Classes, TripletIndices, draw_triple
 from components.triplet_gen.serialization import serialize_triplets
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
+from modules.runtime import work_done
 from modules.settings import TripletSettings
 from modules.storage import write_file
 
@@ -102,6 +103,7 @@ class WriteTriplets(beam.DoFn):
             # reader of the split looks.
             write_file(path, frame(records), temp_dir=self._temp_dir)
         result.triplets = len(triplets.anchor)
+        work_done.add("triplets", result.triplets)
 
     def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
         """Embeds the rows of a bucket; notes in `result` what cannot be used."""

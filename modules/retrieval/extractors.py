@@ -22,6 +22,7 @@ from modules.contract import ID, LABEL
 from modules.retrieval.order import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
+from modules.runtime import work_done
 
 SCORES_KEY = "retrieval_scores"  # of a query: its row of scores by model name
 SET_KEY = "retrieval_set"  # of the one extract without a query: SetMetrics
@@ -106,6 +107,7 @@ class _Embed(beam.DoFn):
             features[name] = np.array(values[: self._batch], dtype=object)
             del values[: self._batch]
         embeddings = {name: self._call(name, examples) for name in self._models}
+        work_done.add("images", len(examples))
         return {
             constants.FEATURES_KEY: features,
             constants.PREDICTIONS_KEY: embeddings if len(embeddings) > 1 else embeddings[""],
