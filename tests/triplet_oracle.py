@@ -1,4 +1,4 @@
-"""TripletIndices by loops over rows: the definitions, to judge the vectorised miners by."""
+"""Triplets by loops over rows: the definitions that the vectorised miners are tested against."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 from components.image_example_gen.reading import IGNORED, UNDECODABLE, ReadImages
 from modules.storage import read_file, write_file
 
-# Keys of the settings in the execution property `custom_config`.
+# Keys of the options in the execution property `custom_config`.
 MAX_UNDECODABLE = "max_undecodable_fraction"
 MAX_PIXELS = "max_pixels"
 # Files in the root of the artifact `examples`.
@@ -48,9 +48,9 @@ def _options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
     proto_utils.json_to_proto(
         exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom_config
     )
-    settings = struct_pb2.Struct()
-    custom_config.custom_config.Unpack(settings)
-    return settings
+    options = struct_pb2.Struct()
+    custom_config.custom_config.Unpack(options)
+    return options
 
 
 class Executor(base_example_gen_executor.BaseExampleGenExecutor):
@@ -109,12 +109,12 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the splits, records the counts and judges them.
+        """Writes the splits, notes the counts and judges them.
 
         Args:
             input_dict: Empty.
             output_dict: `examples`, one artifact.
-            exec_properties: Those of FileBasedExampleGen; `custom_config` holds the settings.
+            exec_properties: Those of FileBasedExampleGen; `custom_config` holds the options.
 
         Raises:
             ValueError: No image was found, a split got none, or more than the allowed share of

@@ -15,7 +15,7 @@ class AnchorPlan:
     With n_c examples of class c, m_c = min(n_c, max_per_class) of them are anchors: those with the
     smallest order hashes. Classes of one example have none. Each anchor gets t =
     `triplets_per_anchor` triplets. But under `class_balanced` C classes share T = t · Σ m_c, so an
-    anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its block hash, as a number in
+    anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its group hash, as a number in
     [0, 1), is below the rest. So each class gets about T / C, with a standard deviation of at most
     √(T / C), and whether an example does depends on the label counts and its own id only.
     """
@@ -63,7 +63,7 @@ class AnchorPlan:
         Returns:
             How often each is an anchor, int64 `[rows]`.
         """
-        # The block number is the remainder of the hash, its size here the leading 53 bits.
+        # The group is the remainder of this hash; its leading 53 bits are free to use.
         uniform = (digests[:, 1] >> np.uint64(11)) * 2.0**-53
         repeats = self._sure[codes] + (uniform < self._rest[codes])
         return np.where(digests[:, 0] <= self._last[codes], repeats, 0)

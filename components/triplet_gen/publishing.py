@@ -19,7 +19,7 @@ Counts = Mapping[str, tuple[InputStats, OutputStats]]
 
 
 def publish(
-    output: types.Artifact, counts: Counts, configured: TripletSettings, settings: TripletSettings
+    output: types.Artifact, counts: Counts, configured: TripletSettings, used: TripletSettings
 ) -> None:
     """Writes `triplets.json`, then sets the same as custom properties.
 
@@ -27,7 +27,7 @@ def publish(
         output: The artifact; see the component for the names.
         counts: Counts of every split.
         configured: What the user asked for.
-        settings: What was done.
+        used: What was done: without a model, mining becomes sampling at random.
     """
     by_split = {
         split: {
@@ -48,8 +48,8 @@ def publish(
     texts = {
         "strategy": configured.strategy,
         "positives": configured.positives,
-        "sampled_by": settings.strategy,
-        "positives_sampled_by": settings.positives,
+        "sampled_by": used.strategy,
+        "positives_sampled_by": used.positives,
     }
     sizes = {f"{split}_class_sizes": read.class_sizes() for split, (read, _) in counts.items()}
 

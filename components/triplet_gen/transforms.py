@@ -1,8 +1,8 @@
 """The Beam part of TripletGen: read and count, assign to buckets, sample, write.
 
-Images go from step to step in files (see spool.py), the label counts too; what Beam shuffles are
-the places of the images in these files. Each shuffle is a plain GroupByKey: that spreads the work
-over the workers as well as Reshuffle, with fewer steps to set up.
+Images and label counts go from step to step in files (see `components.triplet_gen.spool`). Beam
+shuffles only the places of the images in these files. Each shuffle is a plain GroupByKey: that
+spreads the work over the workers as well as Reshuffle, with fewer steps to set up.
 """
 
 from __future__ import annotations
@@ -214,8 +214,8 @@ def make_triplets(
 ) -> None:
     """Adds everything to a pipeline: reading, counting, sampling, writing.
 
-    The number of blocks of a label must be known before its first example can be placed. So the
-    first step keeps the examples in files, which costs a fraction of reading the input again.
+    The number of groups of a label must be known before its first example can be placed. So the
+    first step keeps the examples in files, which costs less than reading the input again.
 
     Args:
         pipeline: Pipeline to add to.

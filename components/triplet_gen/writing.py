@@ -70,7 +70,7 @@ class WriteTriplets(beam.DoFn):
         result = OutputStats()
         result.compare([i for segment in of_kind[Kind.IDS] for i in read_ids(segment)])
         rows = _read(of_kind[Kind.ROWS])
-        if rows is not None:  # some buckets get ids only, since all their blocks are empty
+        if rows is not None:  # some buckets get ids only, since all their groups are empty
             self._write(bucket, rows, _read(of_kind[Kind.RESERVE]), result)
         yield bucket[0], result
 

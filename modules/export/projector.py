@@ -97,7 +97,7 @@ def write_tsne(
 ) -> np.ndarray:
     """Draws the embedding in two dimensions by t-SNE (van der Maaten and Hinton, 2008).
 
-    Near points are near in the embedding; the sizes of groups and the distances between them mean
+    Near points are near in the embedding. The sizes of groups and the distances between them mean
     nothing. There is a legend up to 20 classes.
 
     Args:

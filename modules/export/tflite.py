@@ -120,7 +120,7 @@ def _convert(embedder: keras.Model) -> dict[str, bytes]:
     with held_back(2, CHATTER):
         for name in ("float", "dynamic"):
             # Without the network as second argument the converter freezes the function itself. With
-            # it, it goes through a SavedModel, which takes ten times as long and loses the weights.
+            # it, it goes through a SavedModel, which takes longer and loses the weights.
             converter = tf.lite.TFLiteConverter.from_concrete_functions(
                 [embed.get_concrete_function()]
             )

@@ -183,7 +183,7 @@ class Ranking(NamedTuple):
 
 def rank_negatives(distances: tf.Tensor, same: tf.Tensor) -> Ranking:
     """Sorts each row's negatives by a distance float32 [N, N], 0 ≤ distance < FAR."""
-    # Floats ≥ 0 order like their bits, and integers sort a quarter faster.
+    # Floats ≥ 0 order like their bits, and integers sort faster.
     keys = -tf.bitcast(tf.where(same, FAR, distances), tf.int32)
     nearest_first = tf.math.top_k(keys, k=tf.shape(same)[1])
     return Ranking(
@@ -205,8 +205,8 @@ def _search_rows(
     """Binary search of `value` float64 [P] in the rows `row` of ascending keys float64 [N, M].
 
     One search in all rows laid end to end: a row's offset keeps its keys, 0 to `largest`, apart
-    from the others'. It is many times faster than TensorFlow's batched search, which looks up as
-    many values in every row. In float64 the offset costs no difference that float32 distances have.
+    from the others'. TensorFlow's batched search would look up as many values in
+    every row. In float64 the offset costs no difference that float32 distances have.
     """
     n, m = tf.unstack(tf.shape(keys))
     offset = tf.cast(tf.range(n), tf.float64) * (largest + 1.0)

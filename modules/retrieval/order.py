@@ -1,7 +1,7 @@
-"""Labelled embeddings in Beam, ordered by id without being held anywhere.
+"""Labelled embeddings in Beam, ordered by id without one process holding all of them.
 
-A sample of the ids gives boundaries, one shuffle brings each range of ids together, and a range,
-sorted, is a few shards whose positions are known. So ties are ordered by id among all shards, an id
+A sample of the ids gives boundaries. One shuffle brings each range of ids together, and a sorted
+range is a few shards whose positions are known. So ties are ordered by id among all shards, an id
 that occurs twice is found, and no result depends on how a runner batches or spreads the rows.
 """
 

@@ -83,8 +83,8 @@ def score_block(
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
-    Memory: one shard, and as many neighbours as the scores look at, in passes through the gallery
-    of at most 2²⁵ of them. Never the gallery, never the matrix of distances.
+    Memory holds one shard and as many neighbours as the scores look at, at most 2²⁵ of them in one
+    pass through the gallery. It never holds the gallery or the matrix of distances.
 
     Args:
         block: The queries.

@@ -51,7 +51,7 @@ class EvaluationSettings(Settings):
     """`[evaluation]`: the metrics and the gate.
 
     `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
-    Features other than `label` must be in the records (`[data] format = "tfrecord"`), one value of
+    Features other than `label` must be in the examples (`[data] format = "tfrecord"`), one value of
     bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
     """
 

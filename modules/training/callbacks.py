@@ -87,7 +87,7 @@ class FailureGuard(keras.callbacks.Callback):
 
 
 class RetrievalValidation(keras.callbacks.Callback):
-    """Measures retrieval among the images of the eval split by the Evaluator's own code.
+    """Measures retrieval among the images of the eval split with the code of the Evaluator.
 
     Adds `val_precision@1` and `val_map@r` to the logs, for the callbacks behind it. TensorBoard
     gets the distances between images of one class and of different classes as histograms. Averaged

@@ -67,7 +67,7 @@ class TripletModel(keras.Model):
         with tf.GradientTape() as tape:
             embeddings = self(images, training=True)
             if replicas > 1:
-                # Its gradient adds up what all replicas want of a row, hence the division.
+                # The gradient of all_gather is the sum over all replicas, hence the division.
                 embeddings = replica.all_gather(embeddings, axis=0)
                 labels = replica.all_gather(labels, axis=0)
             mined = self.mine(labels, embeddings)

@@ -16,8 +16,8 @@ class DataSettings(Settings):
     """`[data]`: where the labelled images are and how they are split.
 
     `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
-    for the splits by hash. They default to `train/*`, `eval/*` and `*` for record files, and to one
-    level deeper for images in class folders.
+    for the splits by hash. They default to `train/*`, `eval/*` and `*` for TFRecord files, and to
+    one level deeper for images in class folders.
 
     Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
     `components.spans.patterns`.

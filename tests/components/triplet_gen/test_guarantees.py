@@ -134,7 +134,7 @@ def test_every_example_meets_every_other_one_equally_often():
             codes, hash_ids(ids, seed, "train")
         )
         met += bucket == bucket[0]
-    # 4 blocks and 4 buckets. Same class: the same block, or another in the same bucket.
+    # 4 groups and 4 buckets. Same class: the same group, or another in the same bucket.
     same, other = met[1:256], met[256:]
     p = 1 / 4 + 3 / 4 * 1 / 4
     assert abs(same.mean() / seeds - p) < 0.05
