@@ -93,8 +93,9 @@ class Executor(tfx_executor.Executor):
         }
         for name, value in properties.items():
             output.set_json_value_custom_property(name, value)
-        if all(changes.values()):
-            total = ClassChanges.sum(changes.values())
+        known = [change for change in changes.values() if change]
+        if len(known) == len(changes):
+            total = ClassChanges.sum(known)
             for name, classes in zip(_CLASSES, total.named(), strict=True):
                 if classes:
                     properties[name] = ", ".join(classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, statistics_pb2
@@ -16,7 +17,7 @@ from components.example_validator.class_changes import (
 from modules.contract import LABEL
 from modules.settings import ValidationSettings
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _Type = anomalies_pb2.AnomalyInfo.Type
 COMPARATORS = {
     _Type.COMPARATOR_CONTROL_DATA_MISSING,

@@ -29,7 +29,10 @@ _SHOWN = 10  # undecodable files named in a message
 
 
 def _write_report(
-    uri: str, images: Mapping[str, int], ignored: Mapping[str, int], undecodable: list
+    uri: str,
+    images: Mapping[str, int],
+    ignored: Mapping[str, int],
+    undecodable: list[tuple[str, str]],
 ) -> None:
     undecodable = sorted(undecodable)
     lines = "".join(f"{path}\t{reason}\n" for path, reason in undecodable)

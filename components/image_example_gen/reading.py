@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from PIL import JpegImagePlugin, PngImagePlugin
+from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from modules.contract import make_example
 from modules.storage import read_file
@@ -31,6 +31,7 @@ def find_fault(image: bytes, max_pixels: int) -> str | None:
     """
     if not image:
         return "the file is empty"
+    read_header: type[ImageFile.ImageFile]
     if image.startswith(b"\xff\xd8\xff"):
         read_header = JpegImagePlugin.JpegImageFile
     elif image.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -157,7 +157,7 @@ def _files(examples: list[types.Artifact], split: str) -> list[str]:
             )
         files += tf.io.gfile.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*")
     if not files:
-        raise ValueError(_problem(split, examples, InputStats().problem()))
+        raise ValueError(_problem(split, examples, InputStats().problem() or ""))
     return files
 
 

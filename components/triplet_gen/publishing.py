@@ -55,10 +55,10 @@ def publish(
 
     everything = numbers | texts | sizes
     write_file(f"{output.uri}/{STATISTICS_FILE}", json.dumps(everything, indent=2).encode())
-    for name, value in numbers.items():
-        output.set_int_custom_property(name, value)
-    for name, value in texts.items():
-        output.set_string_custom_property(name, value)
-    for name, value in sizes.items():
-        output.set_string_custom_property(name, json.dumps(value))
+    for name, number in numbers.items():
+        output.set_int_custom_property(name, number)
+    for name, text in texts.items():
+        output.set_string_custom_property(name, text)
+    for name, histogram in sizes.items():
+        output.set_string_custom_property(name, json.dumps(histogram))
     logging.info("TripletGen: %s", everything)

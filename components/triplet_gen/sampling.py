@@ -142,10 +142,12 @@ def draw_triplets(
     settings = settings or TripletSettings()
     classes, anchor = Classes(codes), order_anchors(repeats)
     if settings.positives == "hard":
+        assert embeddings is not None
         positive = farthest_positives(embeddings, codes, anchor)
     else:
         positive = classes.draw_positives(anchor, rng)
     if settings.mines_negatives:
+        assert embeddings is not None
         negative = mine_negatives(embeddings, codes, anchor, positive, settings.strategy)
     else:
         negative = classes.draw_negatives(anchor, rng)

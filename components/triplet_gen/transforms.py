@@ -111,9 +111,9 @@ class AssignToBuckets(beam.DoFn):
 
         The reserve is yielded for each bucket that needs it.
         """
-        (split, *place), _ = element
+        (split, path, offset, length), _ = element
         codes, bucket_plan, anchor_plan = self._plan(split)
-        rows = read_rows(Segment(*place))
+        rows = read_rows(Segment(path, offset, length))
         code = np.fromiter(map(codes.__getitem__, rows.labels.tolist()), np.int64, len(rows.labels))
         numbers, in_reserve = bucket_plan.assign(code, rows.digests)
         in_reserve &= bool(bucket_plan.needs_reserve)

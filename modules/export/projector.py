@@ -30,9 +30,9 @@ _PAPER = "white"
 def write_pictures(
     log_dir: str,
     embeddings: np.ndarray,
-    labels: Sequence[bytes],
-    images: Sequence[bytes],
-    ids: Sequence[bytes],
+    labels: Sequence[bytes] | np.ndarray,
+    images: Sequence[bytes] | np.ndarray,
+    ids: Sequence[bytes] | np.ndarray,
     seed: int,
 ) -> None:
     """Writes the projector's files to `projector/` and, of 3 images or more, `tsne.png`.
@@ -53,9 +53,9 @@ def write_pictures(
 def write_projector(
     log_dir: str,
     embeddings: np.ndarray,
-    labels: Sequence[bytes],
-    images: Sequence[bytes],
-    ids: Sequence[bytes],
+    labels: Sequence[bytes] | np.ndarray,
+    images: Sequence[bytes] | np.ndarray,
+    ids: Sequence[bytes] | np.ndarray,
 ) -> None:
     """Writes what TensorBoard's Projector tab shows: points, thumbnails, labels and ids.
 
@@ -93,7 +93,7 @@ def write_projector(
 
 
 def write_tsne(
-    path: str, embeddings: np.ndarray, labels: Sequence[bytes], seed: int = 0
+    path: str, embeddings: np.ndarray, labels: Sequence[bytes] | np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Draws the embedding in two dimensions by t-SNE (van der Maaten and Hinton, 2008).
 
@@ -126,7 +126,7 @@ def write_tsne(
     return points
 
 
-def _check(embeddings: np.ndarray, *columns: Sequence[bytes]) -> None:
+def _check(embeddings: np.ndarray, *columns: Sequence[bytes] | np.ndarray) -> None:
     lengths = [len(embeddings), *map(len, columns)]
     if len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(f"As many of everything are needed, at least one; there are {lengths}.")
@@ -139,7 +139,7 @@ def _field(value: bytes) -> str:
     return " ".join(value.decode(errors="replace").split())
 
 
-def _sprite(images: Sequence[bytes]) -> bytes:
+def _sprite(images: Sequence[bytes] | np.ndarray) -> bytes:
     """All thumbnails in one square PNG, row by row."""
     side = math.ceil(math.sqrt(len(images)))
     sheet = Image.new("RGB", (side * _THUMBNAIL, side * _THUMBNAIL), _PAPER)
@@ -159,7 +159,8 @@ def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
     axes = figure.add_subplot()
     for code, name in enumerate(classes):
         colour = colours(code if len(classes) <= _LEGEND_CLASSES else code / len(classes))
-        axes.scatter(*points[codes == code].T, s=12, color=colour, label=name)
+        x, y = points[codes == code].T
+        axes.scatter(x, y, s=12, color=colour, label=name)
     if len(classes) <= _LEGEND_CLASSES:
         axes.legend(loc="best", markerscale=2, fontsize="small")
     axes.set_title(f"t-SNE of {len(points)} embeddings, {len(classes)} classes")

@@ -15,12 +15,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport
+from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport, Variant
 from modules.export.tflite_runtime import CHATTER, measure_latency, run_tflite
 from modules.images import PixelRange
 from modules.runtime import held_back
@@ -109,16 +110,16 @@ def comparison_batches(
         yield transform_images(tf.constant(part)).numpy()
 
 
-def _convert(embedder: keras.Model) -> dict[str, bytes]:
+def _convert(embedder: keras.Model) -> dict[Variant, bytes]:
     """The float and the quantised model."""
 
     @tf.function(input_signature=[tf.TensorSpec(embedder.input_shape, tf.float32, name="image")])
     def embed(image: tf.Tensor) -> tf.Tensor:
         return embedder(image, training=False)
 
-    contents = {}
+    contents: dict[Variant, bytes] = {}
     with held_back(2, CHATTER):
-        for name in ("float", "dynamic"):
+        for name in get_args(Variant):
             # Without the network as second argument the converter freezes the function itself. With
             # it, it goes through a SavedModel, which takes longer and loses the weights.
             converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -137,11 +138,11 @@ def _convert(embedder: keras.Model) -> dict[str, bytes]:
 
 
 def _compare(
-    embedder: keras.Model, contents: dict[str, bytes], batches: Iterable[np.ndarray]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    embedder: keras.Model, contents: dict[Variant, bytes], batches: Iterable[np.ndarray]
+) -> tuple[dict[Variant, np.ndarray], np.ndarray]:
     """Returns the similarities [N] of each model to the network, and one of the images."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in contents}
-    image, compared, started = None, 0, time.monotonic()
+    found: dict[Variant, list[np.ndarray]] = {name: [] for name in contents}
+    image, compared, started = np.empty(0), 0, time.monotonic()
     for images in batches:
         image = images[:1]
         wanted = np.asarray(embedder(images, training=False))
@@ -167,9 +168,12 @@ def _run(name: str, content: bytes, images: np.ndarray) -> np.ndarray:
         ) from error
 
 
-def _check(models: dict[str, TFLiteModel], settings: ExportSettings) -> None:
+def _check(models: dict[Variant, TFLiteModel], settings: ExportSettings) -> None:
     """Written so that NaN fails."""
-    wanted = {"float": settings.min_similarity_float, "dynamic": settings.min_similarity_dynamic}
+    wanted: dict[Variant, float] = {
+        "float": settings.min_similarity_float,
+        "dynamic": settings.min_similarity_dynamic,
+    }
     for name, least in wanted.items():
         found = models[name]
         if not found.min_similarity >= least:

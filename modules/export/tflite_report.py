@@ -8,6 +8,8 @@ from typing import Literal
 from modules.settings import Settings
 
 REPORT = "tflite.json"
+# Weights as trained, or quantised to 8 bits.
+Variant = Literal["float", "dynamic"]
 
 
 class TFLiteModel(Settings):
@@ -37,7 +39,7 @@ class TFLiteReport(Settings):
     input_white: tuple[float, ...] | None
     embedding_size: int
     compared_images: int
-    models: dict[Literal["float", "dynamic"], TFLiteModel]
+    models: dict[Variant, TFLiteModel]
 
 
 def extra_assets(serving_model_dir: str) -> str:

@@ -57,8 +57,8 @@ class TripletLoss(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction="sum", dtype="float32")
         given = {} if margin is None else {"margin": margin}
-        self.settings = LossSettings(
-            loss=loss, distance=distance, swap=swap, mining=mining, **given
+        self.settings = LossSettings.model_validate(
+            {"loss": loss, "distance": distance, "swap": swap, "mining": mining, **given}
         )
         self._term = TERMS[loss](self.settings)
         self._seed = seed
@@ -103,6 +103,7 @@ class TripletLoss(keras.losses.Loss):
         batch = make_batch(squared, labels)
         if settings.mining == "all":
             if settings.loss == "margin" and not settings.swap:
+                assert settings.margin is not None
                 return all_with_margin(batch, distance(squared), settings.margin)
             return all_term_by_term(batch, distance(squared), self._term, settings.swap)
         a, p, n = MINERS[settings.mining](batch, embeddings.shape[-1], seed)

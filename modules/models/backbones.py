@@ -40,7 +40,7 @@ class Backbone(NamedTuple):
     standard: Standard | None = None
 
 
-def small_cnn(shape: Shape, weights: None = None) -> keras.Model:
+def small_cnn(shape: Shape, weights: str | None = None) -> keras.Model:
     """The classic of the tutorials: conv 32, pool, conv 64, pool, dense 128."""
     inputs = keras.Input(shape)
     x = layers.Flatten()(_stem(inputs, (3, 3)))
@@ -85,7 +85,7 @@ class BiasReLU(layers.Layer):
         return tf.nn.relu(tf.nn.bias_add(x, tf.convert_to_tensor(self.bias)))
 
 
-def residual_cnn(shape: Shape, weights: None = None) -> keras.Model:
+def residual_cnn(shape: Shape, weights: str | None = None) -> keras.Model:
     """A compact residual network (He et al. 2016) for images of about 28 to 64 pixels.
 
     The stem is that of `small_cnn`, where a CPU spends most of its time. Residual blocks on small

@@ -32,7 +32,10 @@ _MAX_STARTS = 10
 
 
 def clustering_metrics(
-    embeddings: np.ndarray, labels: Sequence, seed: int = 0, max_examples: int = MAX_EXAMPLES
+    embeddings: np.ndarray,
+    labels: Sequence[bytes | str] | np.ndarray,
+    seed: int = 0,
+    max_examples: int = MAX_EXAMPLES,
 ) -> dict[str, float]:
     """Clusters the embeddings and compares the clusters with the classes.
 
@@ -54,16 +57,16 @@ def clustering_metrics(
         ValueError: The embeddings are not a matrix with one row per label.
     """
     embeddings = np.asarray(embeddings, dtype=np.float32)
-    labels = np.asarray(labels, dtype=object)
-    if embeddings.ndim != 2 or len(embeddings) != len(labels):
+    column = np.asarray(labels, dtype=object)
+    if embeddings.ndim != 2 or len(embeddings) != len(column):
         raise ValueError(
-            f"clustering needs one embedding row per label, got {len(labels)} labels and "
+            f"clustering needs one embedding row per label, got {len(column)} labels and "
             f"embeddings of shape {embeddings.shape}"
         )
-    total = len(labels)
+    total = len(column)
     chosen = np.arange(min(total, max_examples)) * total // max(1, min(total, max_examples))
     embeddings = np.ascontiguousarray(embeddings[chosen])
-    names, classes = np.unique(labels[chosen], return_inverse=True)
+    names, classes = np.unique(column[chosen], return_inverse=True)
     if not total or not np.isfinite(embeddings).all():
         return dict.fromkeys(CLUSTERING_NAMES, float("nan"))
     # One thread: with more, sums are added in any order and clusters may differ between runs.

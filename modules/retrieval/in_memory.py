@@ -35,7 +35,11 @@ class Gallery(NamedTuple):
     embeddings: np.ndarray
 
 
-def make_gallery(ids: Sequence, labels: Sequence, embeddings: np.ndarray) -> Gallery:
+def make_gallery(
+    ids: Sequence[bytes | str] | np.ndarray,
+    labels: Sequence[bytes | str] | np.ndarray,
+    embeddings: np.ndarray,
+) -> Gallery:
     """Orders labelled embeddings by id.
 
     Args:
@@ -49,21 +53,20 @@ def make_gallery(ids: Sequence, labels: Sequence, embeddings: np.ndarray) -> Gal
     Raises:
         ValueError: The lengths differ, the embeddings are not a matrix, or an id occurs twice.
     """
-    ids = np.asarray(ids, dtype=object)
-    labels = np.asarray(labels, dtype=object)
+    unordered = np.asarray(ids, dtype=object), np.asarray(labels, dtype=object)
     embeddings = np.asarray(embeddings, dtype=np.float32)
     if embeddings.ndim != 2 or not len(ids) == len(labels) == len(embeddings):
         raise ValueError(
             "retrieval needs one id, one label and one embedding row per example, got "
             f"{len(ids)} ids, {len(labels)} labels and embeddings of shape {embeddings.shape}"
         )
-    order = np.argsort(ids, kind="stable")
-    ids, labels = ids[order], labels[order]
-    reject_repeated(ids)
-    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(unordered[0], kind="stable")
+    ordered_ids, ordered_labels = (column[order] for column in unordered)
+    reject_repeated(ordered_ids)
+    _, classes, sizes = np.unique(ordered_labels, return_inverse=True, return_counts=True)
     return Gallery(
-        ids=ids,
-        labels=labels,
+        ids=ordered_ids,
+        labels=ordered_labels,
         classes=classes.astype(np.int32),
         positives=sizes[classes] - 1,
         embeddings=np.ascontiguousarray(embeddings[order]),

@@ -17,6 +17,7 @@ from modules.retrieval.definitions import COUNTS, score_names
 from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
     QueryTile,
+    Visit,
     first_hit_ranks,
     query_tiles,
     search_threads,
@@ -138,7 +139,7 @@ class _Search:
     def add(self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """Compares this pass's queries with a shard; `own` as in `sweep`."""
         self._means.add(shard.embeddings[self.model], shard.classes, own)
-        visit = QueryTile.select
+        visit: Visit = QueryTile.select
         if self._pairs is not None:
             visit = self._pairs.select_and_count
             there = own >= 0
@@ -179,7 +180,7 @@ class _Search:
 
     def result(self) -> BlockScores:
         """The scores of all passes."""
-        return BlockScores(self._scores, self._pairs and self._pairs.total())
+        return BlockScores(self._scores, None if self._pairs is None else self._pairs.total())
 
 
 def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:

@@ -78,14 +78,12 @@ class _Memory(tf.train.experimental.PythonState):
 
     def serialize(self) -> bytes:
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            **{
-                f"{name}/{key}": value
-                for name, callback in self._callbacks.items()
-                for key, value in callback.state().items()
-            },
-        )
+        arrays: dict[str, Any] = {
+            f"{name}/{key}": value
+            for name, callback in self._callbacks.items()
+            for key, value in callback.state().items()
+        }
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     def deserialize(self, string_value: bytes) -> None:

@@ -42,6 +42,8 @@ class ScaledAdamW(keras.optimizers.Adam):
             self.assign_sub(variable, variable * (self._decay * learning_rate))
         super().update_step(gradient, variable, learning_rate)
 
-    def _all_reduce_sum_gradients(self, grads_and_vars: list[tuple]) -> list[tuple]:
+    def _all_reduce_sum_gradients(
+        self, grads_and_vars: list[tuple[tf.Tensor, keras.Variable]]
+    ) -> list[tuple[tf.Tensor, keras.Variable]]:
         """Nothing to add up: they are summed before, so clipping sees the whole gradient."""
         return grads_and_vars

@@ -86,7 +86,10 @@ class DataSettings(Settings):
                 )
         elif self.evaluation_span is not None:
             dates = patterns[0].has_dates
-            if isinstance(self.evaluation_span, datetime.date) != dates or self.fixed_span < 0:
+            if (
+                isinstance(self.evaluation_span, datetime.date) != dates
+                or (self.fixed_span or 0) < 0
+            ):
                 wanted = "a day, such as 2026-01-31," if dates else "a number, at least 0,"
                 raise ValueError(
                     f"evaluation_span is {self.evaluation_span}, expected {wanted} with these "
