@@ -13,7 +13,7 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
 from modules.gate import make_eval_config
-from modules.gate.result import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
+from modules.gate.report import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
 from modules.settings import EvaluationSettings
 
 Values = Mapping[str, Mapping[str, float]]  # slice such as `label=3` → metric → value

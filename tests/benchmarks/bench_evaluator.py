@@ -33,12 +33,12 @@ from tfx.utils import proto_utils
 from components.evaluator.executor import Executor
 from modules import evaluator
 from modules.contract import ID, IMAGE, LABEL
-from modules.gate.result import CANDIDATE, OVERALL, read_metrics
+from modules.gate import CANDIDATE, OVERALL, read_metrics
 from modules.models.embedding_network import build_embedding_model
 from modules.retrieval import make_gallery, score_names, score_queries
 from modules.retrieval.clustering import clustering_metrics
 from modules.settings import ImageSettings, ModelSettings
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.gate_cases import eval_config
 from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
 

@@ -39,7 +39,7 @@ from modules.models import build_embedding_model, compile_embedding, embed_in_ba
 from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.benchmarks.bench_training import write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 from tests.real_data import Row, digits, png

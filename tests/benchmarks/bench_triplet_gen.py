@@ -41,7 +41,7 @@ from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings
 from modules.settings.triplets import Strategy
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 EXAMPLES = 60_000

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from kubeflow.__main__ import main
+from pipeline.commands import main as pipeline_main
 from pipeline.config import parse_config
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.paths import PROJECT
@@ -22,6 +23,7 @@ def blocks(language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
+PROGRAMS = {"kubeflow": main, "pipeline": pipeline_main}
 COMMANDS = [
     shlex.split(line, comments=True)
     for block in blocks("sh")
@@ -37,8 +39,8 @@ def test_commands_have_these_options(command: list[str], tmp_path, monkeypatch) 
     monkeypatch.setenv("KFP_HOST", "https://kubeflow.example.com")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").touch()
-    assert command[1:3] == ["-m", "kubeflow"]
-    context = main.make_context("kubeflow", command[3:])
+    assert command[1] == "-m"
+    context = PROGRAMS[command[2]].make_context(command[2], command[3:])
     while isinstance(context.command, click.Group):
         name, found, rest = context.command.resolve_command(
             context, [*context._protected_args, *context.args]

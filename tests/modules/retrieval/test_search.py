@@ -87,7 +87,7 @@ def test_neighbours_are_exact_with_many_ties(n, largest, size, depths, order, se
     ("largest", "depth"),
     [(50, 3), (50, 700), (1, 40), (0, 40)],  # few and many neighbours, many ties, all the same
 )
-def test_many_chunks_and_shards(largest, depth):
+def test_many_tiles_and_shards(largest, depth):
     n = 2 * GALLERY_TILE + 500
     embeddings = whole_numbers(n, 6, largest)
     classes = np.random.default_rng(1).integers(0, 9, n).astype(np.int32)
