@@ -1,4 +1,19 @@
-"""Evaluator: TFX's node of that name, which here also says why, and may search elsewhere."""
+"""Evaluator: TFX's node of that name, which here also says why, and may search elsewhere.
+
+Look here for `reasons.txt`, `gallery_split`, and revoked blessings.
+
+>>> from tfx.types import Channel, standard_artifacts
+>>> from components.evaluator import Evaluator
+>>> from modules.gate import make_eval_config
+>>> evaluator = Evaluator(
+...     examples=Channel(type=standard_artifacts.Examples),
+...     model=Channel(type=standard_artifacts.Model),
+...     eval_config=make_eval_config(thresholds={"map@r": {"lower": 0.8}}),
+...     module_file="modules/evaluator.py",
+... )
+>>> sorted(evaluator.outputs)
+['blessing', 'evaluation']
+"""
 
 import lazy_loader as lazy
 

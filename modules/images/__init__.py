@@ -1,4 +1,12 @@
-"""TODO"""
+"""Pixels: random changes of training images, and which numbers black and white become.
+
+Decoding and resizing are in `modules/preprocessing.py`, since they belong to the transform graph.
+
+>>> from modules.images import PixelRange
+>>> black, white = PixelRange.of_imagenet(3)
+>>> len(black), black[0] < 0 < white[0]
+(3, True)
+"""
 
 import lazy_loader as lazy
 

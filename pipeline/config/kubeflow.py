@@ -27,7 +27,10 @@ class KubeflowSettings(Settings):
     relative paths in this file start there.
     """
 
-    directory: Annotated[str, Field(pattern=r"^(/[^/]|gs://).*[^/]$")] = "/mnt/triplet"
+    directory: Annotated[
+        str,
+        Field(pattern=r"^(/[^/]|gs://).*[^/]$", description="where data, artifacts and models are"),
+    ] = "/mnt/triplet"
     volume: Annotated[
         str | None,
         Field(description="ReadWriteMany claim at `directory`; default: triplet, none for gs://"),

@@ -10,10 +10,10 @@ from modules.settings import Settings
 
 
 class RetrainingSettings(Settings):
-    """`[retraining]`: the unattended runs, see `pipeline.operations.retraining`; other runs ignore it."""
+    """`[retraining]`: the unattended runs of `python -m pipeline retrain`; other runs ignore it."""
 
     alert_after: Annotated[
-        int, Field(ge=1, description="refused models in a row that make the exit code an alarm")
+        int, Field(ge=1, description="rejected models in a row that make the exit code an alarm")
     ] = 3
     hours_per_run: Annotated[
         float, Field(gt=0, le=24 * 30, description="a run that takes longer is ended")
