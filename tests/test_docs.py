@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from modules.retrieval import make_gallery, score_queries
+from modules.retrieval.definitions import metric_names
+from modules.settings import LossSettings, ModelSettings
 from pipeline.config import parse_config
 from pipeline.config.loading import CONFIGS
 from pipeline.config.reference import reference
@@ -183,6 +186,20 @@ def test_pictures_have_no_sign_that_their_language_takes_for_its_own(text: str) 
     """An @ outside of quotes is the id of an arrow, and nothing is drawn."""
     assert "@" not in re.sub(r'"[^"]*"', "", text)
     assert text.count('"') % 2 == 0
+
+
+def test_the_metrics_page_defines_every_metric() -> None:
+    names = {re.sub(r"@\d+$", "@k", name) for name in metric_names([1], True, True)}
+    names = {re.sub(r"far=.*", "far=x", name) for name in names}
+    assert {name for name in names if f"| `{name}` |" not in TEXTS["docs/metrics.md"]} == set()
+
+
+@pytest.mark.parametrize("key", ["mining", "loss", "distance", "name"])
+def test_the_training_page_knows_every_choice(key: str) -> None:
+    tables = {**LossSettings.model_fields, **ModelSettings.model_fields}
+    choices = get_args(tables[key].annotation)
+    assert len(choices) > 1
+    assert [c for c in choices if f"`{c}`" not in TEXTS["docs/training.md"]] == []
 
 
 def test_the_example_of_the_metrics_page() -> None:
