@@ -12,7 +12,7 @@ from kubeflow.local import local
 from kubeflow.run_commands import deploy, run, status
 from kubeflow.schedule_commands import schedule
 from pipeline.config import load_config, parse_config
-from pipeline.runtime import PipelineError, quiet_imports
+from pipeline.runtime import PipelineError, quiet_imports, report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,7 +45,7 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
     with quiet_imports():
         from kubeflow.ir import compile_ir, dag
         from kubeflow.spec import pipeline_yaml
-    nodes = dag(compile_ir(in_cluster, package_modules=False))
+    nodes = dag(compile_ir(in_cluster))
     output.write_text(pipeline_yaml(config, nodes, image), encoding="utf-8")
     name = image.rpartition("/")[2]
     if ":" not in name or name.endswith(":latest"):
@@ -67,7 +67,7 @@ def run_main() -> None:
     try:
         main()
     except PipelineError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(report(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from typing import Any
 
@@ -25,24 +24,21 @@ def local(config_name: str | None, run_id: str | None, **options: Any) -> None:
     from kubeflow.cluster_config import cluster_values, configured_run, default_parameters
     from pipeline.config import load_config
     from pipeline.metadata import connect_store
-    from pipeline.runtime import EVERYTHING, MetadataError, held_back, quiet_imports
+    from pipeline.runtime import NodeProgress, quiet_imports
 
     config = load_config(config_name)
     values = cluster_values(config)
     parameters = default_parameters(values) | given_parameters(options)
     run_config = configured_run(values, config.kubeflow.directory, **parameters)
-    try:
-        connect_store(config.kubeflow.metadata)
-        with quiet_imports():
-            from kubeflow.ir import compile_ir, dag, for_run
-            from kubeflow.node import NodeFailedError, run_node
-        with held_back(1, EVERYTHING), held_back(2, EVERYTHING):
-            ir = compile_ir(run_config, package_modules=True)
-        ir = for_run(ir, run_id or str(uuid.uuid4()))
-        try:
-            for node in dag(ir):
-                click.echo(f"{node}: {run_node(ir, node, config.kubeflow.metadata)}")
-        except NodeFailedError as error:
-            sys.exit(f"error: {error}")
-    except MetadataError as error:
-        sys.exit(f"error: {error}")
+    connect_store(config.kubeflow.metadata)  # before the seconds that TFX takes to load
+    with quiet_imports():
+        from kubeflow.ir import compile_ir, dag, for_run
+        from kubeflow.metadata_handle import ClusterMetadata
+        from pipeline.launch import launch_node
+    ir = for_run(compile_ir(run_config), run_id or str(uuid.uuid4()))
+    connection = ClusterMetadata(config.kubeflow.metadata)
+    nodes = list(dag(ir))
+    progress = NodeProgress(len(nodes))
+    for node in nodes:
+        with progress.of(node) as shown:
+            shown.outcome = launch_node(ir, node, connection).outcome

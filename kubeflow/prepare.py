@@ -10,7 +10,7 @@ import click
 from kubeflow.cluster_config import configured_run
 from kubeflow.options import JsonObject
 from pipeline.metadata import connect_store
-from pipeline.runtime import ConfigError, MetadataError
+from pipeline.runtime import PipelineError
 
 
 @click.command()
@@ -38,11 +38,12 @@ def main(
     try:
         config = configured_run(values, directory, **parameters)
         connect_store(metadata_url)
-    except (ConfigError, MetadataError) as error:
-        sys.exit(f"error: {error}")
+    except PipelineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
     from kubeflow.ir import compile_ir, dag, for_run, write_file
 
-    ir = compile_ir(config, package_modules=True)
+    ir = compile_ir(config)
     if dag(ir) != nodes:
         sys.exit(
             f"error: this image builds the nodes {dag(ir)}, but the pipeline was compiled with "

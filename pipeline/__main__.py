@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 from pipeline.commands import main
-from pipeline.runtime import PipelineError
+from pipeline.runtime import PipelineError, report
 
 
 def run_main() -> None:
@@ -15,8 +13,7 @@ def run_main() -> None:
     try:
         main()
     except PipelineError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(report(error))
 
 
 if __name__ == "__main__":

@@ -9,69 +9,99 @@ The environment variable TRIPLET_CONFIG names the configuration (a TOML file or 
 
 from __future__ import annotations
 
-import contextlib
+import datetime
 import sys
-from collections.abc import Callable
 
-from pipeline.runtime import EVERYTHING, held_back, quiet_imports
+from pipeline.runtime import quiet_imports
 
 with quiet_imports():
+    from tfx.dsl.compiler import constants
+    from tfx.orchestration import metadata
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.portable import partial_run_utils, runtime_parameter_utils
     from tfx.proto.orchestration import pipeline_pb2
 
+    from pipeline.launch import launch_node
     from pipeline.pipeline import create_pipeline
 
 from pipeline.config import Config, load_config
-from pipeline.metadata import record_failure
-from pipeline.runtime import NodeProgress, PipelineError, hold_lock
+from pipeline.runtime import NodeProgress, PipelineError, hold_lock, report
 
 
-class ProgressRunner(LocalDagRunner):
-    """TFX's LocalDagRunner with a line per node, and the reason of a failure in the database.
+class LocalRunner(LocalDagRunner):
+    """Runs the nodes one after the other; the first that fails ends the run.
 
     It leaves `run` alone: the TFX CLI replaces that method of LocalDagRunner to register a pipeline
     without running it.
 
     Args:
         config: What is run.
-        compiled: Called when the pipeline is compiled and the first node is about to start.
     """
 
-    def __init__(self, config: Config, compiled: Callable[[], None]) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self._config = config
-        self._compiled = compiled
 
     def run_with_ir(
         self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
     ) -> None:
-        """Runs all nodes in order; the first that fails ends the run with its exception."""
-        self._compiled()
-        with NodeProgress(len(pipeline.nodes)) as progress:
-            try:
-                super().run_with_ir(pipeline, run_options)
-            except Exception as error:
-                if progress.running_node:
-                    record_failure(self._config, progress.running_node, error)
-                raise
+        """Runs the nodes in order.
+
+        Args:
+            pipeline: As compiled; it becomes the pipeline of this run.
+            run_options: Which part of the nodes to run, as `run` compiles it; default: all.
+
+        Raises:
+            NodeFailedError: A node failed.
+        """
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline,
+            {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()},
+        )
+        connection = metadata.Metadata(
+            metadata.sqlite_metadata_connection_config(self._config.pipeline.metadata)
+        )
+        if run_options:
+            part = run_options.partial_run
+            partial_run_utils.mark_pipeline(
+                pipeline,
+                from_nodes=part.from_nodes or None,
+                to_nodes=part.to_nodes or None,
+                snapshot_settings=part.snapshot_settings,
+            )
+        nodes = [node.pipeline_node for node in pipeline.nodes]
+        nodes = [node for node in nodes if not node.execution_options.HasField("skip")]
+        progress = NodeProgress(len(nodes))
+        for node in nodes:
+            if node.execution_options.run.perform_snapshot:
+                with connection as handle:
+                    partial_run_utils.snapshot(handle, pipeline)
+            with progress.of(node.node_info.id) as shown:
+                shown.outcome = launch_node(pipeline, node.node_info.id, connection).outcome
+
+
+def run_pipeline(config: Config) -> None:
+    """Runs a pipeline on this machine, unless another process works on it.
+
+    Raises:
+        LockedError: Another run holds the lock.
+        NodeFailedError: A node failed.
+    """
+    with hold_lock(config, "run"):
+        LocalRunner(config).run(create_pipeline(config))
 
 
 def main() -> None:
-    """Runs the configured pipeline, unless another process works on it.
+    """Runs the configured pipeline.
 
     Raises:
-        SystemExit: The configuration is wrong, or another run holds the lock; see `ExitCode`.
+        SystemExit: The configuration is wrong, another run holds the lock, or a node failed; see
+            `ExitCode`.
     """
     try:
-        config = load_config()
-        with hold_lock(config, "run"), contextlib.ExitStack() as compiling:
-            # Compiling builds a wheel for each module_file, and setuptools tells all about it.
-            compiling.enter_context(held_back(1, EVERYTHING))
-            compiling.enter_context(held_back(2, EVERYTHING))
-            ProgressRunner(config, compiling.close).run(create_pipeline(config))
+        run_pipeline(load_config())
     except PipelineError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        sys.exit(report(error))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -28,12 +26,12 @@ from components.resolvers import (
     WindowStrategy,
 )
 from components.statistics_gen import StatisticsGen
+from components.trainer import Trainer
 from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
-from pipeline.config import Config, DataSettings
+from pipeline.config import PROJECT, Config, DataSettings
+from pipeline.fingerprint import CODE_FINGERPRINT, PACKAGES, code_fingerprint, file_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
-
-MODULES = Path(__file__).resolve().parent.parent / "modules"
 
 
 def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
@@ -84,7 +82,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     transform = tfx_components.Transform(
         examples=examples,
         schema=schema,
-        module_file=str(MODULES / "preprocessing.py"),
+        preprocessing_fn="modules.preprocessing.preprocessing_fn",
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
@@ -103,14 +101,17 @@ def _nodes(config: Config) -> list[BaseNode]:
     )
     transform.add_upstream_node(validator)
     triplet_gen.add_upstream_node(validator)
-    trainer = tfx_components.Trainer(
-        module_file=str(MODULES / "trainer.py"),
+    trainer = Trainer(
+        module_file=str(PROJECT / "modules" / "trainer.py"),
         examples=triplet_gen.outputs["triplets"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
-        eval_args=trainer_pb2.EvalArgs(),
         base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
-        custom_config=config.custom_config("image", "model", "training", "export"),
+        custom_config={
+            **config.custom_config("image", "model", "training", "export"),
+            CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
+            "weights_fingerprint": file_fingerprint(config.model.weights),
+        },
     )
     model = trainer.outputs["model"]
     baseline = Resolver(
@@ -133,7 +134,7 @@ def _nodes(config: Config) -> list[BaseNode]:
             )
         ),
         gallery_split=evaluation.gallery_split,
-        module_file=str(MODULES / "evaluator.py"),
+        module_path="modules.evaluator",
     )  # fmt: skip
     pusher = Pusher(
         model=model,
@@ -145,13 +146,36 @@ def _nodes(config: Config) -> list[BaseNode]:
         ),
         keep_versions=config.pipeline.keep_versions,
     )
-    return [
+    nodes = [
         example_gen, statistics_gen, schema_gen,
         *([earlier] if earlier else []),
         validator, *resolvers, transform,
         *([previous] if previous else []),
         triplet_gen, trainer, baseline, evaluator, pusher,
     ]  # fmt: skip
+    for node in nodes:
+        if entries := code_entries(node):
+            node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
+    return nodes
+
+
+def code_entries(node: BaseNode) -> set[str]:
+    """Names the modules of this project that a node begins with: executor, driver, user code.
+
+    Args:
+        node: Any node. There are none for nodes of TFX itself without user code, nor for resolvers,
+            which TFX never caches.
+    """
+    properties = node.exec_properties
+    functions = [properties.get(key) for key in ("preprocessing_fn", "run_fn")]
+    modules = [
+        properties.get("module_path"),
+        *(function.rpartition(".")[0] for function in functions if function),
+    ]
+    if isinstance(node, BaseComponent):
+        modules.append(node.executor_spec.executor_class.__module__)
+        modules.append(node.driver_class.__module__)
+    return {module for module in modules if module and module.partition(".")[0] in PACKAGES}
 
 
 def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
@@ -232,5 +256,8 @@ def _schema_gen(data: DataSettings, statistics_gen: BaseComponent) -> BaseCompon
     """The data contract or a curated schema is imported; `inferred` leaves it to the statistics."""
     if data.schema_file == "inferred":
         return tfx_components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
-    path = SCHEMA_FILE if data.schema_file == "contract" else data.schema_file
-    return ImportSchemaGen(schema_file=str(path))
+    path = str(SCHEMA_FILE if data.schema_file == "contract" else data.schema_file)
+    node = ImportSchemaGen(schema_file=path)
+    # TFX knows only the path; an edited schema must be imported again.
+    node.exec_properties["schema_fingerprint"] = file_fingerprint(path)
+    return node

@@ -7,6 +7,7 @@ from .errors import (
     NotRunError as NotRunError,
     PipelineError as PipelineError,
     ProgramError as ProgramError,
+    report as report,
 )
 from .exit_codes import ExitCode as ExitCode, exit_code_help as exit_code_help
 from .lazy_tfx import defer_components as defer_components

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import ClassVar
 
 from pipeline.runtime.exit_codes import ExitCode
@@ -49,3 +51,15 @@ class ProgramError(PipelineError):
 
 class ApiError(PipelineError):
     """The API of Kubeflow Pipelines cannot be used, or has not what was asked for."""
+
+
+def report(error: PipelineError) -> int:
+    """Prints an error to stderr; what made a node fail comes before it, in full.
+
+    Returns:
+        The exit code.
+    """
+    if isinstance(error, NodeFailedError) and error.__cause__:
+        traceback.print_exception(error.__cause__)
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    return error.exit_code

@@ -1,93 +1,97 @@
-"""One line per node while a local run goes on."""
+"""One line per node while a run goes on, and a sign of life while a node takes long."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import threading
 import time
-from types import TracebackType
+from collections.abc import Iterator
 
-import absl.logging
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
-# What TFX logs about its nodes (tfx.orchestration.local.local_dag_runner, ...portable.launcher).
-_STARTED = "Component %s is running."
-_FINISHED = "Component %s is finished."
-_CACHED = "A cached execution %d is used."
-_UNRESOLVED = "[%s] Input resolution error: %s"
+from modules.runtime import work_done
 
-
-class UnresolvedError(RuntimeError):
-    """The inputs of a node could not be found, which TFX logs and goes on."""
+_QUIET_SECONDS = 3.0  # a node that takes no longer is its own sign of life
+_LINE_SECONDS = 60.0  # between two lines where there is no terminal, as in a log
+_SHOWS_ITSELF = frozenset({"Trainer"})  # has a bar of its own
 
 
-class NodeProgress(logging.Handler):
-    """Context manager that prints each node when it starts and when it ends.
+class Shown:
+    """What is known of a node when it ends.
 
-    It also ends a run whose node found no inputs, with an `UnresolvedError`: TFX would start the
-    nodes after it, and Pusher takes a missing blessing for a pipeline without a gate.
+    Attributes:
+        outcome: As `pipeline.launch` says it; None while the node runs, and for ever if it fails.
+    """
 
-    TFX's LocalDagRunner has no callbacks; it logs these events by fixed templates, and this handler
-    listens to them. INFO records are not printed otherwise.
+    outcome: str | None = None
+
+
+class NodeProgress:
+    """Prints each node when it starts and when it ends.
+
+    While a node runs longer than a few seconds, a terminal shows how long it has run, and how much
+    of its work is done where the node counts that (`modules.runtime.work_done`); a log gets such a
+    line every minute.
 
     Args:
         nodes: Number of nodes in the pipeline.
     """
 
     def __init__(self, nodes: int) -> None:
-        super().__init__(logging.INFO)
         self._nodes = nodes
-        self._done = 0
-        self.running_node: str | None = None
-        self._cached = False
-        self._since = 0.0
-        self._unresolved: BaseException | None = None
-        self._console = Console(highlight=False, markup=False)
+        self._started = 0
+        self._console = Console(highlight=False, markup=False, soft_wrap=True)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Reacts to the templates.
+    @contextlib.contextmanager
+    def of(self, node: str) -> Iterator[Shown]:
+        """Shows one node, from entering the block to leaving it."""
+        self._started += 1
+        shown, since = Shown(), time.monotonic()
+        self._print(node, "…")
+        work_done.reset()
+        try:
+            with self._alive(node, since):
+                yield shown
+        finally:
+            word = {None: "FAILED", "executed": "done"}.get(shown.outcome, shown.outcome)
+            self._print(node, f"{word}, {time.monotonic() - since:.1f} s")
 
-        Raises:
-            UnresolvedError: A node without inputs has ended.
-        """
-        if record.msg == _STARTED and record.args:
-            self.running_node, self._cached = str(record.args[0]), False
-            self._since = time.monotonic()
-            self._console.print(f"[{self._done + 1:2}/{self._nodes}] {self.running_node} …")
-        elif record.msg == _CACHED:
-            self._cached = True
-        elif record.msg == _UNRESOLVED and record.args:
-            self._unresolved = record.args[1]
-        elif record.msg == _FINISHED and self._unresolved:
-            reason = self._unresolved
-            while reason.__cause__:
-                reason = reason.__cause__
-            raise UnresolvedError(f"{self.running_node} has no inputs: {reason}") from reason
-        elif record.msg == _FINISHED and self.running_node:
-            self._done += 1
-            self._report("cached" if self._cached else "done")
+    def _print(self, node: str, text: str) -> None:
+        self._console.print(self._line(node, text))
 
-    def _report(self, state: str) -> None:
-        seconds = time.monotonic() - self._since
-        self._console.print(
-            f"[{self._done:2}/{self._nodes}] {self.running_node} {state}, {seconds:.1f} s"
-        )
-        self.running_node = None
+    def _line(self, node: str, text: str) -> str:
+        return f"[{self._started:2}/{self._nodes}] {node} {text}"
 
-    def __enter__(self) -> NodeProgress:
-        for handler in {absl.logging.get_absl_handler(), *logging.getLogger().handlers}:
-            handler.setLevel(logging.WARNING)
-        # By absl's own flag: Beam executors parse the flags, which resets the logger's level to it.
-        absl.logging.set_verbosity(absl.logging.INFO)
-        absl.logging.get_absl_logger().addHandler(self)
-        return self
+    @contextlib.contextmanager
+    def _alive(self, node: str, since: float) -> Iterator[None]:
+        if node in _SHOWS_ITSELF:
+            yield
+            return
+        ended = threading.Event()
+        show = self._move if self._console.is_terminal else self._repeat
+        thread = threading.Thread(target=show, args=(node, since, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        absl.logging.get_absl_logger().removeHandler(self)
-        if self.running_node:
-            self._done += 1
-            self._report("FAILED")
+    def _move(self, node: str, since: float, ended: threading.Event) -> None:
+        """A line at the bottom of the terminal that goes with the node."""
+        if ended.wait(_QUIET_SECONDS):
+            return
+        with Live(console=self._console, transient=True, auto_refresh=False) as live:
+            while not ended.wait(0.5):
+                live.update(Text(self._line(node, self._state(since))), refresh=True)
+
+    def _repeat(self, node: str, since: float, ended: threading.Event) -> None:
+        """A line now and then."""
+        while not ended.wait(_LINE_SECONDS):
+            self._print(node, self._state(since))
+
+    def _state(self, since: float) -> str:
+        counts = work_done.describe()
+        return f"… {time.monotonic() - since:.0f} s" + (f", {counts}" if counts else "")

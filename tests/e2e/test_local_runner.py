@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from modules.contract import make_example
-from pipeline import local_runner
 from pipeline.config import CONFIG_VARIABLE, load_config
+from pipeline.local_runner import run_pipeline
 from pipeline.metadata.runs import Run, latest_run
+from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ lower = 0.4
 """)
     monkeypatch.setenv(CONFIG_VARIABLE, str(config))
     try:
-        local_runner.main()
+        run_pipeline(load_config())
     finally:
         result = latest_run(load_config())
     return result
@@ -125,7 +126,7 @@ def test_anomalies_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch
                 if number == 7:
                     del example.features.feature["label"]
                 writer.write(example.SerializeToString())
-    with pytest.raises(ValueError, match="label"):
+    with pytest.raises(NodeFailedError, match="label"):
         run(tmp_path, monkeypatch, "")
     stopped = latest_run(load_config())
     assert stopped.failed is not None

@@ -10,11 +10,12 @@ import pytest
 import tensorflow as tf
 
 from modules.contract import make_example
-from pipeline import local_runner
 from pipeline.config import CONFIG_VARIABLE, load_config
+from pipeline.local_runner import run_pipeline
 from pipeline.metadata.run_summary import RunSummary, read_runs
 from pipeline.metadata.runs import Run, latest_run
 from pipeline.operations.reference_scores import reference_scores
+from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -66,12 +67,12 @@ lower = 0.1
                 writer.write(example.SerializeToString())
 
     def run(self) -> Run:
-        local_runner.main()
+        run_pipeline(load_config())
         return latest_run(load_config())
 
     def rejected(self, message: str) -> Run:
-        with pytest.raises(ValueError, match=message):
-            local_runner.main()
+        with pytest.raises(NodeFailedError, match=message):
+            run_pipeline(load_config())
         return latest_run(load_config())
 
     def record(self) -> RunSummary:

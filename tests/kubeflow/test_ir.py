@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from google.protobuf import json_format
@@ -10,6 +9,7 @@ from tfx.dsl.io import fileio
 
 from kubeflow.ir import compile_ir, dag, for_run, write_file
 from pipeline.config import Config, parse_config
+from pipeline.fingerprint import CODE_FINGERPRINT
 
 
 def config(directory: Path | str) -> Config:
@@ -22,30 +22,33 @@ def config(directory: Path | str) -> Config:
     )
 
 
-def test_modules_travel_as_wheels_named_after_their_content(tmp_path) -> None:
-    ir = compile_ir(config(tmp_path), package_modules=True)
-    text = json_format.MessageToJson(ir)
-    assert "compile-" not in text  # the scratch folder
-    named = set(re.findall(r'"\w+@([^"]+\.whl)"', text))
-    wheels = set(map(str, (tmp_path / "digits/artifacts/_wheels").iterdir()))
-    assert named == wheels
-    packages = {Path(wheel).name.split("-")[0].lower() for wheel in wheels}
-    assert {f"tfx_user_code_{n}" for n in ("transform", "trainer", "evaluator")} <= packages
-    hashes = {re.search(r"\+([0-9a-f]{64})-", wheel)[1] for wheel in wheels}
-    assert len(hashes) == 1  # of the folder
-    # Nothing but the wheels: no database, no folders of nodes.
-    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {Path(w).name for w in wheels}
-    assert "module_file" not in dict(re.findall(r'"(module_file)": ({[^}]*})', text))
-
-    times = {wheel: Path(wheel).stat().st_mtime_ns for wheel in wheels}
-    again = compile_ir(config(tmp_path), package_modules=True)
-    assert again == ir
-    assert {wheel: Path(wheel).stat().st_mtime_ns for wheel in wheels} == times
+def test_user_modules_are_imported_by_name_and_known_by_their_code(tmp_path) -> None:
+    ir = compile_ir(config(tmp_path))
+    parameters = {
+        node.pipeline_node.node_info.id: {
+            name: value.field_value.string_value
+            for name, value in node.pipeline_node.parameters.parameters.items()
+        }
+        for node in ir.nodes
+    }
+    assert parameters["Trainer"]["run_fn"] == "modules.trainer.run_fn"
+    assert parameters["Transform"]["preprocessing_fn"] == "modules.preprocessing.preprocessing_fn"
+    assert parameters["Evaluator"]["module_path"] == "modules.evaluator"
+    fingerprints = {
+        node: of_node[CODE_FINGERPRINT]
+        for node, of_node in parameters.items()
+        if CODE_FINGERPRINT in of_node
+    }
+    assert len(fingerprints) == 8
+    assert len(set(fingerprints.values())) == 8
+    assert not any(of_node.get("module_file") for of_node in parameters.values())
+    assert not list(tmp_path.iterdir())  # nothing was packed
+    assert compile_ir(config(tmp_path)) == ir
 
 
 def test_compiling_for_another_machine_leaves_no_trace(tmp_path) -> None:
     elsewhere = tmp_path / "volume"
-    ir = compile_ir(config(elsewhere), package_modules=False)
+    ir = compile_ir(config(elsewhere))
     assert not elsewhere.exists()
     order = list(dag(ir))
     assert order[0] == "ImportExampleGen"

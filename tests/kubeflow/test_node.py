@@ -13,11 +13,13 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.ir import compile_ir, dag, for_run
-from kubeflow.node import RUN_ID, NodeFailedError, run_node
+from kubeflow.metadata_handle import ClusterMetadata
 from modules.training.checkpoints import stable_folder
 from pipeline.config import parse_config
 from pipeline.config.paths import PROJECT
+from pipeline.launch import RUN_ID, launch_node
 from pipeline.metadata.connection import connect_store, find_execution
+from pipeline.runtime import NodeFailedError
 from tests import metadata_server
 from tests.real_data import digits
 
@@ -42,7 +44,7 @@ class Cluster:
             },
             "the test",
         )
-        self.ir = compile_ir(config, package_modules=False)  # of no use to these tests
+        self.ir = compile_ir(config)
 
     def photos(self, count: int) -> None:
         for image, label, name in digits(count):
@@ -51,7 +53,8 @@ class Cluster:
             path.write_bytes(image)
 
     def run(self, node: str, run_id: str) -> str:
-        return run_node(for_run(self.ir, run_id), node, self.url)
+        ir = for_run(self.ir, run_id)
+        return launch_node(ir, node, ClusterMetadata(self.url)).outcome
 
     def arguments(self, node: str, run_id: str) -> list[str]:
         """Those of `python -m kubeflow.node`, after the pipeline is put where it looks."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from modules.contract import make_example
-from pipeline import local_runner
-from pipeline.config import CONFIG_VARIABLE, Config, load_config
+from pipeline.config import Config, load_config
+from pipeline.local_runner import run_pipeline
 from pipeline.metadata.runs import Run, latest_run
 from tests.real_data import digits
 
@@ -62,8 +62,7 @@ max_drop = 0.5
         return sorted(int(path.name) for path in self.serving.glob("[0-9]*"))
 
     def run(self) -> Run:
-        self._monkeypatch.setenv(CONFIG_VARIABLE, str(self.path))
-        local_runner.main()
+        run_pipeline(self.config)
         return latest_run(self.config)
 
 

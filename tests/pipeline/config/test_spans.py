@@ -10,9 +10,10 @@ from tfx.orchestration.pipeline import RunOptions
 
 from modules.contract import make_example
 from pipeline.config import Config, load_config
-from pipeline.local_runner import ProgressRunner
+from pipeline.local_runner import LocalRunner
 from pipeline.metadata.runs import Run, latest_run
 from pipeline.pipeline import create_pipeline
+from pipeline.runtime import NodeFailedError
 from tests.components.example_validator.validation_nodes import redrawn
 from tests.real_data import Row, digits
 
@@ -55,13 +56,11 @@ pattern = "span-{{SPAN}}.tfrecord"
 
     def run(self) -> Run:
         config = self.config
-        ProgressRunner(config, lambda: None).run(
-            create_pipeline(config), RunOptions(to_nodes=["ExampleValidator"])
-        )
+        LocalRunner(config).run(create_pipeline(config), RunOptions(to_nodes=["ExampleValidator"]))
         return latest_run(config)
 
     def rejected(self, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(NodeFailedError, match=message):
             self.run()
 
 

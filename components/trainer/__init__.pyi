@@ -1,0 +1,1 @@
+from .component import Trainer as Trainer

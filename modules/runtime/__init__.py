@@ -1,0 +1,5 @@
+"""What code inside a node tells the process around it."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from . import work_done as work_done

@@ -1,0 +1,154 @@
+"""Launches one node of a compiled pipeline and says what became of it.
+
+Local runs and the pods of Kubeflow call the same function. TFX's launcher does the work; what it
+only logs comes back as a value here, or as an exception.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Literal, NamedTuple
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from pipeline.metadata import find_execution, mark_failed
+from pipeline.runtime import NodeFailedError, defer_components
+
+defer_components()
+
+from tfx.dsl.io import fileio  # noqa: E402
+from tfx.orchestration import metadata  # noqa: E402
+from tfx.orchestration.local import runner_utils  # noqa: E402
+from tfx.orchestration.portable import inputs_utils, launcher, outputs_utils  # noqa: E402
+from tfx.orchestration.portable.input_resolution import exceptions  # noqa: E402
+from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
+
+# Read by `modules.training.checkpoints`: runs at once never share the state of a training.
+RUN_ID = "TRIPLET_RUN_ID"
+
+Outcome = Literal["executed", "cached", "skipped", "done before"]
+_DONE: dict[int, Outcome] = {
+    proto.Execution.COMPLETE: "executed",
+    proto.Execution.CACHED: "cached",
+}
+
+
+class Launched(NamedTuple):
+    """What became of a node that did not fail.
+
+    Attributes:
+        outcome: `executed`; `cached`; `skipped`, when a condition left it out; or `done before`, by
+            an earlier try of the same run.
+        seconds: How long it took.
+    """
+
+    outcome: Outcome
+    seconds: float
+
+
+def launch_node(
+    pipeline: pipeline_pb2.Pipeline, node: str, connection: metadata.Metadata
+) -> Launched:
+    """Runs one node unless it has already finished in this run.
+
+    The pod of a node can start again after the node finished, when its end was not seen. What an
+    earlier try left behind unfinished is removed first; its execution is taken up again.
+
+    Args:
+        pipeline: The compiled pipeline of one run.
+        node: Id of the node.
+        connection: TFX's handle of the metadata database.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        NodeFailedError: The node failed, in its driver, its executor or because its inputs are not
+            there. Its execution in the database is marked as failed, with the reason.
+        MetadataError: The metadata database cannot be used.
+    """
+    started = time.monotonic()
+    outcome = _launch(pipeline, _node(pipeline, node), connection)
+    return Launched(outcome, time.monotonic() - started)
+
+
+def _launch(
+    pipeline: pipeline_pb2.Pipeline,
+    node: pipeline_pb2.PipelineNode,
+    connection: metadata.Metadata,
+) -> Outcome:
+    node_id = node.node_info.id
+    run_id = pipeline.runtime_spec.pipeline_run_id.field_value.string_value
+
+    def find(store: mlmd.MetadataStore) -> proto.Execution | None:
+        return find_execution(store, pipeline.pipeline_info.id, run_id, node_id)
+
+    with connection as handle:  # never kept while a node runs: a database may end idle connections
+        earlier = find(handle.store)
+    if earlier is not None:
+        if earlier.last_known_state in _DONE:
+            return "done before"
+        _remove_outputs(pipeline, node, earlier.id)
+    os.environ[RUN_ID] = run_id
+    deployment = runner_utils.extract_local_deployment_config(pipeline)
+    try:
+        launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=connection,
+            pipeline_info=pipeline.pipeline_info,
+            pipeline_runtime_spec=pipeline.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        ).launch()
+    except Exception as error:
+        # The launcher marks what its executor raises, but not what a driver does.
+        with connection as handle:
+            execution = find(handle.store)
+            if execution is not None and execution.last_known_state not in _DONE:
+                mark_failed(handle.store, execution, f"{type(error).__name__}: {error}")
+        raise NodeFailedError(f"{node_id} failed: {error}") from error
+    with connection as handle:
+        execution = find(handle.store)
+        if execution is None:
+            return "skipped"
+        if execution.last_known_state not in _DONE:  # the launcher only logs unresolvable inputs
+            reason = f"its inputs cannot be resolved: {_why_unresolved(node, handle)}"
+            mark_failed(handle.store, execution, reason)
+            raise NodeFailedError(f"{node_id} failed: {reason}")
+    return _DONE[execution.last_known_state]
+
+
+def _node(pipeline: pipeline_pb2.Pipeline, node: str) -> pipeline_pb2.PipelineNode:
+    nodes = {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
+    if node not in nodes:
+        raise NodeFailedError(
+            f"There is no node {node!r} in this run; there are {', '.join(nodes)}."
+        )
+    return nodes[node]
+
+
+def _why_unresolved(node: pipeline_pb2.PipelineNode, connection: metadata.Metadata) -> str:
+    """Resolves the inputs once more, for the reason that TFX's launcher keeps to itself."""
+    try:
+        inputs_utils.resolve_input_artifacts(pipeline_node=node, metadata_handle=connection)
+    except exceptions.InputResolutionError as error:
+        reason: BaseException = error
+        while reason.__cause__:
+            reason = reason.__cause__
+        return str(reason)
+    return "see the log above"
+
+
+def _remove_outputs(
+    pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, execution_id: int
+) -> None:
+    resolver = outputs_utils.OutputsResolver(node, pipeline.pipeline_info, pipeline.runtime_spec)
+    for artifacts in resolver.generate_output_artifacts(execution_id).values():
+        for artifact in artifacts:
+            if not artifact.is_external and fileio.exists(artifact.uri):
+                logging.warning("Removing %s, left by an earlier try.", artifact.uri)
+                remove = fileio.rmtree if fileio.isdir(artifact.uri) else fileio.remove
+                remove(artifact.uri)

@@ -1,0 +1,135 @@
+"""Nodes launched one by one on a local database: what became of each comes as a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_metadata as mlmd
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as proto
+from tfx import types
+from tfx.components import ImportExampleGen
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.compiler import compiler, constants
+from tfx.dsl.components.common.importer import Importer
+from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.types import Channel, standard_artifacts
+
+from pipeline.config import parse_config
+from pipeline.launch import launch_node
+from pipeline.local_runner import LocalRunner
+from pipeline.metadata import find_execution, latest_run
+from pipeline.runtime import NodeFailedError
+from pipeline.schema import SCHEMA_FILE
+
+
+class BrokenStrategy(ResolverStrategy):
+    """Fails."""
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        raise ValueError("no such span")
+
+
+def broken_resolver() -> Resolver:
+    return Resolver(
+        strategy_class=BrokenStrategy, model=Channel(type=standard_artifacts.Model)
+    ).with_id("Broken")
+
+
+class Local:
+    """A pipeline of some nodes on a database of its own."""
+
+    def __init__(self, folder: Path, *components) -> None:
+        self.database = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
+        self.ir = compiler.Compiler().compile(
+            Pipeline(
+                "p",
+                str(folder / "artifacts"),
+                components=list(components),
+                enable_cache=True,
+                metadata_connection_config=self.database,
+            )
+        )
+
+    def launch(self, node: str, run_id: str) -> str:
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self.ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+        )
+        return launch_node(self.ir, node, metadata.Metadata(self.database)).outcome
+
+    def execution(self, node: str, run_id: str) -> proto.Execution:
+        found = find_execution(mlmd.MetadataStore(self.database), "p", run_id, node)
+        assert found is not None
+        return found
+
+
+def test_executed_cached_and_done_before(tmp_path) -> None:
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    outcomes = [local.launch("ImportSchemaGen", run) for run in ("one", "one")]
+    assert outcomes == ["executed", "done before"]
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    assert local.launch("ImportSchemaGen", "two") == "cached"
+
+
+def test_an_executor_that_fails(tmp_path) -> None:
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(tmp_path / "missing.pbtxt")))
+    with pytest.raises(NodeFailedError, match=r"ImportSchemaGen failed: .*missing\.pbtxt") as info:
+        local.launch("ImportSchemaGen", "one")
+    assert info.value.__cause__ is not None
+    failed = local.execution("ImportSchemaGen", "one")
+    assert failed.last_known_state == proto.Execution.FAILED
+    assert "missing.pbtxt" in failed.custom_properties["error"].string_value
+
+
+def test_a_driver_that_fails(tmp_path) -> None:
+    local = Local(tmp_path, ImportExampleGen(input_base=str(tmp_path / "nothing")))
+    with pytest.raises(NodeFailedError, match="ImportExampleGen failed"):
+        local.launch("ImportExampleGen", "one")
+    failed = local.execution("ImportExampleGen", "one")
+    assert failed.last_known_state == proto.Execution.FAILED
+    assert failed.custom_properties["error"].string_value
+
+
+def test_inputs_that_cannot_be_resolved(tmp_path) -> None:
+    local = Local(tmp_path, broken_resolver())
+    with pytest.raises(NodeFailedError, match=r"Broken failed: its inputs .*: no such span"):
+        local.launch("Broken", "one")
+    failed = local.execution("Broken", "one")
+    assert failed.last_known_state == proto.Execution.FAILED
+    assert "no such span" in failed.custom_properties["error"].string_value
+
+
+def test_a_node_that_is_not_there(tmp_path) -> None:
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    with pytest.raises(NodeFailedError, match=r"no node 'Other' in this run.*ImportSchemaGen"):
+        local.launch("Other", "one")
+
+
+def test_nothing_runs_after_a_node_that_fails(tmp_path: Path) -> None:
+    config = parse_config(
+        {"pipeline": {"name": "p", "directory": str(tmp_path)}, "data": {"path": str(tmp_path)}},
+        "test",
+    )
+    after = Importer(str(tmp_path), standard_artifacts.Model).with_id("After")
+    broken = broken_resolver()
+    after.add_upstream_node(broken)
+    Path(config.pipeline.metadata).parent.mkdir()
+    pipeline = Pipeline(
+        "p",
+        config.pipeline.root,
+        components=[broken, after],
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            config.pipeline.metadata
+        ),
+    )
+    with pytest.raises(NodeFailedError, match=r"Broken failed: its inputs .*: no such span"):
+        LocalRunner(config).run(pipeline)
+    run = latest_run(config)
+    assert [node.node for node in run.nodes] == ["Broken"]
+    assert run.failed is not None
+    assert "no such span" in str(run.failed.error)
