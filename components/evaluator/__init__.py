@@ -9,7 +9,7 @@ Look here for `reasons.txt`, `gallery_split`, and revoked blessings.
 ...     examples=Channel(type=standard_artifacts.Examples),
 ...     model=Channel(type=standard_artifacts.Model),
 ...     eval_config=make_eval_config(thresholds={"map@r": {"lower": 0.8}}),
-...     module_file="modules/evaluator.py",
+...     module_path="modules.evaluator",
 ... )
 >>> sorted(evaluator.outputs)
 ['blessing', 'evaluation']

@@ -1,4 +1,11 @@
-"""What code inside a node tells the process around it."""
+"""What code inside a node tells the process around it, such as how much of the work is done.
+
+>>> from modules.runtime import work_done
+>>> work_done.reset()
+>>> work_done.add("images", 256)
+>>> work_done.describe()
+'256 images'
+"""
 
 import lazy_loader as lazy
 
