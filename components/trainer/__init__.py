@@ -1,4 +1,4 @@
-"""Trainer: TFX's node of that name, whose module file is imported from the project, without a wheel.
+"""Trainer: TFX's node of that name, whose module file is imported from where it lies, not packed.
 
 >>> import modules
 >>> from tfx.proto import trainer_pb2
