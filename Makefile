@@ -28,12 +28,15 @@ $(SAMPLE): | $(STAMP)
 
 # A process per core, at most four: each takes 2 GB. A file's tests stay in one process, and the
 # files in their order: sorted by the number of tests, the longest ones would come last.
+# COVERAGE=1 also says which lines no test runs, and fails below the share in pyproject.toml.
 test: $(STAMP)
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		$(if $(COVERAGE),--cov --cov-report=term)
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
 
 # The page of all keys, from the settings.
 docs: $(STAMP)

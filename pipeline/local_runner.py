@@ -22,7 +22,7 @@ with quiet_imports():
     from tfx.proto.orchestration import pipeline_pb2
 
     from pipeline.launch import launch_node
-    from pipeline.pipeline import create_pipeline
+    from pipeline.definition import create_pipeline
 
 from pipeline.config import Config, load_config
 from pipeline.runtime import NodeProgress, PipelineError, hold_lock, report

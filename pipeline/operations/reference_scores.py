@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 # The floor of pixels keeps them all in memory: larger images are averaged down to this side.
 _LARGEST_SIDE = 32
-# What they resolved was evaluated, the first that is there; see `pipeline.pipeline`.
+# What they resolved was evaluated, the first that is there; see `pipeline.definition`.
 _RESOLVERS = ("EvaluationResolver", "WindowResolver")
 CANDIDATE, UNTRAINED, RAW_PIXELS = "candidate", "untrained", "raw_pixels"
 

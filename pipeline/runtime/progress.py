@@ -14,6 +14,7 @@ from rich.text import Text
 from modules.runtime import work_done
 
 _QUIET_SECONDS = 3.0  # a node that takes no longer is its own sign of life
+_LOOK_SECONDS = 0.5  # between two looks at a node, on a terminal
 _LINE_SECONDS = 60.0  # between two lines where there is no terminal, as in a log
 _SHOWS_ITSELF = frozenset({"Trainer"})  # has a bar of its own
 
@@ -37,12 +38,13 @@ class NodeProgress:
 
     Args:
         nodes: Number of nodes in the pipeline.
+        console: Where to print; default: stdout.
     """
 
-    def __init__(self, nodes: int) -> None:
+    def __init__(self, nodes: int, console: Console | None = None) -> None:
         self._nodes = nodes
         self._started = 0
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = console or Console(soft_wrap=True)
 
     @contextlib.contextmanager
     def of(self, node: str) -> Iterator[Shown]:
@@ -59,7 +61,7 @@ class NodeProgress:
             self._print(node, f"{word}, {time.monotonic() - since:.1f} s")
 
     def _print(self, node: str, text: str) -> None:
-        self._console.print(self._line(node, text))
+        self._console.print(self._line(node, text), highlight=False, markup=False)
 
     def _line(self, node: str, text: str) -> str:
         return f"[{self._started:2}/{self._nodes}] {node} {text}"
@@ -84,7 +86,7 @@ class NodeProgress:
         if ended.wait(_QUIET_SECONDS):
             return
         with Live(console=self._console, transient=True, auto_refresh=False) as live:
-            while not ended.wait(0.5):
+            while not ended.wait(_LOOK_SECONDS):
                 live.update(Text(self._line(node, self._state(since))), refresh=True)
 
     def _repeat(self, node: str, since: float, ended: threading.Event) -> None:

@@ -20,7 +20,7 @@ from pipeline.config.paths import PROJECT
 
 BASELINE = "whole pipeline"
 IMPORTS = {
-    BASELINE: "import tfx.v1, pipeline.pipeline",
+    BASELINE: "import tfx.v1, pipeline.definition",
     "launcher of TFX": "from tfx.orchestration.portable import launcher",
     "our entrypoint": "import kubeflow.node",
 }

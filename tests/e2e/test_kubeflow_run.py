@@ -144,9 +144,9 @@ def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
 
 def _this_machine_shares_the_cache(volume: Volume, expected: dict[str, str]) -> None:
     output = kubeflow("local", "--config", volume.config)
-    states = dict(re.findall(r"(\w+): (executed|cached)$", output, re.MULTILINE))
+    states = dict(re.findall(r"\] (\w+) (done|cached), ", output))
     assert states.keys() == expected.keys()
-    ran = {node for node, state in states.items() if state == "executed"}
+    ran = {node for node, state in states.items() if state == "done"}
     assert {node for node in ran if not RESOLVERS.search(node)} <= {"Evaluator", "Pusher"}
 
 

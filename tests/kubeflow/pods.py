@@ -26,7 +26,7 @@ from kubeflow.spec import parse_yaml
 from pipeline.config.paths import PROJECT
 
 # What a forked task need not import; nothing of it starts a thread.
-_PRELOADED = ["pipeline.pipeline", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
+_PRELOADED = ["pipeline.definition", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
 _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 
 

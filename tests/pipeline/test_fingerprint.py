@@ -19,7 +19,7 @@ from pipeline.fingerprint import (
     file_fingerprint,
     import_closure,
 )
-from pipeline.pipeline import code_entries, create_pipeline
+from pipeline.definition import code_entries, create_pipeline
 
 
 def config(folder: Path, data: str = ""):
@@ -92,7 +92,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("modules/preprocessing.py", {"Transform"}),
         ("modules/settings/training.py", {"Trainer"}),
         ("pipeline/operations/summary.py", set()),
-        ("pipeline/pipeline.py", set()),
+        ("pipeline/definition.py", set()),
     ],
 )
 def test_an_edit_changes_the_nodes_that_run_the_code(entries, project, file, nodes) -> None:

@@ -18,7 +18,7 @@ from components.pusher import Pusher, versioned_push as hand_over
 from components.pusher.executor import Executor
 from components.pusher.versioned_push import push as hand_over_push, versions
 from pipeline.config import parse_config
-from pipeline.pipeline import create_pipeline
+from pipeline.definition import create_pipeline
 from pipeline.runtime import ConfigError
 from tests.components.pusher.push_server import push
 from tests.components.pusher.pushed_models import contents, make_model

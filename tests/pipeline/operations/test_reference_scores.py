@@ -19,7 +19,7 @@ from modules.contract import make_example
 from pipeline.config import Config, load_config
 from pipeline.metadata.runs import Evaluation, NodeRun, latest_run
 from pipeline.operations import reference_scores as reference_scores
-from pipeline.pipeline import create_pipeline
+from pipeline.definition import create_pipeline
 from pipeline.runtime import ConfigError
 from tests.real_data import digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores

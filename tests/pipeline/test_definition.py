@@ -16,7 +16,7 @@ from modules.gate.eval_config import make_eval_config
 from modules.settings import TripletSettings
 from pipeline.config import load_config
 from pipeline.config.evaluation import EvaluationSettings
-from pipeline.pipeline import create_pipeline
+from pipeline.definition import create_pipeline
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 # Of every key a value that is not the default.

@@ -1,0 +1,85 @@
+"""Runs of a copy of this project whose code is edited in between: what is cached, what is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from modules.contract import make_example
+from pipeline.config import CONFIG_VARIABLE, PROJECT, load_config
+from pipeline.fingerprint import PACKAGES
+from pipeline.metadata import latest_run
+from tests.real_data import digits
+
+pytestmark = pytest.mark.slow
+
+RESOLVERS = {"BaselineResolver"}  # TFX never caches them
+
+
+class Copy:
+    """A copy of the project, and a small pipeline that runs in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.project = root / "project"
+        for package in PACKAGES:
+            shutil.copytree(PROJECT / package, self.project / package)
+        (root / "data").mkdir()
+        with tf.io.TFRecordWriter(str(root / "data" / "all.tfrecord")) as writer:
+            for row in digits(20):
+                writer.write(make_example(*row).SerializeToString())
+        self.config = root / "config.toml"
+        self.config.write_text(f"""
+[pipeline]
+name = "copy"
+directory = "{root}"
+[data]
+path = "{root}/data"
+split = "hash"
+[training]
+steps = 4
+classes_per_batch = 10
+validate_every = 4
+projector = false
+[export]
+tflite = false
+[evaluation.thresholds."precision@1"]
+lower = 0.1
+""")
+
+    def run(self) -> set[str]:
+        """Runs the pipeline in a process of its own; the nodes that were not cached."""
+        environment = os.environ | {
+            CONFIG_VARIABLE: str(self.config),
+            "PYTHONPATH": str(self.project),
+        }
+        subprocess.run(
+            [sys.executable, str(self.project / "pipeline" / "local_runner.py")],
+            cwd=self.project, env=environment, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        run = latest_run(load_config(str(self.config)))
+        return {node.node for node in run.nodes if node.state != "cached"}
+
+    def edit(self, file: str, text: str) -> None:
+        path = self.project / file
+        path.write_text(path.read_text() + text)
+
+
+def test_an_edit_runs_the_nodes_with_that_code_and_those_after_them(tmp_path) -> None:
+    copy = Copy(tmp_path)
+    assert len(copy.run()) == 10
+    copy.edit("pipeline/operations/summary.py", "\n# A comment.\n")
+    copy.edit("modules/losses/triplet_loss.py", "\n# A comment.\n")
+    assert copy.run() == RESOLVERS
+    copy.edit("modules/losses/triplet_loss.py", "\nEDITED = True\n")
+    trained = {"Trainer", "Evaluator", "Pusher"}
+    assert copy.run() == RESOLVERS | trained
+    copy.edit("modules/retrieval/metrics.py", "\nEDITED = True\n")
+    assert copy.run() == RESOLVERS | {"Evaluator", "Pusher"}
+    copy.edit("components/triplet_gen/sampling.py", "\nEDITED = True\n")
+    assert copy.run() == RESOLVERS | {"TripletGen"} | trained
