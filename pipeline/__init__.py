@@ -1,6 +1,6 @@
 """What runs and when: the chain of nodes, its configuration, the commands, what the metadata tells.
 
-`pipeline.py` builds the chain, `config` reads and checks a TOML file, `datasets` prepares known
+`definition.py` builds the chain, `config` reads and checks a TOML file, `datasets` prepares known
 data, `commands` are what people type, `metadata` reads what happened, `runtime` holds errors, lock
 and logs.
 
