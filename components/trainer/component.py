@@ -64,8 +64,11 @@ def _module_name(file: Path) -> str:
             break
         parts.insert(0, folder.name)
     name = ".".join(parts)
-    spec = importlib.util.find_spec(name) if len(parts) > 1 else None
-    if spec is None or spec.origin is None or Path(spec.origin) != file.resolve():
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # a package around it is not on Python's path
+        spec = None
+    if len(parts) < 2 or spec is None or spec.origin != str(file.resolve()):
         raise ValueError(
             f"Trainer cannot import module_file {file}. Put it into a package (a folder with "
             "__init__.py) that is on Python's path, as modules/trainer.py is."
