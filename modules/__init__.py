@@ -3,7 +3,7 @@
 On top lie the data contract (`contract.py`) and the files that TFX loads: `preprocessing.py` for
 Transform, `trainer.py` for Trainer, `evaluator.py` for Evaluator. They are thin. The work is done
 in the packages below: `images`, `models`, `losses`, `batches`, `training`, `retrieval`, `gate`,
-`export`, and `settings`, the typed tables that nodes receive.
+`export`; `settings` are the typed tables that nodes receive, `storage` reads and writes files.
 
 >>> from modules.contract import FEATURES, make_example
 >>> FEATURES

@@ -1,6 +1,6 @@
-"""Pixels: random changes of training images, and which numbers black and white become.
+"""Pixels: decoding, standardising, random changes of training images, thumbnails.
 
-Decoding and resizing are in `modules/preprocessing.py`, since they belong to the transform graph.
+Look here also for which numbers black and white become, which pre-trained weights must know.
 
 >>> from modules.images import PixelRange
 >>> black, white = PixelRange.of_imagenet(3)

@@ -1,7 +1,8 @@
 """Triplet losses: a miner, a distance, a loss term and a mean, each to be chosen by itself.
 
 Look here for how triplets of a batch are mined (`miners.py`), what a margin refers to
-(`distances.py`), and how all triplets are summed without an N³ cube (`batch_all.py`).
+(`distances.py`), what a triplet costs (`terms.py`), and how all triplets are summed without an N³
+cube (`batch_all.py`).
 
 The terms of the two triplets below are 2 − 2 + 0.5 and 2 − 0 + 0.5.
 
