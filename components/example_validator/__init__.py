@@ -7,7 +7,6 @@ Look here for what counts as an anomaly, for drift and skew, and for new and van
 >>> validator = ExampleValidator(
 ...     statistics=Channel(type=standard_artifacts.ExampleStatistics),
 ...     schema=Channel(type=standard_artifacts.Schema),
-...     skew={"label": 0.3},
 ... )
 >>> sorted(validator.outputs)
 ['anomalies']

@@ -16,8 +16,8 @@ Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([KMGT]i?)?$", description="
 class NodeResources(Settings):
     """What one node asks of the cluster where it differs from the others."""
 
-    cpu: Cpu | None = None
-    memory: Memory | None = None
+    cpu: Annotated[Cpu | None, Field(description="cores; default: that of all nodes")] = None
+    memory: Annotated[Memory | None, Field(description="as 4Gi; default: that of all nodes")] = None
 
 
 class KubeflowSettings(Settings):
