@@ -26,7 +26,7 @@ class DataSettings(Settings):
     path: Annotated[ProjectPath, Field(description="folder of the images or TFRecord files")]
     format: Annotated[
         Literal["images", "tfrecord"],
-        Field(description="image files in class folders, or TFRecord"),
+        Field(description="image files in class folders or TFRecord"),
     ] = "tfrecord"
     split: Annotated[
         Literal["given", "hash", "class_disjoint"],
