@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from kubeflow.cluster_config import cluster_values
 from kubeflow.local import local
 from kubeflow.run_commands import deploy, run, status
 from kubeflow.schedule_commands import schedule
-from pipeline.config import load_config, parse_config
+from pipeline.config import cluster_values, load_config, parse_config
 from pipeline.runtime import PipelineError, quiet_imports, report
 
 
@@ -62,10 +62,14 @@ for command in (deploy, run, schedule, status, local):
     main.add_command(command)
 
 
-def run_main() -> None:
-    """Entry point: known errors as one message without a traceback."""
+def run_main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: known errors as one message without a traceback; see `ExitCode`.
+
+    Args:
+        arguments: Of the command line; None: those of this process.
+    """
     try:
-        main()
+        main(arguments)
     except PipelineError as error:
         sys.exit(report(error))
 

@@ -1,79 +1,21 @@
-"""The configuration as the pods see it: paths in the cluster, values of the run's parameters."""
+"""The configuration of one run in the cluster: with the values of its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import PROJECT, Config, parse_config
+from pipeline.config import Config, check_visible, parse_config
 from pipeline.runtime import ConfigError
 
 KEEP_SEEDS = -1
-# The keys of the configuration that hold paths.
-PATHS = (
-    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "model.weights",
-)  # fmt: skip
-
-
-def cluster_values(config: Config) -> dict[str, Any]:
-    """Returns the tables of a configuration with every path as it is in the cluster.
-
-    Paths that were relative to the project start at `[kubeflow] directory`, which also becomes
-    `[pipeline] directory`. Nothing in the result depends on the machine it is made on.
-
-    Args:
-        config: A configuration of this machine.
-
-    Returns:
-        Plain values for `pipeline.config.parse_config`; only what is set, plus the directory.
-
-    Raises:
-        ConfigError: A path that no pod can see.
-    """
-    directory = config.kubeflow.directory
-    values = config.model_dump(mode="json", exclude_unset=True)
-    values.pop("kubeflow", None)
-    values["pipeline"]["directory"] = directory
-    for key in PATHS:
-        table, name = key.split(".")
-        path = values.get(table, {}).get(name)
-        if path and path.startswith("/"):
-            values[table][name] = _in_cluster(key, path, directory)
-    return values
-
-
-def _in_cluster(key: str, path: str, directory: str) -> str:
-    if path == str(PROJECT) or path.startswith(f"{PROJECT}/"):
-        return directory + path.removeprefix(str(PROJECT))
-    check_visible(key, path, directory)
-    return path
-
-
-def check_visible(key: str, path: str, directory: str) -> None:
-    """Refuses a path that the pods cannot see.
-
-    Args:
-        key: What the message calls it.
-        path: A path or a URI.
-        directory: `[kubeflow] directory`.
-
-    Raises:
-        ConfigError: Neither a gs:// URI nor below the directory.
-    """
-    if path.startswith("gs://") or path == directory or path.startswith(f"{directory}/"):
-        return
-    raise ConfigError(
-        f"{key} = {path!r} does not exist in the cluster: pods see {directory} ([kubeflow] "
-        f"directory) and gs:// only. Copy it there and give a path relative to it, {directory}/… "
-        "or gs://…."
-    )
 
 
 def default_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parameters of a run with the values of the configuration.
 
     Args:
-        values: As `cluster_values` returns them.
+        values: As `pipeline.config.cluster_values` returns them.
     """
     config = parse_config(dict(values), "the configuration")
     tables = config.model_dump(mode="json")
@@ -103,7 +45,7 @@ def configured_run(
     """Applies the parameters of a run to a configuration.
 
     Args:
-        values: As `cluster_values` returns them.
+        values: As `pipeline.config.cluster_values` returns them.
         directory: `[kubeflow] directory`.
         data_path: `[data] path`; relative ones start at the directory.
         train_steps: `[training] steps`.

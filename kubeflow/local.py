@@ -21,8 +21,8 @@ def local(config_name: str | None, run_id: str | None, **options: Any) -> None:
     user and password come from METADATA_USERNAME and METADATA_PASSWORD. Models, blessings and the
     cache are then the same as those of the runs in the cluster.
     """
-    from kubeflow.cluster_config import cluster_values, configured_run, default_parameters
-    from pipeline.config import load_config
+    from kubeflow.cluster_config import configured_run, default_parameters
+    from pipeline.config import cluster_values, load_config
     from pipeline.metadata import connect_store
     from pipeline.runtime import NodeProgress, quiet_imports
 

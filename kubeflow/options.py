@@ -11,7 +11,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class JsonObject(click.ParamType):
+class JsonObject(click.ParamType):  # type: ignore[type-arg]
     """A JSON object on the command line."""
 
     name = "JSON"
@@ -19,7 +19,7 @@ class JsonObject(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, Any]:
-        """Parses it; anything else than an object is refused."""
+        """Parses the text; anything but an object is an error of the command line."""
         if isinstance(value, dict):
             return value
         try:
@@ -31,13 +31,13 @@ class JsonObject(click.ParamType):
         return parsed
 
 
-class Cron(click.ParamType):
+class Cron(click.ParamType):  # type: ignore[type-arg]
     """A cron expression as Kubeflow takes it: six fields, seconds first."""
 
     name = "CRON"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Counts the fields: a usual five-field line would mean something else."""
+        """Checks the number of fields: a usual line of five fields would mean another time."""
         fields = str(value).split()
         if len(fields) != 6:
             self.fail(

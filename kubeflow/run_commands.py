@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kubeflow.options import connection_options, given_parameters, parameter_options
+from pipeline.runtime import ConfigError, ExitCode
 
 
 @click.command()
@@ -21,26 +22,21 @@ def deploy(package: str, version: str | None, **connection: Any) -> None:
 
     Schedules go on with the version they were made with; see `schedule create --replace`.
     """
-    from kubeflow.api import connect, explained, pages
+    from kubeflow.api import connected, list_versions
     from kubeflow.spec import parse_yaml
 
     text = Path(package).read_text(encoding="utf-8")
     try:
         name = parse_yaml(text)[0].pipeline_info.name
     except ValueError as error:
-        raise click.ClickException(f"{package}: {error}") from error
+        raise ConfigError(f"{package}: {error}") from error
     version = version or hashlib.sha256(text.encode()).hexdigest()[:12]
-    with explained():
-        client = connect(**connection)
+    with connected(**connection) as client:
         found = client.get_pipeline_id(name)
         if found is None:
             # Makes a first version of its own, which has the pipeline's name.
             found = client.upload_pipeline(package, pipeline_name=name).pipeline_id
-        versions = pages(
-            lambda token: client.list_pipeline_versions(found, page_token=token, page_size=50),
-            "pipeline_versions",
-        )
-        if version in {known.display_name for known in versions}:
+        if version in {known.display_name for known in list_versions(client, found)}:
             click.echo(f"The version {version} of {name} is deployed already.")
             return
         client.upload_pipeline_version(package, version, pipeline_id=found)
@@ -73,12 +69,11 @@ def run(
 
     Parameters that are not given keep the values of the deployed version.
     """
-    from kubeflow.api import connect, explained, pipeline_id, version_id
+    from kubeflow.api import connected, pipeline_id, version_id
     from kubeflow.run_states import SUCCEEDED, coloured, wait_for
 
     parameters = given_parameters(options)
-    with explained():
-        client = connect(**options)
+    with connected(**options) as client:
         found = pipeline_id(client, pipeline)
         started = client.run_pipeline(
             client.create_experiment(experiment or pipeline).experiment_id,
@@ -94,7 +89,7 @@ def run(
         state = wait_for(client, started.run_id, timeout=timeout, poll=poll)
     click.echo(f"Run {started.run_id}: {coloured(state)}")
     if state != SUCCEEDED:
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
 
 
 @click.command()
@@ -103,11 +98,10 @@ def run(
 @connection_options
 def status(run_id: str | None, limit: int, **connection: Any) -> None:
     """Show the latest runs, or the nodes of RUN_ID."""
-    from kubeflow.api import connect, explained
+    from kubeflow.api import connected
     from kubeflow.run_states import coloured, node_states
 
-    with explained():
-        client = connect(**connection)
+    with connected(**connection) as client:
         if run_id is None:
             found = client.list_runs(page_size=limit, sort_by="created_at desc").runs
             for one in found or []:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import click
 import kfp
 import kfp_server_api
 import urllib3
 
-from kubeflow.api import ApiError
+from pipeline.runtime import ApiError
 
 SUCCEEDED = "SUCCEEDED"
-_PATIENCE = 5  # failed looks in a row: the API may be restarting, the run does not mind
+_PATIENCE = 5  # failed looks in a row: while the API restarts, the run goes on
 FINAL = (SUCCEEDED, "FAILED", "SKIPPED", "CANCELED", "CACHED")
 _COLOURS = {SUCCEEDED: "green", "FAILED": "red", "RUNNING": "yellow", "CANCELED": "red"}
 
 
-def node_states(run: Any) -> dict[str, str]:
-    """Returns the state of each task that has one.
+def node_states(run: kfp_server_api.V2beta1Run) -> dict[str, str]:
+    """Returns the state of each node that has one.
 
     Args:
-        run: A V2beta1Run. Beside our tasks it lists Kubeflow's own drivers and containers.
+        run: As the API returns it. Beside the nodes it lists the drivers and containers of
+            Kubeflow itself, which are left out.
 
     Returns:
-        State by name of the task, in the order they started.
+        State by name of the node, in the order in which they started.
     """
     details = (run.run_details.task_details if run.run_details else None) or []
     ours = [
@@ -56,8 +56,11 @@ def wait_for(
 ) -> str:
     """Prints each change of a node's state until the run ends.
 
+    kfp's own `wait_for_run_completion` shows no nodes, goes on for ever after a run was cancelled,
+    and ends at the first answer that fails.
+
     Args:
-        client: See `kubeflow.api.connect`.
+        client: See `kubeflow.api.connected`.
         run_id: Of the run.
         timeout: Seconds after which to give up; the run itself goes on.
         poll: Seconds between two looks.
@@ -68,8 +71,9 @@ def wait_for(
 
     Raises:
         ApiError: The time is over.
-        kfp_server_api.ApiException: The API refused, or was not there five times in a row; so
-            urllib3.exceptions.HTTPError and OSError.
+        kfp_server_api.ApiException: The API answered with an error of the request, or five times
+            in a row with an error of its own. `kubeflow.api.plain_errors` explains it.
+        urllib3.exceptions.HTTPError: It could not be reached five times in a row; so OSError.
     """
     shown: dict[str, str] = {}
     started = now()
@@ -89,7 +93,7 @@ def wait_for(
                 shown[node] = state
                 click.echo(f"{now() - started:6.0f} s  {node}: {coloured(state)}")
         if run.state in FINAL:
-            return run.state
+            return str(run.state)
         if now() - started > timeout:
             raise ApiError(
                 f"Run {run_id} is still {run.state} after {timeout:.0f} s and goes on; look again "

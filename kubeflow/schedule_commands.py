@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubeflow.options import Cron, connection_options, given_parameters, parameter_options
+from pipeline.runtime import ApiError
+
+if TYPE_CHECKING:
+    import kfp
 
 
 @click.group()
@@ -54,12 +58,11 @@ def create(
     """Run a version of PIPELINE again and again, by --cron or --every."""
     if (cron is None) == (every is None):
         raise click.UsageError("Give either --cron or --every.")
-    from kubeflow.api import ApiError, connect, explained, pipeline_id, version_id
+    from kubeflow.api import connected, list_schedules, pipeline_id, version_id
 
     parameters = given_parameters(options)
-    with explained():
-        client = connect(**options)
-        old = [one for one in _schedules(client) if one.display_name == name]
+    with connected(**options) as client:
+        old = [one for one in list_schedules(client) if one.display_name == name]
         if old and not replace:
             raise ApiError(f"There is a schedule {name!r}; add --replace or take another name.")
         found = pipeline_id(client, pipeline)
@@ -85,13 +88,12 @@ def create(
 
 @schedule.command("list")
 @connection_options
-def list_schedules(**connection: Any) -> None:
+def list_command(**connection: Any) -> None:
     """List all schedules."""
-    from kubeflow.api import connect, explained
+    from kubeflow.api import connected, list_schedules
 
-    with explained():
-        client = connect(**connection)
-        found = list(_schedules(client))
+    with connected(**connection) as client:
+        found = list(list_schedules(client))
     for one in found:
         trigger = one.trigger
         when = "?"
@@ -110,7 +112,7 @@ def list_schedules(**connection: Any) -> None:
 @connection_options
 def pause(name: str, **connection: Any) -> None:
     """Start no more runs of the schedule NAME until it is resumed."""
-    _change(name, connection, "disable_recurring_run", "paused")
+    _change(name, connection, lambda client: client.disable_recurring_run, "paused")
 
 
 @schedule.command()
@@ -118,7 +120,7 @@ def pause(name: str, **connection: Any) -> None:
 @connection_options
 def resume(name: str, **connection: Any) -> None:
     """Go on with the schedule NAME."""
-    _change(name, connection, "enable_recurring_run", "resumed")
+    _change(name, connection, lambda client: client.enable_recurring_run, "resumed")
 
 
 @schedule.command()
@@ -126,27 +128,24 @@ def resume(name: str, **connection: Any) -> None:
 @connection_options
 def delete(name: str, **connection: Any) -> None:
     """Delete the schedule NAME; its runs stay."""
-    _change(name, connection, "delete_recurring_run", "deleted")
+    _change(name, connection, lambda client: client.delete_recurring_run, "deleted")
 
 
-def _change(name: str, connection: dict[str, Any], method: str, done: str) -> None:
-    from kubeflow.api import ApiError, connect, explained
+def _change(
+    name: str,
+    connection: dict[str, Any],
+    method: Callable[[kfp.Client], Callable[[str], object]],
+    done: str,
+) -> None:
+    """Does to each schedule of this name what a method of the client does to an id."""
+    from kubeflow.api import connected, list_schedules
 
-    with explained():
-        client = connect(**connection)
-        known = list(_schedules(client))
+    with connected(**connection) as client:
+        known = list(list_schedules(client))
         found = [one for one in known if name in (one.display_name, one.recurring_run_id)]
         if not found:
             names = ", ".join(sorted(one.display_name for one in known)) or "none"
             raise ApiError(f"There is no schedule {name!r}; there are: {names}.")
         for one in found:
-            getattr(client, method)(one.recurring_run_id)
+            method(client)(one.recurring_run_id)
     click.echo(f"Schedule {name} is {done}.")
-
-
-def _schedules(client: Any) -> Iterator[Any]:
-    from kubeflow.api import pages
-
-    return pages(
-        lambda token: client.list_recurring_runs(page_token=token, page_size=100), "recurring_runs"
-    )

@@ -2,30 +2,37 @@
 
 # No `from __future__ import annotations`: kfp reads the annotations of functions as types.
 
-import inspect
 import json
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from google.protobuf import json_format
-from kfp import compiler, dsl, kubernetes
-from kfp.dsl.graph_component import GraphComponent
+from kfp import compiler, components, dsl, kubernetes
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from kubeflow.cluster_config import cluster_values, default_parameters
-from pipeline.config import Config, KubeflowSettings
+from kubeflow.cluster_config import default_parameters
+from pipeline.config import Config, KubeflowSettings, cluster_values
 from pipeline.metadata import PASSWORD, USERNAME
 from pipeline.runtime import ConfigError
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
 
 SCHEMA_VERSION = "2.1.0"  # the only one that the backend accepts
 PREPARE = "prepare"
 TRAINER = "Trainer"  # the node that gets the accelerators
-_INPUT_TYPES = {"train_steps": int, "seed": int, "thresholds": dict, "settings": dict}
+# Of the parameters that are not text, in the words of a component file.
+_INPUT_TYPES = {
+    "train_steps": "Integer",
+    "seed": "Integer",
+    "thresholds": "JsonObject",
+    "settings": "JsonObject",
+}
 
 
 def pipeline_yaml(config: Config, nodes: Mapping[str, list[str]], image: str) -> str:
@@ -72,7 +79,8 @@ def parse_yaml(text: str) -> tuple[pipeline_spec_pb2.PipelineSpec, dict[str, Any
         The PipelineSpec and the Kubernetes part of each task.
 
     Raises:
-        ValueError: Not two documents, an unknown field, or a schema version that is refused.
+        ValueError: Not two documents, an unknown field, or a schema version that the backend
+            does not accept.
     """
     try:
         bare, platforms = yaml.safe_load_all(text)
@@ -96,17 +104,17 @@ def _pipeline(
     values: dict[str, Any],
     nodes: Mapping[str, list[str]],
     image: str,
-) -> GraphComponent:
+) -> "BaseComponent":
     defaults = default_parameters(values)
     shared = {"runs": f"{cluster.directory}/{name}/runs", "metadata": cluster.metadata}
 
-    @dsl.pipeline(name=name)
+    @dsl.pipeline(name=name)  # type: ignore[untyped-decorator]
     def pipeline(
         data_path: str = defaults["data_path"],
         train_steps: int = defaults["train_steps"],
         seed: int = defaults["seed"],
-        thresholds: dict = defaults["thresholds"],
-        settings: dict = defaults["settings"],
+        thresholds: dict[str, Any] = defaults["thresholds"],
+        settings: dict[str, Any] = defaults["settings"],
     ) -> None:
         run = {"run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         configuration = {
@@ -140,31 +148,18 @@ def _task(
     inputs: Mapping[str, Any],
 ) -> dsl.PipelineTask:
     """Makes a task from arguments that never change and those that come with the run."""
-
-    def component(*given: Any) -> dsl.ContainerSpec:
-        arguments = {**constants, **dict(zip(inputs, given, strict=True))}
-        return dsl.ContainerSpec(
-            image=image,
-            command=["python", "-m", module],
-            args=[
-                word
-                for name, value in arguments.items()
-                for word in (f"--{name.replace('_', '-')}", value)
-            ],
-        )
-
-    # kfp takes the name of the task and the types of its inputs from the function.
-    types = {name: _INPUT_TYPES.get(name, str) for name in inputs}
-    component.__name__ = task_name(node).replace("-", "_")
-    component.__annotations__ = types
-    component.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)
-            for name, kind in types.items()
-        ],
-        return_annotation=dsl.ContainerSpec,
-    )
-    return dsl.container_component(component)(**inputs)
+    arguments: list[str | dict[str, str]] = []
+    for name in (*constants, *inputs):
+        value = constants.get(name, {"inputValue": name})
+        arguments += [f"--{name.replace('_', '-')}", value]
+    component = {
+        "name": task_name(node),
+        "inputs": [{"name": name, "type": _INPUT_TYPES.get(name, "String")} for name in inputs],
+        "implementation": {
+            "container": {"image": image, "command": ["python", "-m", module], "args": arguments}
+        },
+    }
+    return components.load_component_from_text(yaml.safe_dump(component))(**inputs)
 
 
 def task_name(node: str) -> str:

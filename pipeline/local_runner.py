@@ -21,8 +21,8 @@ with quiet_imports():
     from tfx.orchestration.portable import partial_run_utils, runtime_parameter_utils
     from tfx.proto.orchestration import pipeline_pb2
 
-    from pipeline.launch import launch_node
     from pipeline.definition import create_pipeline
+    from pipeline.launch import launch_node
 
 from pipeline.config import Config, load_config
 from pipeline.runtime import NodeProgress, PipelineError, hold_lock, report

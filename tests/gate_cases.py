@@ -11,7 +11,7 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
-from modules.gate.result import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
+from modules.gate.report import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
 
 Values = Mapping[str, Mapping[str, float]]  # slice such as `label=3` → metric → value
 

@@ -13,7 +13,7 @@ import pytest
 from modules.retrieval import make_gallery, score_queries
 from modules.retrieval.definitions import metric_names
 from modules.settings import LossSettings, ModelSettings
-from pipeline.config import parse_config
+from pipeline.config import Config, parse_config
 from pipeline.config.loading import CONFIGS
 from pipeline.config.reference import reference
 from tests.documents import (
@@ -142,6 +142,17 @@ def test_what_a_document_points_to_is_there(document: str) -> None:
     assert not broken_links(document, text)
     assert not broken_paths(text)
     assert not broken_names(text)
+    assert not unknown_keys(text)
+
+
+def unknown_keys(text: str) -> list[str]:
+    """Keys named as `[table] key` that the configuration does not have."""
+    return [
+        f"[{table}] {key}"
+        for table, key in re.findall(r"`\[(\w+)\] (\w+)", text)
+        if table not in Config.model_fields
+        or key not in Config.model_fields[table].annotation.model_fields
+    ]
 
 
 def test_what_is_missing_is_noticed() -> None:
@@ -152,6 +163,7 @@ def test_what_is_missing_is_noticed() -> None:
     assert broken_paths(text) == ["kubeflow/no/x.yaml", "modules/losses/no.py"]
     text = "`modules.losses.miners`, `modules.losses.no`, `modules.contract.make_example`"
     assert broken_names(text) == ["modules.losses.no"]
+    assert unknown_keys("`[data] path`, `[data] no = 1`, `[no] path`") == ["[data] no", "[no] path"]
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

@@ -21,10 +21,12 @@ from modules.gate import (
     CANDIDATE,
     METRIC_CLASS,
     OVERALL,
+    Failure,
     Metrics,
     describe_failures,
     drop_undefined_failures,
     read_metrics,
+    write_report,
 )
 
 GALLERY_KEY = "gallery"
@@ -32,7 +34,7 @@ GALLERY_SPLIT_KEY = "gallery_split"
 REASON_PROPERTY = "reason"
 REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
-NO_REASON = "TFMA refused the model and named no threshold: see its validation result"
+NO_REASON = "TFMA rejected the model and named no threshold: see its validation result"
 
 _LINES_IN_PROPERTY = 50  # a metadata database may hold 64 KB in a property
 
@@ -49,7 +51,7 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Evaluates the candidate, blesses it or not, and writes why.
+        """Evaluates the candidate, blesses it or not, and writes why, also to `evaluation.json`.
 
         Args:
             input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
@@ -59,7 +61,7 @@ class Executor(tfx_executor.Executor):
             exec_properties: TFX's, and `gallery_split`.
 
         Raises:
-            ValueError: The gallery's split does not exist, or TFX's executor refuses its inputs.
+            ValueError: The gallery has no such split, or TFX cannot use its inputs.
         """
         if exec_properties.get(GALLERY_SPLIT_KEY):
             exec_properties = _with_gallery(input_dict, exec_properties)
@@ -72,13 +74,15 @@ class Executor(tfx_executor.Executor):
         _keep_main_metrics(
             artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
         )
+        failures: list[Failure] = []
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
             verdict = "not judged", "there are no thresholds, so the model cannot be blessed"
         else:
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            lines = [str(failure) for failure in describe_failures(evaluation, metrics)]
+            failures = describe_failures(evaluation, metrics)
+            lines = [str(failure) for failure in failures]
             if not lines:
                 lines = [ALL_MET if blessed else NO_REASON]
             verdict = ("BLESSED" if blessed else "NOT BLESSED"), _reason(lines)
@@ -88,6 +92,7 @@ class Executor(tfx_executor.Executor):
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
                 verdict, text = ("NOT BLESSED", revoked), revoked
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
+        write_report(evaluation, metrics, failures)
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
@@ -127,7 +132,7 @@ def _path(artifact: types.Artifact, name: str) -> str:
 
 
 def _bless(blessing: types.Artifact, value: int) -> None:
-    """Makes the artifact what TFX's executor writes for a blessed model, or for a refused one."""
+    """Makes the artifact what TFX's executor writes for a blessed model, or for a rejected one."""
     files = {
         constants.BLESSED_VALUE: constants.BLESSED_FILE_NAME,
         constants.NOT_BLESSED_VALUE: constants.NOT_BLESSED_FILE_NAME,

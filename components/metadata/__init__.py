@@ -1,10 +1,15 @@
-"""Lineage: what was made from what, by the events of ML Metadata.
+"""The reader of ML Metadata: executions, events, lineage, models. Nothing of TFX is loaded.
 
-Nodes and resolvers ask here; what the commands read is in `pipeline.metadata`.
+Only this package and `pipeline.metadata` call the methods of a metadata store. Artifacts and
+executions are given as ML Metadata's own messages; `plain_values` makes a dictionary of their
+properties.
 
->>> from components.metadata import Lineage
->>> [name for name in ("inputs_of", "outputs_of", "maker") if hasattr(Lineage, name)]
-['inputs_of', 'outputs_of', 'maker']
+>>> from ml_metadata.proto import metadata_store_pb2 as proto
+>>> from components.metadata import plain_values
+>>> execution = proto.Execution()
+>>> execution.custom_properties["span"].int_value = 3
+>>> plain_values(execution)
+{'span': 3}
 """
 
 import lazy_loader as lazy

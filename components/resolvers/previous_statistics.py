@@ -5,7 +5,6 @@ from __future__ import annotations
 import ml_metadata as mlmd
 from tfx import types
 from tfx.dsl.components.common import resolver
-from tfx.types import standard_component_specs
 
 from components.metadata import Lineage
 
@@ -13,10 +12,10 @@ from components.metadata import Lineage
 class PreviousStatisticsStrategy(resolver.ResolverStrategy):
     """The statistics of the latest earlier span that passed the validation.
 
-    A refused span is never compared with, so drift that was refused once is refused again. Earlier
-    means a smaller span, whenever it was read: a further run on the same span resolves to the same
-    statistics, and ExampleValidator is cached. Of several versions of a span the one read last
-    counts.
+    A rejected span is never compared with, so drift that was rejected once is rejected again.
+    Earlier means a smaller span, whenever it was read: a further run on the same span resolves to
+    the same statistics, and ExampleValidator is cached. Of several versions of a span the one read
+    last counts.
 
     Expects the channels `statistics` and `current`.
     """
@@ -37,11 +36,6 @@ class PreviousStatisticsStrategy(resolver.ResolverStrategy):
         span = max(artifact.span for artifact in input_dict["current"])
         earlier = [artifact for artifact in input_dict["statistics"] if artifact.span < span]
         for artifact in sorted(earlier, key=lambda one: (one.span, one.id), reverse=True):
-            # A failed execution of ExampleValidator has no output.
-            if lineage.outputs_of(
-                [artifact.id],
-                standard_component_specs.STATISTICS_KEY,
-                standard_component_specs.ANOMALIES_KEY,
-            ):
+            if lineage.has_passed(artifact.id):
                 return {"statistics": [artifact], "current": input_dict["current"]}
         return {"statistics": [], "current": input_dict["current"]}

@@ -13,7 +13,7 @@ from tfx.components.example_gen import utils
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import standard_component_specs
 
-from components.metadata import Lineage
+from components.metadata import Lineage, Value, plain_values
 
 EXAMPLES_KEY = "examples"
 CANDIDATES_KEY = "candidates"
@@ -22,7 +22,7 @@ CANDIDATES_KEY = "candidates"
 class WindowStrategy(ResolverStrategy):
     """The examples of the last N spans that passed the validation, oldest first.
 
-    TFX's `SpanRangeStrategy` takes any span that was ever read: one that ExampleValidator refused
+    TFX's `SpanRangeStrategy` takes any span that was ever read: one that ExampleValidator rejected
     would be trained on in the next run. Of each span only one artifact is taken, the one that
     ExampleGen delivered last of those that passed. The current examples pass for validated: the
     node comes after ExampleValidator.
@@ -107,8 +107,8 @@ def _valid(
                 )
 
 
-def _splits(maker: proto.Execution) -> str:
-    return maker.custom_properties[standard_component_specs.OUTPUT_CONFIG_KEY].string_value
+def _splits(maker: proto.Execution) -> Value | None:
+    return plain_values(maker).get(standard_component_specs.OUTPUT_CONFIG_KEY)
 
 
 def _span(examples: types.Artifact) -> int:

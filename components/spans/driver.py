@@ -16,10 +16,23 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import io_utils
 
+from components.metadata import (
+    DONE,
+    MADE,
+    Value,
+    artifacts_by_id,
+    executions_of_node,
+    executions_of_run,
+    find_events,
+    find_execution,
+    mark_failed,
+    plain_values,
+    update_execution,
+)
 from components.spans.patterns import SpanPattern
 
 _SPAN = utils.SPAN_PROPERTY_NAME
-_TRIED = (proto.Execution.COMPLETE, proto.Execution.CACHED, proto.Execution.FAILED)
+_TRIED = (*DONE, proto.Execution.FAILED)
 
 
 class SpanInputProcessor(input_processor.FileBasedInputProcessor):
@@ -148,16 +161,13 @@ class SpanDriver(driver.FileBasedDriver):
             self._tried = max(_spans(store, others), default=None)
             try:
                 output = super().run(execution_info)
-            except Exception:
+            except Exception as error:
                 if own:
-                    own.last_known_state = proto.Execution.FAILED
-                    store.put_executions([own])
+                    mark_failed(store, own, f"{type(error).__name__}: {error}")
                 raise
             if own:
                 # For a failing executor, whose execution has no artifact that tells the span.
-                span = output.exec_properties[_SPAN].int_value
-                own.custom_properties[_SPAN].int_value = span
-                store.put_executions([own])
+                update_execution(store, own, span=output.exec_properties[_SPAN].int_value)
             return output
 
 
@@ -165,37 +175,26 @@ def _executions(
     store: mlmd.MetadataStore, info: data_types.ExecutionInfo
 ) -> tuple[proto.Execution | None, list[proto.Execution]]:
     """The execution of this node in this run, and its ended ones in other runs."""
-    node = f"{info.pipeline_info.id}.{info.pipeline_node.node_info.id}"
-    of_node = _of_context(store, "node", node)
-    of_run = {e.id for e in _of_context(store, "pipeline_run", info.pipeline_run_id)}
-    own = next((e for e in of_node if e.id in of_run), None)
+    pipeline, node = info.pipeline_info.id, info.pipeline_node.node_info.id
+    own = find_execution(store, pipeline, info.pipeline_run_id, node)
+    of_run = {e.id for e in executions_of_run(store, info.pipeline_run_id)}
     return own, [
         e
-        for e in of_node
+        for e in executions_of_node(store, pipeline, node)
         if e.id not in of_run
         and e.last_known_state in _TRIED
         and (own is None or _source(e) == _source(own))
     ]
 
 
-def _source(execution: proto.Execution) -> str:
+def _source(execution: proto.Execution) -> Value | None:
     """What the numbers of the spans belong to: one run on other data must not skip any here."""
-    return execution.custom_properties[standard_component_specs.INPUT_BASE_KEY].string_value
-
-
-def _of_context(store: mlmd.MetadataStore, kind: str, name: str) -> list[proto.Execution]:
-    context = store.get_context_by_type_and_name(kind, name)
-    return store.get_executions_by_context(context.id) if context else []
+    return plain_values(execution).get(standard_component_specs.INPUT_BASE_KEY)
 
 
 def _spans(store: mlmd.MetadataStore, executions: list[proto.Execution]) -> set[int]:
     """The spans noted with the executions, or with the artifacts that they made."""
-    noted = {
-        e.custom_properties[_SPAN].int_value for e in executions if _SPAN in e.custom_properties
-    }
-    events = store.get_events_by_execution_ids([e.id for e in executions]) if executions else []
-    made = sorted({e.artifact_id for e in events if e.type == proto.Event.OUTPUT})
-    artifacts = store.get_artifacts_by_id(made) if made else []
-    return noted | {
-        a.custom_properties[_SPAN].int_value for a in artifacts if _SPAN in a.custom_properties
-    }
+    events = find_events(store, MADE, executions=(e.id for e in executions))
+    artifacts = artifacts_by_id(store, (event.artifact_id for event in events))
+    values = (plain_values(item) for item in (*executions, *artifacts.values()))
+    return {int(one[_SPAN]) for one in values if _SPAN in one}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+from modules.files import read_text
 from modules.settings import Settings
 
 REPORT = "tflite.json"
@@ -46,11 +47,12 @@ def extra_assets(serving_model_dir: str) -> str:
 
 
 def read_tflite_report(folder: str) -> TFLiteReport | None:
-    """Reads `tflite.json`, None if there is none."""
-    import tensorflow as tf  # here, since the command line reads reports too
+    """Reads `tflite.json`, None if there is none.
 
-    path = os.path.join(folder, REPORT)  # noqa: PTH118
-    if not tf.io.gfile.exists(path):
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return TFLiteReport.model_validate_json(read_text(os.path.join(folder, REPORT)))  # noqa: PTH118
+    except FileNotFoundError:
         return None
-    with tf.io.gfile.GFile(path) as file:
-        return TFLiteReport.model_validate_json(file.read())

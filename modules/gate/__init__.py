@@ -1,12 +1,8 @@
-"""Whether a model may be pushed: thresholds as a tfma.EvalConfig, and what the evaluation came to.
+"""The gate: thresholds, the verdict that TFMA reaches with them, and the report on it.
 
-Look here for `lower`, `upper`, `max_drop` and `max_relative_drop`, and for the sentences that say
-why a model was not blessed. The metrics themselves are in `modules.retrieval`.
-
->>> from modules.gate import make_eval_config
->>> config = make_eval_config(ks=[1], thresholds={"precision@1": {"lower": 0.9}})
->>> config.metrics_specs[0].metrics[0].class_name
-'RetrievalMetrics'
+>>> from modules.gate import Failure
+>>> print(Failure("map@r", "label=3", 0.25, "0.2500 is below the threshold 0.5000 (by 0.2500)"))
+map@r (label=3): 0.2500 is below the threshold 0.5000 (by 0.2500)
 """
 
 import lazy_loader as lazy

@@ -1,12 +1,18 @@
 from .eval_config import METRIC_CLASS as METRIC_CLASS, make_eval_config as make_eval_config
-from .result import (
+from .report import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,
     OVERALL as OVERALL,
+    EvaluationReport as EvaluationReport,
     Failure as Failure,
     Metrics as Metrics,
+    read_report as read_report,
+    report_path as report_path,
+)
+from .result import (
     describe_failures as describe_failures,
     drop_undefined_failures as drop_undefined_failures,
     read_intervals as read_intervals,
     read_metrics as read_metrics,
+    write_report as write_report,
 )

@@ -1,48 +1,30 @@
-"""What the gate decided and why, read from the files that TFMA wrote.
+"""What the gate decided and why, read from the files that TFMA wrote; `report` holds it for others.
 
 Import `tfx.v1` before this module: alone, TFMA can come up without its protos.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_model_analysis import constants, load_metrics, load_validation_result
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
+from modules.gate.report import (
+    BASELINE,
+    CANDIDATE,
+    CHANGE,
+    OVERALL,
+    EvaluationReport,
+    Failure,
+    Intervals,
+    Metrics,
+    report_path,
+)
 from modules.retrieval import set_names
-
-OVERALL = "overall"
-# Kinds of metrics in an evaluation; the last is candidate − baseline.
-CANDIDATE, BASELINE, CHANGE = "candidate", "baseline", "change"
-
-Metrics = dict[str, dict[str, dict[str, float]]]
-Intervals = dict[str, dict[str, dict[str, tuple[float, float]]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """A threshold that was not met.
-
-    Attributes:
-        metric: Name of the metric; `thresholds` where a slice is missing that has some.
-        slice: `overall`, or such as `label=3`.
-        value: The candidate's value; None when the metric was not computed.
-        reason: The value, the bound, and by how much it is missed.
-    """
-
-    metric: str
-    slice: str
-    value: float | None
-    reason: str
-
-    def __str__(self) -> str:
-        """One line for people."""
-        return f"{self.metric} ({self.slice}): {self.reason}"
 
 
 def read_metrics(evaluation: str) -> Metrics:
@@ -91,6 +73,21 @@ def read_intervals(evaluation: str) -> Intervals:
             if item.HasField("confidence_interval") and all(map(math.isfinite, bounds)):
                 intervals.setdefault(kind, {}).setdefault(name, {})[item.key.name] = bounds
     return intervals
+
+
+def write_report(evaluation: str, metrics: Metrics, failures: Iterable[Failure]) -> None:
+    """Writes the report of an evaluation beside TFMA's files; see `modules.gate.report`.
+
+    Args:
+        evaluation: Folder that TFMA wrote.
+        metrics: What `read_metrics` returned for it.
+        failures: What `describe_failures` returned for it.
+    """
+    report = EvaluationReport(
+        metrics=metrics, intervals=read_intervals(evaluation), failures=list(failures)
+    )
+    with tf.io.gfile.GFile(report_path(evaluation), "w") as file:
+        file.write(report.model_dump_json(indent=1))
 
 
 def slice_name(slice_key: Any) -> str:

@@ -18,32 +18,32 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "data": Place(
-        "pipeline.datasets.loading",
+        "pipeline.commands.data",
         "data_command",
         "Write a data set as TFRecords of labelled images, with a train and an eval split.",
     ),
     "gc": Place(
-        "pipeline.operations.gc",
+        "pipeline.commands.gc",
         "gc_command",
         "Remove artifacts of old runs that nothing needs any more, and what killed runs have left.",
     ),
     "history": Place(
-        "pipeline.operations.history",
+        "pipeline.commands.history",
         "history_command",
         "Show the runs over time: spans, metrics, blessings, pushes.",
     ),
     "reference-scores": Place(
-        "pipeline.operations.reference_scores",
+        "pipeline.commands.reference_scores",
         "reference_scores_command",
         "Compare the latest model with an untrained network and with raw pixels.",
     ),
     "retrain": Place(
-        "pipeline.operations.retraining",
+        "pipeline.commands.retrain",
         "retrain_command",
         "Run the pipeline for each span that waits, or once; for systemd and cron.",
     ),
     "rollback": Place(
-        "pipeline.operations.rollback",
+        "pipeline.commands.rollback",
         "rollback_command",
         "Serve the previous blessed model again, as a new version.",
     ),
@@ -53,12 +53,12 @@ COMMANDS = {
         "Run the pipeline on this machine and print the summary.",
     ),
     "schedule": Place(
-        "pipeline.operations.scheduling",
+        "pipeline.commands.schedule",
         "schedule_command",
         "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
     ),
     "summary": Place(
-        "pipeline.operations.summary",
+        "pipeline.commands.summary",
         "summary_command",
         "Show the latest run: nodes, metrics, blessing, where the model went.",
     ),

@@ -1,3 +1,9 @@
+from .cluster import (
+    ClusterConfig as ClusterConfig,
+    check_visible as check_visible,
+    cluster_config as cluster_config,
+    cluster_values as cluster_values,
+)
 from .data import DataSettings as DataSettings
 from .evaluation import EvaluationSettings as EvaluationSettings
 from .kubeflow import KubeflowSettings as KubeflowSettings

@@ -59,6 +59,16 @@ class Config(Settings):
             )
         return self
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether pods run the nodes, see `pipeline.config.cluster_config`."""
+        return False
+
+    @property
+    def database(self) -> str:
+        """Where the metadata are: the SQLite file, in the cluster a URL."""
+        return self.pipeline.metadata
+
     def custom_config(self, *tables: str) -> dict[str, Any]:
         """The named tables as plain values, for a node's `custom_config`."""
         return {table: getattr(self, table).model_dump(mode="json") for table in tables}

@@ -1,11 +1,9 @@
-"""Known data sets as records of the data contract: MNIST, Fashion-MNIST, any four IDX files.
+"""Known data sets, and how labelled images become TFRecord files that the pipeline reads.
 
-Look here for how they are downloaded and checked (`loading.py`, `idx.py`) and written as TFRecords,
-all or none (`writing.py`).
-
->>> from pipeline.datasets import data_command
->>> [option.name for option in data_command.params if option.required]
-['source', 'output']
+>>> from pipeline.datasets import load_dataset
+>>> digits = load_dataset("mnist-sample")
+>>> digits["train"].images.shape, digits["eval"].ids[0]
+((4000, 28, 28), 'mnist-sample/00003')
 """
 
 import lazy_loader as lazy

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 # The official names of the images and the labels of each split.
 FILES = {
@@ -28,7 +29,7 @@ class IdxError(ValueError):
     """A file that is missing, damaged or not what its name promises."""
 
 
-def read_idx(path: Path, dimensions: int, md5: str | None = None) -> np.ndarray:
+def read_idx(path: Path, dimensions: int, md5: str | None = None) -> npt.NDArray[np.uint8]:
     """Reads one IDX file of unsigned bytes.
 
     Args:
@@ -76,7 +77,7 @@ def read_idx(path: Path, dimensions: int, md5: str | None = None) -> np.ndarray:
 
 def read_split(
     folder: Path, split: str, md5: Mapping[str, str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Reads the images and the labels of one split under their official names.
 
     Args:

@@ -1,4 +1,4 @@
-"""Writes labelled images as TFRecord shards of contract examples, all of them or none."""
+"""Writes labelled images as TFRecord files of the data contract, all of them or none."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.datasets.labelled_images import EncodedImage
 from pipeline.runtime import quiet_imports
-
-Record = tuple[bytes, str, str]  # encoded image, label, id
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What was written for one split: numbers of images, classes and shards; size in bytes."""
+    """What was written for one split: numbers of images, classes and files; size in bytes."""
 
     images: int
     classes: int
-    shards: int
+    files: int
     size: int
 
 
 def write_dataset(
     output: Path,
-    splits: Mapping[str, Iterable[Record]],
+    splits: Mapping[str, Iterable[EncodedImage]],
     *,
     overwrite: bool = False,
-    shard_size: int = 10_000,
+    images_per_file: int = 10_000,
     on_image: Callable[[], object] = lambda: None,
 ) -> dict[str, SplitSummary]:
-    """Writes splits of labelled images as uncompressed TFRecord shards of contract examples.
+    """Writes splits of labelled images as uncompressed TFRecord files of the data contract.
 
-    Everything is written to a temporary sibling of `output` and renamed at the end: a reader sees
-    the whole data set or none of it.
+    Everything is written to a temporary folder beside `output` and renamed at the end: a reader
+    sees the whole data set or none of it. The files are `train/data-00000-of-00006.tfrecord` and
+    so on.
 
     Args:
         output: Folder to create; holds one folder per split afterwards.
-        splits: Per split name its (encoded image, label, id) records, read once, as a stream.
-        overwrite: Whether to replace a data set that is already in `output`.
-        shard_size: Most examples in one shard.
+        splits: The images by the name of their split; each is read once, as a stream.
+        overwrite: Replace a data set that is already in `output`.
+        images_per_file: At most.
         on_image: Called after each written example, for a progress bar.
 
     Returns:
@@ -50,7 +50,7 @@ def write_dataset(
     Raises:
         FileExistsError: `output` is not empty and `overwrite` is off, or it holds anything other
             than a data set written by this function.
-        ValueError: A split without a single record.
+        ValueError: A split without an image.
     """
     output = output.absolute()
     check_output(output, overwrite)
@@ -58,8 +58,8 @@ def write_dataset(
     replaced = temporary.with_suffix(".replaced")
     try:
         summaries = {
-            name: _write_split(temporary / name, records, shard_size, on_image)
-            for name, records in splits.items()
+            name: _write_split(temporary / name, images, images_per_file, on_image)
+            for name, images in splits.items()
         }
         if output.exists():
             output.rename(replaced)
@@ -83,7 +83,7 @@ def check_output(output: Path, overwrite: bool) -> None:
             f"{output} is not empty. Name another folder, or replace the data set in it with "
             "--overwrite."
         )
-    # Replacing means deleting: never anything but what this module writes.
+    # To replace is to delete: never anything but what `write_dataset` has written.
     for path in output.rglob("*"):
         known = path.match("data-*-of-*.tfrecord") and path.parent.parent == output
         if not (path.is_dir() or known):
@@ -94,7 +94,10 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def _write_split(
-    folder: Path, records: Iterable[Record], shard_size: int, on_image: Callable[[], object]
+    folder: Path,
+    images: Iterable[EncodedImage],
+    images_per_file: int,
+    on_image: Callable[[], object],
 ) -> SplitSummary:
     with quiet_imports():
         import tensorflow as tf
@@ -102,23 +105,23 @@ def _write_split(
     from modules.contract import make_example
 
     folder.mkdir(parents=True)
-    images, labels, shards = 0, set(), []
-    stream = iter(records)
-    # The number of shards is part of each name, and known only when the stream has ended.
+    count, labels, files = 0, set[str](), list[Path]()
+    stream = iter(images)
+    # The number of files is part of each name, and known only when the stream has ended.
     while (first := next(stream, None)) is not None:
-        shards.append(folder / f"{len(shards):05d}")
-        with tf.io.TFRecordWriter(str(shards[-1])) as writer:
+        files.append(folder / f"{len(files):05d}")
+        with tf.io.TFRecordWriter(str(files[-1])) as writer:
             for image, label, example_id in itertools.chain(
-                (first,), itertools.islice(stream, shard_size - 1)
+                (first,), itertools.islice(stream, images_per_file - 1)
             ):
                 example = make_example(image, label.encode(), example_id.encode())
                 writer.write(example.SerializeToString())
                 labels.add(label)
-                images += 1
+                count += 1
                 on_image()
-    if not shards:
+    if not files:
         raise ValueError(f"The split {folder.name!r} has no image.")
-    size = sum(shard.stat().st_size for shard in shards)
-    for number, shard in enumerate(shards):
-        shard.rename(folder / f"data-{number:05d}-of-{len(shards):05d}.tfrecord")
-    return SplitSummary(images, len(labels), len(shards), size)
+    size = sum(file.stat().st_size for file in files)
+    for number, file in enumerate(files):
+        file.rename(folder / f"data-{number:05d}-of-{len(files):05d}.tfrecord")
+    return SplitSummary(count, len(labels), len(files), size)

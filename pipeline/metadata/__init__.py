@@ -1,10 +1,11 @@
-"""The readers of ML Metadata: runs, events, blessed and served models, rejections.
+"""What the pipeline knows of its runs: databases, run summaries, blessings, rollbacks.
 
-Everything that a command says about the past comes from here.
+Built on `components.metadata`, the reader that the nodes use too. Local runs keep their metadata in
+a SQLite file, runs on Kubeflow in PostgreSQL, MySQL or MariaDB; `open_store` opens either.
 
->>> from pipeline.metadata import connection_config
->>> connection_config("grpc://metadata:8080", {}).host
-'metadata'
+>>> from pipeline.metadata import RunState
+>>> RunState("data rejected").meaning.style
+'bold yellow'
 """
 
 import lazy_loader as lazy

@@ -1,27 +1,36 @@
+from .changes import make_latest as make_latest, mark_deleted as mark_deleted
 from .connection import (
     PASSWORD as PASSWORD,
     USERNAME as USERNAME,
     connect_store as connect_store,
     connection_config as connection_config,
-    find_execution as find_execution,
-    mark_failed as mark_failed,
+    open_store as open_store,
 )
-from .models import Models as Models, open_store as open_store
+from .exclusive import check_folder as check_folder, hold_pipeline as hold_pipeline
+from .executions import find_execution as find_execution, mark_failed as mark_failed
 from .rejections import (
     Rejections as Rejections,
     data_rejections as data_rejections,
     model_rejections as model_rejections,
 )
+from .rollbacks import (
+    end_rollback as end_rollback,
+    served_before as served_before,
+    start_rollback as start_rollback,
+    unfinished_rollbacks as unfinished_rollbacks,
+)
+from .run_state import InARow as InARow, RunState as RunState
 from .run_summary import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,
-    EXAMPLE_GENS as EXAMPLE_GENS,
+    Evaluation as Evaluation,
+    NodeRun as NodeRun,
+    Run as Run,
     RunSummary as RunSummary,
-    read_runs as read_runs,
 )
 from .runs import (
-    Evaluation as Evaluation,
-    Run as Run,
+    EXAMPLE_GENS as EXAMPLE_GENS,
     latest_run as latest_run,
-    record_failure as record_failure,
+    read_latest as read_latest,
+    read_runs as read_runs,
 )

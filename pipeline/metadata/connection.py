@@ -1,4 +1,4 @@
-"""The metadata database that all runs share: how to reach it, and what it knows about a node."""
+"""Connections to metadata databases: the SQLite file of local runs, the server of a cluster."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import random
 import time
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
+from components.metadata import has_run
+from pipeline.config import Config
 from pipeline.metadata.postgresql import make_store
-from pipeline.runtime import MetadataError
+from pipeline.runtime import MetadataError, NotRunError
 
 USERNAME, PASSWORD = "METADATA_USERNAME", "METADATA_PASSWORD"
-ERROR = "error"
 _PORTS = {"mysql": 3306, "postgresql": 5432, "grpc": 8080}
 # Repeated by MLMD when two runs write the same rows at once.
 _TRANSACTION_RETRIES = 10
 
-Connection = proto.ConnectionConfig | proto.MetadataStoreClientConfig
+Connection: TypeAlias = proto.ConnectionConfig | proto.MetadataStoreClientConfig
 
 
 def connection_config(url: str, environment: Mapping[str, str] = os.environ) -> Connection:
@@ -102,31 +105,42 @@ def connect_store(url: str, *, patience: float = 60) -> mlmd.MetadataStore:
             if time.monotonic() > deadline:
                 raise MetadataError(
                     f"The metadata database {url} cannot be used: {error}. Check that it runs, "
-                    "that the network policy lets this pod reach it, and the user and password in "
-                    "the Secret that [kubeflow] metadata_secret names."
+                    "that this machine or pod can reach it (network policy), and the user and "
+                    f"password in {USERNAME} and {PASSWORD}; in the cluster they come from the "
+                    "Secret that [kubeflow] metadata_secret names."
                 ) from error
             logging.warning("The metadata database %s is not ready: %s", url, error)
             time.sleep(1 + random.random())
 
 
-def find_execution(
-    store: mlmd.MetadataStore, pipeline: str, run_id: str, node: str
-) -> proto.Execution | None:
-    """Returns the latest execution of a node in one run, None when it has not started."""
-    run = store.get_context_by_type_and_name("pipeline_run", run_id)
-    of_node = store.get_context_by_type_and_name("node", f"{pipeline}.{node}")
-    if run is None or of_node is None:
-        return None
-    found = [
-        execution
-        for execution in store.get_executions_by_context(run.id)
-        if of_node.id in {c.id for c in store.get_contexts_by_execution(execution.id)}
-    ]
-    return max(found, key=lambda execution: execution.id, default=None)
+def local_connection(config: Config, *, readonly: bool) -> proto.ConnectionConfig:
+    """The connection to the SQLite file of a local pipeline."""
+    result = proto.ConnectionConfig()
+    result.sqlite.filename_uri = config.pipeline.metadata
+    if readonly:
+        result.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READONLY
+    return result
 
 
-def mark_failed(store: mlmd.MetadataStore, execution: proto.Execution, reason: str) -> None:
-    """Closes an execution as failed and keeps the reason with it."""
-    execution.last_known_state = proto.Execution.FAILED
-    execution.custom_properties[ERROR].string_value = reason
-    store.put_executions([execution])
+def open_store(config: Config, *, readonly: bool) -> mlmd.MetadataStore:
+    """Opens the metadata database of a pipeline that has run.
+
+    Args:
+        config: The pipeline, here or in the cluster (`pipeline.config.cluster_config`).
+        readonly: Nothing will be written: a SQLite file needs no right to write then. A server
+            knows no such connection.
+
+    Raises:
+        NotRunError: It has not run yet.
+        MetadataError: The database server cannot be used.
+    """
+    store = None
+    if config.in_cluster:
+        store = connect_store(config.database, patience=0)
+    elif Path(config.database).exists():
+        store = mlmd.MetadataStore(local_connection(config, readonly=readonly))
+    if store is None or not has_run(store, config.pipeline.name):
+        raise NotRunError(
+            f"Pipeline {config.pipeline.name!r} has not run yet: nothing in {config.database}."
+        )
+    return store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from pipeline.metadata.run_state import InARow
 from pipeline.metadata.run_summary import RunSummary
 
 
@@ -16,26 +17,26 @@ class Rejections:
     since: str | None
 
 
-def model_rejections(records: Iterable[RunSummary]) -> Rejections:
+def model_rejections(runs: Iterable[RunSummary]) -> Rejections:
     """Counts the models that the gate rejected since it last blessed one.
 
     Args:
-        records: Oldest first. Runs without a new model (nothing new, data rejected, failed, killed)
+        runs: Oldest first. Runs without a new model (nothing new, data rejected, failed, killed)
             neither count nor end the row.
     """
-    return _in_a_row(records, {"rejected"}, {"pushed"})
+    return _in_a_row((run, run.state.meaning.models) for run in runs)
 
 
-def data_rejections(records: Iterable[RunSummary]) -> Rejections:
-    """Counts the runs that their data stopped since data was last accepted."""
-    return _in_a_row(records, {"data rejected"}, {"pushed", "rejected", "nothing new", "failed"})
+def data_rejections(runs: Iterable[RunSummary]) -> Rejections:
+    """Counts the runs that their data stopped since data was last accepted; runs as above."""
+    return _in_a_row((run, run.state.meaning.data) for run in runs)
 
 
-def _in_a_row(records: Iterable[RunSummary], counted: set[str], ends: set[str]) -> Rejections:
+def _in_a_row(runs: Iterable[tuple[RunSummary, InARow | None]]) -> Rejections:
     count, since = 0, None
-    for record in reversed(list(records)):
-        if record.state in ends:
+    for run, effect in reversed(list(runs)):
+        if effect is InARow.ENDS:
             break
-        if record.state in counted:
-            count, since = count + 1, record.started
+        if effect is InARow.COUNTS:
+            count, since = count + 1, run.started
     return Rejections(count, since)

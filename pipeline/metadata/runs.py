@@ -1,211 +1,166 @@
-"""What happened in a run, read from the metadata database and the artifacts."""
+"""Reads the runs of a pipeline."""
 
 from __future__ import annotations
-
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
+from components.metadata import (
+    BLESSED,
+    DONE,
+    ERROR,
+    PUSHED,
+    REASON,
+    VERSION,
+    PipelineRun,
+    Values,
+    find_running,
+    plain_values,
+    read_pipeline_runs,
+)
 from pipeline.config import Config
-from pipeline.runtime import ConfigError
+from pipeline.metadata.connection import open_store
+from pipeline.metadata.details import read_details
+from pipeline.metadata.run_state import RunState
+from pipeline.metadata.run_summary import BASELINE, CANDIDATE, Run, RunSummary, local_time
+from pipeline.runtime import NotRunError, is_locked
 
-if TYPE_CHECKING:  # loads TFMA, which takes seconds
-    from modules.gate import Failure
-
-ERROR_PROPERTY = "error"
-_STATES = {
-    proto.Execution.COMPLETE: "run",
-    proto.Execution.CACHED: "cached",
-    proto.Execution.FAILED: "failed",
-    proto.Execution.RUNNING: "running",
-}
+EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen")
+_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
+_LAST_NODE = "Pusher"
 
 
-@dataclasses.dataclass(frozen=True)
-class NodeRun:
-    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+def read_runs(config: Config, *, lock_is_ours: bool = False) -> list[RunSummary]:
+    """Reads the runs of a pipeline, oldest first.
 
-    node: str
-    state: str
-    seconds: float
-    error: str | None
-    outputs: dict[str, dict[str, Any]]  # by output key: uri and properties of its first artifact
-    uris: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # of all, by output key
+    Args:
+        config: The pipeline, here or in the cluster.
+        lock_is_ours: The caller holds the lock, so a local run without an end does not go on.
 
+    Returns:
+        Nothing when the pipeline has not run.
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Metrics of the overall slice, and of the slices; model name → slice → metric → value."""
-
-    metrics: dict[str, dict[str, dict[str, float]]]
-    blessed: bool | None  # None: the gate did not decide
-    failures: list[Failure]
-    # Lower and upper bound (95%) in place of the value; empty unless `[evaluation] confidence`.
-    intervals: dict[str, dict[str, dict[str, tuple[float, float]]]] = dataclasses.field(
-        default_factory=dict
-    )
+    Raises:
+        MetadataError: The database cannot be used.
+    """
+    try:
+        store = open_store(config, readonly=True)
+    except NotRunError:
+        return []
+    runs = read_pipeline_runs(store, config.pipeline.name)
+    return _summaries(config, store, runs, lock_is_ours=lock_is_ours)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run of the pipeline."""
+def read_latest(config: Config) -> tuple[Run, list[RunSummary]]:
+    """Reads the latest run in detail, and all runs, oldest first, with this one.
 
-    pipeline: str
-    run_id: str
-    nodes: list[NodeRun]
-    evaluation: Evaluation | None
-    pushed_to: str | None
-    training_logs: str | None = None  # for `tensorboard --logdir`
-    tflite: dict[str, Any] | None = None  # `TFLiteReport` of the model, new or cached
-
-    @property
-    def failed(self) -> NodeRun | None:
-        """The node that ended the run."""
-        return next((node for node in self.nodes if node.state == "failed"), None)
-
-
-def record_failure(config: Config, node: str, error: Exception) -> None:
-    """Keeps the message of a failed node with its execution, which TFX marks without a reason."""
-    store = mlmd.MetadataStore(connection(config, readonly=False))
-    context = store.get_context_by_type_and_name("node", f"{config.pipeline.name}.{node}")
-    executions = store.get_executions_by_context(context.id) if context else []
-    latest = max(executions, key=lambda execution: execution.id, default=None)
-    # An error in the driver of a node, such as no files to read, leaves it as running.
-    ended = (proto.Execution.FAILED, proto.Execution.RUNNING)
-    if latest is not None and latest.last_known_state in ended:
-        latest.last_known_state = proto.Execution.FAILED
-        latest.custom_properties[ERROR_PROPERTY].string_value = f"{type(error).__name__}: {error}"
-        store.put_executions([latest])
-
-
-def connection(config: Config, *, readonly: bool) -> proto.ConnectionConfig:
-    """How to reach the metadata database of a local pipeline."""
-    result = proto.ConnectionConfig()
-    result.sqlite.filename_uri = config.pipeline.metadata
-    if readonly:
-        result.sqlite.connection_mode = proto.SqliteMetadataSourceConfig.READONLY
-    return result
+    Raises:
+        NotRunError: The pipeline has not run yet.
+        MetadataError: The database cannot be used.
+    """
+    store = open_store(config, readonly=True)
+    runs = read_pipeline_runs(store, config.pipeline.name)
+    if not runs:
+        raise NotRunError(f"Pipeline {config.pipeline.name!r} has not run yet.")
+    return read_details(config.pipeline.name, runs[-1]), _summaries(config, store, runs)
 
 
 def latest_run(config: Config) -> Run:
-    """Reads the latest run of a pipeline.
-
-    Raises:
-        ConfigError: The pipeline has not run yet.
-    """
-    name = config.pipeline.name
-    if not Path(config.pipeline.metadata).exists():
-        raise ConfigError(f"Pipeline {name!r} has not run yet: no {config.pipeline.metadata}.")
-    store = mlmd.MetadataStore(connection(config, readonly=True))
-    context = store.get_context_by_type_and_name("pipeline", name)
-    executions = store.get_executions_by_context(context.id) if context else []
-    if not executions:
-        raise ConfigError(f"Pipeline {name!r} has not run yet.")
-    types = {kind.id: kind.name for kind in store.get_context_types()}
-    run = next(
-        context
-        for execution in sorted(executions, key=lambda execution: execution.id, reverse=True)
-        for context in store.get_contexts_by_execution(execution.id)
-        if types[context.type_id] == "pipeline_run"  # a rollback belongs to none
-    )
-    nodes = [
-        _node_run(store, types, execution)
-        for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id)
-    ]
-    return Run(
-        name,
-        run.name,
-        nodes,
-        _evaluation(nodes),
-        _pushed_to(nodes),
-        _output(nodes, "model_run", "uri"),
-        _tflite(_output(nodes, "model", "uri")),
-    )
+    """Reads the latest run; raises as `read_latest`."""
+    return read_latest(config)[0]
 
 
-def _node_run(
-    store: mlmd.MetadataStore, types: dict[int, str], execution: proto.Execution
-) -> NodeRun:
-    node = next(
-        context.name
-        for context in store.get_contexts_by_execution(execution.id)
-        if types[context.type_id] == "node"
-    )
-    state = _STATES.get(
-        execution.last_known_state,
-        proto.Execution.State.Name(execution.last_known_state).lower(),
-    )
-    outputs = _outputs(store, execution.id)
-    return NodeRun(
-        node=node.rpartition(".")[2],
+def _summaries(
+    config: Config,
+    store: mlmd.MetadataStore,
+    runs: list[PipelineRun],
+    *,
+    lock_is_ours: bool = False,
+) -> list[RunSummary]:
+    running: set[str] = set()  # ids of runs
+    if config.in_cluster:
+        patience = config.retraining.hours_per_run * 3600
+        running = {run_id for run_id, _, _ in find_running(store, config.pipeline.name, patience)}
+    elif runs and not lock_is_ours and is_locked(config):
+        running = {runs[-1].run_id}
+    has_spans = config.data.has_spans  # without any, TFX calls it span 0
+    return [_summary(run, goes_on=run.run_id in running, has_spans=has_spans) for run in runs]
+
+
+def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
+    blessing, evaluation = run.first("blessing"), run.first("evaluation")
+    pushed = run.first("pushed_model")
+    state, node = _state(run, goes_on=goes_on)
+    executions = [one.execution for one in run.nodes.values()]
+    started = min(e.create_time_since_epoch for e in executions)
+    ended = max(e.last_update_time_since_epoch for e in executions)
+    reason = blessing.get(REASON)
+    if state.meaning.is_broken and node:
+        reason = plain_values(run.nodes[node].execution).get(ERROR)
+    trainer = run.nodes.get("Trainer")
+    return RunSummary(
+        run_id=run.run_id,
+        started=local_time(started),
+        seconds=(ended - started) / 1000,
         state=state,
-        seconds=(
-            execution.last_update_time_since_epoch - execution.create_time_since_epoch
-        ) / 1000,
-        error=execution.custom_properties[ERROR_PROPERTY].string_value or None,
-        outputs={key: artifacts[0] for key, artifacts in outputs.items()},
-        uris={key: [a["uri"] for a in artifacts] for key, artifacts in outputs.items()},
-    )  # fmt: skip
+        node=node,
+        span=_span(run) if has_spans else None,
+        window=_window(run) if has_spans else (),
+        images=_count(run.first("examples"), "images"),
+        triplets=_count(run.first("triplets"), "triplets"),
+        metrics=_main_metrics(evaluation),
+        evaluation=str(evaluation["uri"]) if evaluation else None,
+        blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
+        reason=None if reason is None else str(reason),
+        version=str(pushed.get(VERSION)) if state is RunState.PUSHED else None,
+        trained=trainer is not None
+        and trainer.execution.last_known_state == proto.Execution.COMPLETE,
+    )
 
 
-def _outputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, list[dict[str, Any]]]:
-    """Uri and properties of all artifacts by output key."""
-    outputs: dict[str, list[dict[str, Any]]] = {}
-    for event in store.get_events_by_execution_ids([execution_id]):
-        if event.type not in (proto.Event.OUTPUT, proto.Event.INTERNAL_OUTPUT):
-            continue
-        key = event.path.steps[0].key if event.path.steps else ""
-        for artifact in store.get_artifacts_by_id([event.artifact_id]):
-            values = {**artifact.properties, **artifact.custom_properties}
-            outputs.setdefault(key, []).append(
-                {"uri": artifact.uri}
-                | {name: getattr(v, v.WhichOneof("value")) for name, v in values.items()
-                   if v.WhichOneof("value") in ("int_value", "double_value", "string_value")},
-            )  # fmt: skip
-    return outputs
+def _state(run: PipelineRun, *, goes_on: bool) -> tuple[RunState, str | None]:
+    """What became of a run, and the node that stopped it."""
+    states = {name: one.execution.last_known_state for name, one in run.nodes.items()}
+    for node, state in states.items():
+        if state == proto.Execution.FAILED:
+            return (RunState.DATA_REJECTED if node in _DATA_NODES else RunState.FAILED), node
+    stopped = next((node for node, state in states.items() if state not in DONE), None)
+    if stopped or _LAST_NODE not in states:
+        return (RunState.RUNNING if goes_on else RunState.KILLED), stopped or list(states)[-1]
+    ran = {node for node, state in states.items() if state == proto.Execution.COMPLETE}
+    if _LAST_NODE in ran and run.first("pushed_model").get(PUSHED) == 1:
+        return RunState.PUSHED, None
+    if "Evaluator" in ran and run.first("blessing").get(BLESSED) != 1:
+        return RunState.REJECTED, None
+    return RunState.NOTHING_NEW, None
 
 
-def _output(nodes: list[NodeRun], key: str, name: str) -> Any:
-    """A property of the first output artifact under this key, None without one."""
-    return next((node.outputs[key].get(name) for node in nodes if key in node.outputs), None)
-
-
-def _tflite(model: str | None) -> dict[str, Any] | None:
-    """What Trainer measured of the TFLite models; None if it failed before or exports none."""
-    if model is None:
-        return None
-    from tfx.utils import path_utils
-
-    from modules.export import extra_assets, read_tflite_report
-
-    report = read_tflite_report(extra_assets(path_utils.serving_model_dir(model)))
-    return report and report.model_dump(mode="json")
-
-
-def _pushed_to(nodes: list[NodeRun]) -> str | None:
-    """The version folder that this run's Pusher wrote; None if cached or without a blessing."""
-    for node in nodes:
-        pushed = node.outputs.get("pushed_model", {})
-        if pushed.get("pushed") == 1 and node.state == "run":
-            return pushed.get("pushed_destination")
+def _span(run: PipelineRun) -> int | None:
+    for name in EXAMPLE_GENS:
+        if node := run.nodes.get(name):
+            examples = node.made.get("examples", [{}])[0]
+            values = {**plain_values(node.execution), **examples}
+            return int(values["span"]) if "span" in values else None
     return None
 
 
-def _evaluation(nodes: list[NodeRun]) -> Evaluation | None:
-    evaluator = next((node for node in nodes if "evaluation" in node.outputs), None)
-    if evaluator is None:
-        return None
-    import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
+def _window(run: PipelineRun) -> tuple[int, ...]:
+    for name in ("TripletGen", "Transform"):
+        examples = run.nodes[name].read.get("examples", []) if name in run.nodes else []
+        if spans := {int(values["span"]) for values in examples if "span" in values}:
+            return tuple(sorted(spans))
+    return ()
 
-    from modules.gate import describe_failures, read_intervals, read_metrics
 
-    uri = evaluator.outputs["evaluation"]["uri"]
-    metrics = read_metrics(uri)
-    blessed = evaluator.outputs.get("blessing", {}).get("blessed")
-    failures = [] if blessed is None else describe_failures(uri, metrics)
-    return Evaluation(
-        metrics, None if blessed is None else blessed == 1, failures, read_intervals(uri)
-    )
+def _count(artifact: Values, name: str) -> int | None:
+    return int(artifact[name]) if name in artifact else None
+
+
+def _main_metrics(evaluation: Values) -> dict[str, dict[str, float]]:
+    """What Evaluator keeps on its artifact as `MODEL METRIC`."""
+    metrics: dict[str, dict[str, float]] = {}
+    for name, value in evaluation.items():
+        model, _, metric = name.partition(" ")
+        if metric and model in (CANDIDATE, BASELINE):
+            metrics.setdefault(model, {})[metric] = float(value)
+    return metrics

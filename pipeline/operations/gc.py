@@ -1,25 +1,24 @@
-"""`python -m pipeline gc`: removes what nothing refers to any more."""
+"""Removes what nothing refers to any more."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from pipeline.config import Config, load_config
-from pipeline.metadata import open_store
+from components.metadata import all_artifacts, plain_values
+from pipeline.config import Config
+from pipeline.metadata import check_folder, hold_pipeline, mark_deleted, open_store
 from pipeline.operations import gc_files
-from pipeline.runtime import ConfigError, hold_lock, quiet_imports
+from pipeline.runtime import ConfigError, quiet_imports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,27 +36,36 @@ class Plan:
     kept: dict[Path, tuple[int, str]]
 
 
-@click.command("gc")
-@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
-@click.option(
-    "--keep", default=10, show_default=True, metavar="N", type=click.IntRange(min=1),
-    help="Keep everything of the last N runs.",
-)  # fmt: skip
-@click.option("--delete", is_flag=True, help="Do it; without this only the plan is shown.")
-def gc_command(config_name: str | None, keep: int, delete: bool) -> None:
-    """Remove artifacts of old runs that nothing needs any more, and what killed runs have left.
+def collect(config: Config, keep_runs: int, *, delete: bool) -> Plan:
+    """Decides what may go, and removes it if asked to.
 
-    What stays: everything of the last N runs; all that the next run may find in its cache; the last
-    blessed models, what they started from, and the models in the serving folder; the spans to train
-    on, evaluate on and compare with. The history stays complete, it is in the metadata database.
+    Args:
+        config: The pipeline, here or in the cluster.
+        keep_runs: Of so many of the latest runs everything stays, at least 1.
+        delete: Whether to remove it.
+
+    Raises:
+        ConfigError: The artifacts are not in a folder that this machine sees.
+        LockedError: A run or another command works on the pipeline; only with `delete`.
+        NotRunError: It has not run yet.
     """
-    config = load_config(config_name)
-    with hold_lock(config, "gc") if delete else contextlib.nullcontext():
-        store = open_store(config, readonly=not delete)
-        plan = make_plan(store, config, keep)
-        if delete:
-            carry_out(store, plan)
-    _show(plan, Path(config.pipeline.root), done=delete)
+    _check_root(config)
+    if not delete:
+        return make_plan(open_store(config, readonly=True), config, keep_runs)
+    with hold_pipeline(config, "gc") as store:
+        plan = make_plan(store, config, keep_runs)
+        carry_out(store, plan)
+        return plan
+
+
+def _check_root(config: Config) -> None:
+    root = config.pipeline.root
+    if "://" in root:
+        raise ConfigError(
+            f"gc works on local folders, not on {root}. Set a lifecycle rule for the bucket that "
+            "keeps more than the last blessed models and the window of spans."
+        )
+    check_folder(config)
 
 
 def make_plan(store: mlmd.MetadataStore, config: Config, keep_runs: int) -> Plan:
@@ -71,11 +79,7 @@ def make_plan(store: mlmd.MetadataStore, config: Config, keep_runs: int) -> Plan
     Raises:
         ConfigError: The artifacts are not in a local folder.
     """
-    if "://" in config.pipeline.root:
-        raise ConfigError(
-            f"gc works on local folders, not on {config.pipeline.root}. Set a lifecycle rule for "
-            "the bucket that keeps more than the last blessed models and the window of spans."
-        )
+    _check_root(config)
     with quiet_imports():
         from pipeline.operations.gc_plan import Needed
 
@@ -87,7 +91,7 @@ def make_plan(store: mlmd.MetadataStore, config: Config, keep_runs: int) -> Plan
             kept.setdefault(folder, (gc_files.size(folder), reason))
     # Whatever else the database knows, of another pipeline or in a state of its own, stays.
     deleted = set()
-    for artifact in store.get_artifacts():
+    for artifact in all_artifacts(store):
         folder = gc_files.output_folder(root, artifact.uri)
         if folder and artifact.state == proto.Artifact.DELETED:
             deleted.add(folder)
@@ -123,10 +127,7 @@ def carry_out(store: mlmd.MetadataStore, plan: Plan) -> None:
     that are live, so a run never gets one whose files are missing, also when this is killed in
     between. The next call removes what was left then.
     """
-    for artifact in plan.artifacts:
-        artifact.state = proto.Artifact.DELETED
-    if plan.artifacts:
-        store.put_artifacts(plan.artifacts)
+    mark_deleted(store, plan.artifacts)
     for path in plan.removed:
         if path.is_dir():
             shutil.rmtree(path)
@@ -137,14 +138,22 @@ def carry_out(store: mlmd.MetadataStore, plan: Plan) -> None:
 def _mentioned(executions: Iterable[proto.Execution]) -> set[str]:
     """Names of the packed modules that executions were told to use."""
     return {
-        Path(value.string_value).name
+        Path(value).name
         for execution in executions
-        for value in (*execution.properties.values(), *execution.custom_properties.values())
-        if value.string_value.endswith(".whl")
+        for value in plain_values(execution).values()
+        if isinstance(value, str) and value.endswith(".whl")
     }
 
 
-def _show(plan: Plan, root: Path, *, done: bool) -> None:
+def show_plan(plan: Plan, config: Config, *, done: bool) -> None:
+    """Prints what goes, or is gone, and what stays.
+
+    Args:
+        plan: See `collect`.
+        config: The pipeline.
+        done: Whether it was carried out.
+    """
+    root = Path(config.pipeline.root)
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Removed" if done else "Would be removed", title_justify="left")
     for column in ("what", "which"):

@@ -1,26 +1,32 @@
 """What of a pipeline's artifacts is still needed, by the metadata database.
 
 Needed is what a later run may resolve, find in its cache or compare with, and what a rollback may
-push. The rules name more than that where it is cheap, never less: `tests/pipeline/test_gc.py` lets
-the resolvers themselves decide before and after.
+push. The rules name more than that where it is cheap, never less:
+`tests/pipeline/operations/test_gc.py` lets the resolvers themselves decide before and after.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from components.metadata import Lineage
+from components.metadata import (
+    DONE,
+    Lineage,
+    Models,
+    artifacts_by_type,
+    executions_of_nodes,
+    executions_of_runs,
+    find_events,
+    plain_values,
+)
 from components.pusher import versions
 from pipeline.config import Config
-from pipeline.metadata import Models
 
 BLESSED_MODELS = 2  # the baseline of a candidate, and of the next one if it is blessed
 
-_DONE = (proto.Execution.COMPLETE, proto.Execution.CACHED)
 _SPAN, _SPLITS = "span", "output_config"
 
 
@@ -37,12 +43,12 @@ class Needed:
         self._store, self._config = store, config
         self._lineage = Lineage(store)
         self._models = Models(store, config.pipeline.name)
-        context = store.get_context_by_type_and_name("pipeline", config.pipeline.name)
-        self._executions = store.get_executions_by_context(context.id)
-        self._types = {kind.id: kind.name for kind in store.get_artifact_types()}
+        by_type = artifacts_by_type(store, config.pipeline.name)
+        self._examples = by_type.get("Examples", [])
         self.artifacts = {
             artifact.id: artifact
-            for artifact in store.get_artifacts_by_context(context.id)
+            for artifacts in by_type.values()
+            for artifact in artifacts
             if artifact.state == proto.Artifact.LIVE
         }
         runs, latest = self._of_runs(keep_runs), self._latest_of_nodes()
@@ -56,10 +62,6 @@ class Needed:
         if config.data.has_spans:
             self._keep(self._of_spans(), "spans to train on, evaluate on or compare with")
 
-    def type_of(self, artifact: proto.Artifact) -> str:
-        """TFX's name of the type, such as `Examples`."""
-        return self._types[artifact.type_id]
-
     def _keep(self, artifacts: Iterable[int], reason: str) -> None:
         for artifact in artifacts:
             if artifact in self.artifacts:
@@ -67,32 +69,19 @@ class Needed:
 
     def _of_runs(self, count: int) -> list[proto.Execution]:
         """All executions of the last runs of this pipeline."""
-        own = {execution.id for execution in self._executions}
-        runs = (
-            [e for e in self._store.get_executions_by_context(context.id) if e.id in own]
-            for context in sorted(
-                self._store.get_contexts_by_type("pipeline_run"), key=lambda c: -c.id
-            )
-        )
-        return [e for run in itertools.islice(filter(None, runs), count) for e in run]
+        runs = executions_of_runs(self._store, self._config.pipeline.name)
+        return [execution for run in list(runs.values())[-count:] for execution in run]
 
     def _latest_of_nodes(self) -> list[proto.Execution]:
         """The latest execution of every node that ended well, which the next run may repeat."""
-        prefix = f"{self._config.pipeline.name}."
-        latest = []
-        for context in self._store.get_contexts_by_type("node"):
-            if context.name.startswith(prefix):
-                executions = self._store.get_executions_by_context(context.id)
-                done = (e for e in executions if e.last_known_state in _DONE)
-                latest.append(max(done, key=lambda e: e.id, default=None))
-        return [execution for execution in latest if execution]
+        by_node = executions_of_nodes(self._store, self._config.pipeline.name)
+        done = ([e for e in node if e.last_known_state in DONE] for node in by_node.values())
+        return [executions[-1] for executions in done if executions]
 
     def _related(self, executions: list[proto.Execution]) -> set[int]:
         """What executions read and made."""
-        ids = sorted({execution.id for execution in executions})
-        return (
-            {e.artifact_id for e in self._store.get_events_by_execution_ids(ids)} if ids else set()
-        )
+        events = find_events(self._store, executions=(e.id for e in executions))
+        return {event.artifact_id for event in events}
 
     def _of_blessed(self) -> set[int]:
         """`BaselineResolver` and `PreviousModelResolver` choose among these."""
@@ -125,14 +114,15 @@ class Needed:
         before.
         """
         count = self._config.data.window + 1
-        examples = [a for a in self.artifacts.values() if _SPAN in a.custom_properties]
-        examples = [a for a in examples if self.type_of(a) == "Examples"]
+        examples = [
+            a for a in self._examples if a.id in self.artifacts and _SPAN in a.custom_properties
+        ]
         passed = set(self._lineage.validated_statistics([one.id for one in examples]))
         makers = {one.id: self._lineage.maker(one.id) for one in examples if one.id in passed}
         examples = sorted((one for one in examples if one.id in makers), key=_span)
         by_splits: dict[str, list[proto.Artifact]] = {}
         for one in examples:
-            splits = makers[one.id].custom_properties[_SPLITS].string_value
+            splits = str(plain_values(makers[one.id]).get(_SPLITS))
             by_splits.setdefault(splits, []).append(one)
         kept = {
             one.id

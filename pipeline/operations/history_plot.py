@@ -5,29 +5,24 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from pipeline.metadata import BASELINE, CANDIDATE, RunSummary
+from pipeline.metadata import BASELINE, CANDIDATE, RunState, RunSummary
 
-# State → colour and marker, in the order of the legend; told apart without colour too.
-STATES = {
-    "pushed": ("#1a7f37", "o"),
-    "rejected": ("#cf222e", "X"),
-    "data rejected": ("#bf5700", "s"),
-    "failed": ("#57606a", "v"),
-    "killed": ("#57606a", "P"),
-    "running": ("#0969da", ">"),
-    "nothing new": ("#8c959f", "."),
-}
+if TYPE_CHECKING:  # takes a second to load
+    from matplotlib.lines import Line2D
+
+_ORDER = list(RunState)  # of the legend
 _LEAST_RANGE = 0.02  # of a metric; else rounding looks like progress
 _METRICS = {"precision@": "P@1", "map@r": "MAP@R"}
 
 
-def history_png(pipeline: str, records: Sequence[RunSummary]) -> bytes:
+def history_png(pipeline: str, runs: Sequence[RunSummary]) -> bytes:
     """Draws metrics and amounts of the runs over time, and marks what became of each.
 
     Args:
         pipeline: Its name, for the title.
-        records: Oldest first.
+        runs: Oldest first.
 
     Returns:
         A PNG file.
@@ -38,9 +33,9 @@ def history_png(pipeline: str, records: Sequence[RunSummary]) -> bytes:
     figure = Figure(figsize=(11, 8), dpi=110, layout="constrained")
     *above, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
     for axes, (metric, title) in zip(above, _METRICS.items(), strict=True):
-        _draw_metric(axes, records, metric)
-        axes.set_ylabel(_first_name(records, metric) or title)
-    _draw_work(below, records)
+        _draw_metric(axes, runs, metric)
+        axes.set_ylabel(_first_name(runs, metric) or title)
+    _draw_work(below, runs)
     for axes in (*above, below):
         axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -49,43 +44,46 @@ def history_png(pipeline: str, records: Sequence[RunSummary]) -> bytes:
     below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     figure.suptitle(f"Runs of {pipeline}", x=0.01, ha="left", fontweight="bold")
     figure.legend(
-        handles=_legend(records), loc="outside upper right", ncols=5, frameon=False, fontsize=9
+        handles=_legend(runs), loc="outside upper right", ncols=5, frameon=False, fontsize=9
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def started(record: RunSummary) -> datetime.datetime:
+def started(run: RunSummary) -> datetime.datetime:
     """When a run started, in local time."""
-    return datetime.datetime.fromisoformat(record.started)
+    return datetime.datetime.fromisoformat(run.started)
 
 
-def _first_name(records: Sequence[RunSummary], prefix: str) -> str | None:
-    names = (name for r in records for name in r.metrics.get(CANDIDATE, {}))
+def _first_name(runs: Sequence[RunSummary], prefix: str) -> str | None:
+    names = (name for r in runs for name in r.metrics.get(CANDIDATE, {}))
     name = next((name for name in names if name.startswith(prefix)), None)
     return name and name.replace("precision@", "P@").replace("map@r", "MAP@R")
 
 
-def _judged(records: Sequence[RunSummary]) -> list[RunSummary]:
-    return [record for record in records if record.state in ("pushed", "rejected")]
+def _judged(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    return [run for run in runs if run.state.meaning.is_judged]
 
 
-def _draw_metric(axes, records: Sequence[RunSummary], metric: str) -> None:  # noqa: ANN001 — Axes
-    """Candidates as markers, a line through the pushed ones, the baseline on the same data."""
-    judged = [r for r in _judged(records) if r.metric(CANDIDATE, metric) is not None]
-    pushed = [r for r in judged if r.state == "pushed"]
+def _draw_metric(axes: Any, runs: Sequence[RunSummary], metric: str) -> None:
+    """Candidates as markers, a line through the pushed ones, the baseline on the same data.
+
+    `axes` are matplotlib's, whose types know no times.
+    """
+    judged = [r for r in _judged(runs) if r.metric(CANDIDATE, metric) is not None]
+    pushed = [r for r in judged if r.version is not None]
     axes.plot(
         [started(r) for r in pushed],
         [r.metric(CANDIDATE, metric) for r in pushed],
-        color=STATES["pushed"][0],
+        color=RunState.PUSHED.meaning.colour,
         linewidth=1.4,
         zorder=2,
     )
-    for record in judged:
-        when, value = started(record), record.metric(CANDIDATE, metric)
-        before = record.metric(BASELINE, metric)
-        colour, marker = STATES[record.state]
+    for run in judged:
+        when, value = started(run), run.metric(CANDIDATE, metric)
+        before = run.metric(BASELINE, metric)
+        colour, marker = run.state.meaning.colour, run.state.meaning.marker
         if before is not None:
             axes.plot([when, when], [before, value], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(when, before, "_", color="#24292f", markersize=11, markeredgewidth=1.6)
@@ -94,40 +92,43 @@ def _draw_metric(axes, records: Sequence[RunSummary], metric: str) -> None:  # n
     if judged and high - low < _LEAST_RANGE:
         axes.set_ylim((low + high - _LEAST_RANGE) / 2, (low + high + _LEAST_RANGE) / 2)
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
-    for record in records:
-        if record.state in ("data rejected", "failed", "killed"):
-            axes.axvline(started(record), color=STATES[record.state][0], linewidth=1, linestyle=":")
+    for run in runs:
+        if run.state.meaning.is_marked:
+            colour = run.state.meaning.colour
+            axes.axvline(started(run), color=colour, linewidth=1, linestyle=":")
 
 
-def _draw_work(axes, records: Sequence[RunSummary]) -> None:  # noqa: ANN001 — Axes
+def _draw_work(axes: Any, runs: Sequence[RunSummary]) -> None:
     """Minutes of each run, with the span that it read."""
-    for record in records:
-        colour, marker = STATES[record.state]
-        minutes, when = record.seconds / 60, started(record)
+    for run in runs:
+        colour, marker = run.state.meaning.colour, run.state.meaning.marker
+        minutes, when = run.seconds / 60, started(run)
         axes.vlines(when, 0, minutes, color=colour, linewidth=1.2)
         axes.plot(
             when, minutes, marker, color=colour, markersize=8, markeredgecolor="w", clip_on=False
         )
-        if record.span is not None and record.state != "nothing new":
+        if run.span is not None and run.state.meaning.has_own_span:
             axes.annotate(
-                str(record.span), (when, minutes), (0, 7), textcoords="offset points",
+                str(run.span), (when, minutes), (0, 7), textcoords="offset points",
                 ha="center", fontsize=8, color="#57606a",
             )  # fmt: skip
-    axes.set_ylim(0, 1.25 * max(record.seconds / 60 for record in records) or 1)
-    spans = any(record.span is not None for record in records)
+    axes.set_ylim(0, 1.25 * max(run.seconds / 60 for run in runs) or 1)
+    spans = any(run.span is not None for run in runs)
     axes.set_ylabel("minutes (span above)" if spans else "minutes")
 
 
-def _legend(records: Sequence[RunSummary]) -> list:
+def _legend(runs: Sequence[RunSummary]) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
-    seen = {record.state for record in records}
+    seen = {run.state: run.state.meaning for run in runs}
     found = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=8, label=state)
-        for state, (colour, marker) in STATES.items()
-        if state in seen
-    ]
-    if any(record.metrics.get(BASELINE) for record in records):
+        Line2D(
+            [], [], color=meaning.colour, marker=meaning.marker, linestyle="", markersize=8,
+            label=state,
+        )
+        for state, meaning in sorted(seen.items(), key=lambda item: _ORDER.index(item[0]))
+    ]  # fmt: skip
+    if any(run.metrics.get(BASELINE) for run in runs):
         found.append(
             Line2D([], [], color="#24292f", marker="_", linestyle="", markersize=11,
                    markeredgewidth=1.6, label="last blessed, same data")

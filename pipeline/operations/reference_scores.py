@@ -1,97 +1,73 @@
-"""`python -m pipeline reference_scores`: how much of the retrieval needs no training at all.
+"""Reference scores: how well retrieval works without any training.
 
-Pixels alone find many neighbours of the right class, and so does a network with random weights.
-What training has brought is the difference to these reference_scores.
+Neighbours by pixels alone often have the right class, and so have those of a network with random
+weights. What training has brought is the difference to these scores.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from pipeline.config import Config, load_config
-from pipeline.metadata import Run, latest_run
-from pipeline.runtime import ConfigError, quiet_imports
+from pipeline.config import Config
+from pipeline.metadata import CANDIDATE, Run, latest_run
+from pipeline.runtime import NotRunError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from modules.retrieval import Gallery
 
+    Batches = Iterable[dict[str, tf.Tensor]]
+    Embedders = dict[str, Callable[[tf.Tensor], tf.Tensor]]
+
+UNTRAINED, RAW_PIXELS = "untrained", "raw_pixels"
 _BATCH = 256
-# The floor of pixels keeps them all in memory: larger images are averaged down to this side.
+# All pixels are kept in memory as embeddings; larger images are averaged down to this side.
 _LARGEST_SIDE = 32
-# What they resolved was evaluated, the first that is there; see `pipeline.definition`.
+# Nodes that choose what is evaluated; the output of the first that is there
+# counts; see `pipeline.definition`.
 _RESOLVERS = ("EvaluationResolver", "WindowResolver")
-CANDIDATE, UNTRAINED, RAW_PIXELS = "candidate", "untrained", "raw_pixels"
 
 
-@click.command("reference-scores")
-@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def reference_scores_command(config_name: str | None, as_json: bool) -> None:
-    """Compare the latest model with an untrained network and with raw pixels."""
-    with quiet_imports():
-        figures = reference_scores(load_config(config_name))
-    if as_json:
-        click.echo(json.dumps(figures, indent=2))
-        return
-    Console(highlight=False, soft_wrap=True).print(_table(figures))
-
-
-def _table(figures: dict[str, dict[str, float]]) -> Table:
-    """Empty where the run was evaluated with other ks than are configured now."""
-    table = Table(title="Retrieval on the eval split", title_justify="left")
-    table.add_column("metric")
-    for name in figures:
-        table.add_column(name.replace("_", " "), justify="right")
-    for metric in figures[UNTRAINED]:
-        values = [of_one.get(metric) for of_one in figures.values()]
-        table.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
-    return table
-
-
-def reference_scores(config: Config) -> dict[str, dict[str, float]]:
-    """Compares the model of the latest run with embeddings that have learned nothing; `compare`.
+def latest_reference_scores(config: Config) -> dict[str, dict[str, float]]:
+    """Compares the model of the latest run with the reference scores; see `reference_scores_of`.
 
     Args:
         config: See `pipeline.config.load_config`.
 
     Raises:
-        ConfigError: The pipeline has not run, or the latest run has no examples or no transform
+        PipelineError: The pipeline has not run, or its latest run has no examples or no transform
             graph.
     """
-    return compare(config, latest_run(config))
+    return reference_scores_of(config, latest_run(config))
 
 
-def compare(config: Config, run: Run) -> dict[str, dict[str, float]]:
-    """Scores two embeddings that have learned nothing on what a run was evaluated on.
+def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]:
+    """Scores two embeddings that have learned nothing, on the examples that a run evaluated.
 
-    - `untrained`: the configured network with the random weights that the seed gives, also where
-      training starts from published weights or a file;
-    - `raw_pixels`: the transformed pixels as one vector of norm 1; images with a side above 32
-      are averaged down to it.
+    - `untrained`: the configured network with random weights from the configured seed, even if
+      training starts from published weights or from a file;
+    - `raw_pixels`: the transformed pixels as one vector of norm 1. Images with a side above 32
+      pixels are averaged down to 32.
 
-    As in the Evaluator: the queries are the eval split of the span or spans that were evaluated,
-    and each is left out of its own gallery, the split itself or `[evaluation] gallery_split`. In
-    memory are the embeddings of both, and the distances of one block of queries.
+    The queries are the eval split of the evaluated span or spans. The gallery is the same split
+    without the query itself, or `[evaluation] gallery_split`, as in the Evaluator. All embeddings
+    are kept in memory.
 
     Args:
-        config: What the run was configured by.
-        run: See `pipeline.metadata.runs.latest_run`.
+        config: The configuration of the run.
+        run: See `pipeline.metadata.latest_run`.
 
     Returns:
-        `candidate` (the model of the run, as its Evaluator measured it; missing when it was not
-        evaluated), `untrained`, `raw_pixels` → retrieval score → mean over the queries.
+        By embedding and by name of the score the mean over the queries. The embeddings are
+        `candidate` (the model of the run, as its Evaluator measured it; missing if it was not
+        evaluated), `untrained` and `raw_pixels`.
 
     Raises:
-        ConfigError: The run has no examples of a split or no transform graph.
+        NotRunError: The run has no examples of a split or no transform graph.
     """
     import keras
 
@@ -103,20 +79,20 @@ def compare(config: Config, run: Run) -> dict[str, dict[str, float]]:
     gallery_split = config.evaluation.gallery_split
     gallery = _batches(config, run, gallery_split) if gallery_split else None
     keras.utils.set_random_seed(config.training.seed)
-    # `trainable` goes along: only a network without weights to start from is trained as a whole.
+    # A network without weights to start from must be trainable as a whole.
     untrained = config.model.model_copy(update={"weights": "none", "trainable": "all"})
     network = build_embedding_model(untrained, config.image)
     names = score_names(config.evaluation.ks)
-    figures = {}
+    scores = {}
     if run.evaluation is not None:
         measured = run.evaluation.metrics[CANDIDATE]["overall"]
-        figures[CANDIDATE] = {name: measured[name] for name in names if name in measured}
+        scores[CANDIDATE] = {name: measured[name] for name in names if name in measured}
     embedders = {UNTRAINED: lambda x: network(x, training=False), RAW_PIXELS: _raw_pixels}
-    return figures | _scores(queries, gallery, transform, embedders, config.evaluation.ks)
+    return scores | _scores(queries, gallery, transform, embedders, config.evaluation.ks)
 
 
 def _transform(config: Config, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Encoded images to pixels as in the run."""
+    """The function from encoded images to pixels that the run transformed them with."""
     import tensorflow_transform as tft
 
     from modules.contract import IMAGE
@@ -128,8 +104,8 @@ def _transform(config: Config, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda images: layer({IMAGE: images[:, None]})[IMAGE]
 
 
-def _batches(config: Config, run: Run, split: str) -> Iterable[dict[str, tf.Tensor]]:
-    """A split of the examples that the run was evaluated on, of each span once."""
+def _batches(config: Config, run: Run, split: str) -> Batches:
+    """A split of the evaluated examples, in batches; all spans of a window, each once."""
     import tensorflow as tf
 
     from modules.contract import FEATURES
@@ -143,16 +119,17 @@ def _batches(config: Config, run: Run, split: str) -> Iterable[dict[str, tf.Tens
     if not files:
         raise _too_early(config, f"examples of the split {split!r}")
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
-    return (
+    batches: Batches = (
         tf.data.TFRecordDataset(sorted(files), "GZIP")
         .batch(_BATCH)
         .map(lambda serialized: tf.io.parse_example(serialized, features))
         .prefetch(1)
     )
+    return batches
 
 
-def _too_early(config: Config, missing: str) -> ConfigError:
-    return ConfigError(
+def _too_early(config: Config, missing: str) -> NotRunError:
+    return NotRunError(
         f"The latest run of {config.pipeline.name!r} has no {missing}: it did not get that far. "
         "Run the pipeline first."
     )
@@ -170,13 +147,13 @@ def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _scores(
-    queries: Iterable[dict[str, tf.Tensor]],
-    gallery: Iterable[dict[str, tf.Tensor]] | None,
+    queries: Batches,
+    gallery: Batches | None,
     transform: Callable[[tf.Tensor], tf.Tensor],
-    embedders: dict[str, Callable[[tf.Tensor], tf.Tensor]],
-    ks: list[int],
+    embedders: Embedders,
+    ks: Sequence[int],
 ) -> dict[str, dict[str, float]]:
-    """Embeds each image once with each embedder; the mean scores by embedder."""
+    """Embeds each image once with each embedder; returns the mean scores by embedder."""
     from modules.retrieval import score_against, score_names, score_queries
 
     found = _embed(queries, transform, embedders)
@@ -192,9 +169,9 @@ def _scores(
 
 
 def _embed(
-    batches: Iterable[dict[str, tf.Tensor]],
+    batches: Batches,
     transform: Callable[[tf.Tensor], tf.Tensor],
-    embedders: dict[str, Callable[[tf.Tensor], tf.Tensor]],
+    embedders: Embedders,
 ) -> dict[str, Gallery]:
     """Labelled embeddings by embedder."""
     from modules.contract import ID, IMAGE, LABEL

@@ -1,4 +1,4 @@
-"""`python -m pipeline retrain`: the run for schedulers, with a log and an exit code that tells."""
+"""The run for schedulers: once for each span that waits, with a log and an exit code that tells."""
 
 from __future__ import annotations
 
@@ -7,50 +7,41 @@ import logging
 import logging.handlers
 import os
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 
-from pipeline.config import CONFIG_VARIABLE, PROJECT, Config, config_path, load_config
+from pipeline.config import CONFIG_VARIABLE, PROJECT, Config
 from pipeline.metadata import RunSummary, model_rejections, read_runs
 from pipeline.operations.sentences import describe_rejections, describe_run
+from pipeline.operations.supervision import run_supervised
 from pipeline.operations.waiting_spans import waiting_spans
-from pipeline.runtime import LOCK_VARIABLE, ExitCode, exit_code_help, hold_lock
+from pipeline.runtime import LOCK_VARIABLE, ExitCode, hold_lock
 
 LOG_FILE = "retrain.log"
-_GRACE = 30.0  # seconds for a run to end by itself when it is asked to
-
-
-@click.command("retrain", epilog=exit_code_help())
-@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
-def retrain_command(config_name: str | None) -> None:
-    """Run the pipeline for each span that waits, or once; for systemd and cron.
-
-    The output of the runs goes to DIRECTORY/NAME/logs/retrain.log, and to the terminal if there is
-    one; what they came to is printed in any case.
-    """
-    config = load_config(config_name)
-    sys.exit(retrain(config, config_path(config_name)))
+# After these the loop goes on with the next span that waits.
+_GO_ON = (ExitCode.OK, ExitCode.DATA_REJECTED, ExitCode.REJECTED)
+# Of several runs the first of these is the exit code of all.
+_WORST_FIRST = (
+    ExitCode.LOCKED, ExitCode.USAGE, ExitCode.FAILED, ExitCode.DATA_REJECTED, ExitCode.REJECTED,
+)  # fmt: skip
 
 
 def retrain(config: Config, path: Path) -> ExitCode:
     """Runs the pipeline once, and on while newer spans wait.
 
-    A span that is rejected does not keep the later ones from being read. A node that fails ends
-    the loop: the next scheduled run begins where this one stopped.
+    After rejected data or a rejected model the next span is read. After a failed node the loop
+    ends, and the next scheduled run goes on.
 
     Args:
         config: The pipeline.
         path: The file it was read from, for the runs.
 
     Returns:
-        What to tell the scheduler; of several runs the first thing to look at: a failure, then
-        rejected data, then a rejected model.
+        What to tell the scheduler. Of several runs that did not end well: a failure before rejected
+        data, and rejected data before a rejected model.
 
     Raises:
         LockedError: Another process works on the pipeline.
@@ -58,57 +49,52 @@ def retrain(config: Config, path: Path) -> ExitCode:
     codes = []
     with hold_lock(config, "retrain") as lock, _log(config) as log:
         before = read_runs(config, lock_is_ours=True)
-        # Spans that arrive meanwhile are left to the next scheduled run, so this one ends.
+        # Spans that arrive from now on are left to the next scheduled run, so that this one ends.
         for _ in range(max(1, len(waiting_spans(config, before)))):
             log.info("The run starts, of %s.", path)
             status = _run(config, path, lock, log)
-            records = read_runs(config, lock_is_ours=True)
-            new = records[-1] if len(records) > len(before) else None
-            codes.append(exit_code(status, new, records, config.retraining.alert_after))
-            for line in _conclusion(status, new, records, config):
+            runs = read_runs(config, lock_is_ours=True)
+            new = runs[-1] if len(runs) > len(before) else None
+            codes.append(exit_code(status, new, runs, config.retraining.alert_after))
+            for line in _conclusion(status, new, runs, config):
                 log.info(line)
                 if not sys.stdout.isatty():  # else the log shows it there
                     click.echo(line)
-            waiting = waiting_spans(config, records)
+            waiting = waiting_spans(config, runs)
             stuck = waiting == waiting_spans(config, before)
-            if not waiting or stuck or codes[-1] not in (ExitCode.OK, *_GO_ON):
+            if not waiting or stuck or codes[-1] not in _GO_ON:
                 break
-            before = records
-    return next((c for c in (*_STOP, *_GO_ON) if c in codes), ExitCode.OK)
-
-
-_GO_ON = (ExitCode.DATA_REJECTED, ExitCode.REJECTED)
-_STOP = (ExitCode.LOCKED, ExitCode.USAGE, ExitCode.FAILED)
+            before = runs
+    return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
 
 
 def exit_code(
-    status: int, new: RunSummary | None, records: list[RunSummary], alert_after: int
+    status: int, new: RunSummary | None, runs: Sequence[RunSummary], alert_after: int
 ) -> ExitCode:
-    """Says what one run came to.
+    """Says how one run ended.
 
     Args:
-        status: Of the process, by `subprocess`.
-        new: The record of this run; None if no node started.
-        records: All runs, oldest first, with this one.
-        alert_after: So many rejections in a row are an alarm.
+        status: Exit code of its process; −N if signal N ended it.
+        new: The summary of this run; None if no node started.
+        runs: All runs, oldest first, with this one.
+        alert_after: This many rejected models in a row are reported as `ExitCode.REJECTED`.
     """
     if status in (ExitCode.USAGE, ExitCode.LOCKED):
         return ExitCode(status)
-    if new is not None and new.state == "data rejected":
-        return ExitCode.DATA_REJECTED
-    if status or new is None:
+    code = ExitCode.FAILED if new is None else new.state.meaning.exit_code
+    if status and code is not ExitCode.DATA_REJECTED:
         return ExitCode.FAILED
-    if new.state == "rejected" and model_rejections(records).count >= alert_after:
-        return ExitCode.REJECTED
-    return ExitCode.OK
+    if code is ExitCode.REJECTED and model_rejections(runs).count < alert_after:
+        return ExitCode.OK
+    return code
 
 
 def _conclusion(
-    status: int, new: RunSummary | None, records: list[RunSummary], config: Config
+    status: int, new: RunSummary | None, runs: Sequence[RunSummary], config: Config
 ) -> Iterator[str]:
     if new is not None:
-        yield from describe_run(new, records)
-        yield from describe_rejections(records, config.retraining.alert_after)
+        yield from describe_run(new, runs)
+        yield from describe_rejections(runs, config.retraining.alert_after)
     elif status:
         yield f"The run ended before its first node, with status {status}; see above."
     if status < 0:
@@ -116,62 +102,20 @@ def _conclusion(
 
 
 def _run(config: Config, path: Path, lock: int, log: logging.Logger) -> int:
-    """Runs the local runner in a process of its own, which shares the lock."""
-    process = subprocess.Popen(
+    """Runs the pipeline in a process of its own, which shares the lock; returns its status."""
+    return run_supervised(
         [sys.executable, str(PROJECT / "pipeline" / "local_runner.py")],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        cwd=PROJECT,
-        env={
+        {
             **os.environ,
             CONFIG_VARIABLE: str(path),
             LOCK_VARIABLE: str(lock),
             "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.getenv("PYTHONPATH")])]),
             "PYTHONUNBUFFERED": "1",
         },
+        log,
+        hours=config.retraining.hours_per_run,
         pass_fds=[lock],
     )
-    hours = config.retraining.hours_per_run
-    limit = threading.Timer(hours * 3600, _end, (process, log, f"it took more than {hours:g} h"))
-    limit.daemon = True
-    limit.start()
-    try:
-        with _terminable():
-            assert process.stdout is not None
-            for line in process.stdout:
-                log.info(line.rstrip())
-            return process.wait()
-    finally:
-        limit.cancel()
-        if process.poll() is None:
-            _end(process, log, "this process was asked to end")
-
-
-def _end(process: subprocess.Popen[str], log: logging.Logger, why: str) -> None:
-    """Ends a run: asks first, since a killed one leaves unfinished files behind."""
-    log.error("The run is ended: %s.", why)
-    process.terminate()
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Makes SIGTERM end the run too, and not only this process."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

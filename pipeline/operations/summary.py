@@ -1,4 +1,4 @@
-"""`python -m pipeline summary`: the latest run as tables, or as JSON for programs."""
+"""The latest run as tables, or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from modules.retrieval import COUNTS, NEVER
-from pipeline.config import Config, load_config
+from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
     Run,
     RunSummary,
     data_rejections,
-    latest_run,
     model_rejections,
-    read_runs,
+    read_latest,
 )
 from pipeline.operations.sentences import describe_rejections, describe_run
-from pipeline.runtime import quiet_imports
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # What a node keeps on its artifact and that is worth a look.
@@ -48,32 +46,19 @@ _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
 
 
-@click.command("summary")
-@click.option("--config", "config_name", help="TOML file or name of a ready configuration.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@click.option(
-    "--slices", default=SLICES, show_default=True, help="How many slices to show, worst first."
-)
-def summary_command(config_name: str | None, as_json: bool, slices: int) -> None:
-    """Show the latest run: nodes, metrics, blessing, where the model went."""
-    show_latest(load_config(config_name), as_json=as_json, slices=slices)
-
-
 def show_latest(config: Config, *, as_json: bool = False, slices: int = SLICES) -> None:
     """Prints the latest run of a pipeline; see `show`.
 
     Raises:
-        ConfigError: It has not run yet.
+        NotRunError: It has not run yet.
     """
-    with quiet_imports():
-        run = latest_run(config)
-    records = read_runs(config)
-    show(run, records, config.retraining.alert_after, as_json=as_json, slices=slices)
+    run, runs = read_latest(config)
+    show(run, runs, config.retraining.alert_after, as_json=as_json, slices=slices)
 
 
 def show(
     run: Run,
-    records: Sequence[RunSummary],
+    runs: Sequence[RunSummary],
     alert_after: int,
     *,
     as_json: bool = False,
@@ -82,19 +67,19 @@ def show(
     """Prints a run.
 
     Args:
-        run: As `pipeline.metadata.runs.latest_run` returns it.
-        records: All runs, oldest first; the last is this one.
+        run: As `pipeline.metadata.latest_run` returns it.
+        runs: All runs, oldest first; the last is this one.
         alert_after: So many rejected models in a row are an alarm.
-        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, …; `record` as
-            in `history --json`, and how often models and data were rejected in a row.
+        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, …; `run` as in
+            `history --json`, and how often models and data were rejected in a row.
         slices: The most slices in the table of slices.
     """
     if as_json:
         values = {
             **dataclasses.asdict(run),
-            "record": dataclasses.asdict(records[-1]),
-            "rejections": dataclasses.asdict(model_rejections(records)),
-            "data_rejections": dataclasses.asdict(data_rejections(records)),
+            "run": dataclasses.asdict(runs[-1]),
+            "rejections": dataclasses.asdict(model_rejections(runs)),
+            "data_rejections": dataclasses.asdict(data_rejections(runs)),
         }
         click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
         return
@@ -104,7 +89,9 @@ def show(
         console.print(_metric_table(run.evaluation))
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
-        _print_blessing(console, run.evaluation)
+        _print_blessing(console, run.evaluation, runs[-1].reason)
+    for problem in run.problems:
+        console.print(problem, markup=False, style="bold yellow")
     if run.tflite:
         console.print(_tflite_table(run.tflite))
     if run.training_logs:
@@ -113,9 +100,9 @@ def show(
         console.print(f"Pushed to {run.pushed_to}", markup=False)
     else:
         style = "bold red" if run.failed else None
-        for line in describe_run(records[-1], records):
+        for line in describe_run(runs[-1], runs):
             console.print(line, markup=False, style=style)
-    for line in describe_rejections(records, alert_after):
+    for line in describe_rejections(runs, alert_after):
         console.print(line, markup=False, style="bold yellow")
 
 
@@ -156,8 +143,8 @@ def _node_table(run: Run) -> Table:
 
 def _note(key: str, value: int | float | str) -> str:
     if key == "train_class_sizes":  # number of classes by size
-        value = ", ".join(f"{size}: {n:,}" for size, n in json.loads(value).items())
-        return f"train classes by size {{{value}}}"
+        sizes = ", ".join(f"{size}: {n:,}" for size, n in json.loads(str(value)).items())
+        return f"train classes by size {{{sizes}}}"
     text = escape(value) if isinstance(value, str) else f"{value:,}"
     return f"{key.replace('_', ' ')} {text}"
 
@@ -236,10 +223,11 @@ def _number(metric: str, value: float) -> str:
     return f"{value:,.0f}" if metric in _COUNTS else f"{value:.4f}"
 
 
-def _print_blessing(console: Console, evaluation: Evaluation) -> None:
+def _print_blessing(console: Console, evaluation: Evaluation, reason: str | None) -> None:
     if evaluation.blessed:
         console.print("[green]BLESSED[/]: every threshold is met.")
         return
     console.print("[bold red]NOT BLESSED[/]")
-    for failure in evaluation.failures:
-        console.print(f"  {failure}", markup=False)
+    # Without unmet thresholds there were none, or the blessing was revoked.
+    for line in evaluation.failures or filter(None, [reason]):
+        console.print(f"  {line}", markup=False)

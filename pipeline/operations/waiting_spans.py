@@ -11,17 +11,17 @@ from pipeline.config import Config
 from pipeline.metadata import EXAMPLE_GENS, RunSummary
 
 
-def waiting_spans(config: Config, records: Iterable[RunSummary]) -> list[int]:
-    """Lists the spans that are there and greater than every one that was tried, in order.
+def waiting_spans(config: Config, runs: Iterable[RunSummary]) -> list[int]:
+    """Lists the spans that are there and later than every span that a run has tried, in order.
 
     Args:
         config: The pipeline; its patterns tell the spans apart (`SpanPattern`).
-        records: All its runs. One that was killed while it read a span has not tried it
-            (`components.spans.driver.SpanDriver` decides by the same rule).
+        runs: All its runs. A run that was killed while it read a span has not tried it; the driver
+            of ExampleGen, `components.spans`, goes by the same rule.
 
     Returns:
-        Spans; none without placeholders in the patterns. A span whose folder lacks a split is
-        among them, although a run will pass it over.
+        Numbers of spans; none if the patterns have no placeholders. A span whose folder lacks a
+        split is in the list, although a run will pass it over.
     """
     patterns = [SpanPattern.parse(pattern) for pattern in config.data.patterns.values()]
     found = set()
@@ -30,25 +30,25 @@ def waiting_spans(config: Config, records: Iterable[RunSummary]) -> list[int]:
             for path in _paths(config.data.path, pattern.folders):
                 if match := pattern.find(path):
                     found.add(match[0])
-    last = max(tried_spans(records), default=-1)
+    last = max(tried_spans(runs), default=-1)
     return sorted(span for span in found if span > last)
 
 
-def tried_spans(records: Iterable[RunSummary]) -> list[int]:
-    """Spans that ExampleGen has ended with, well or not."""
+def tried_spans(runs: Iterable[RunSummary]) -> list[int]:
+    """The spans that ExampleGen has read to the end, whether it accepted or rejected them."""
     return [
-        record.span
-        for record in records
-        if record.span is not None
-        and not (record.state in ("killed", "running") and record.node in EXAMPLE_GENS)
+        run.span
+        for run in runs
+        if run.span is not None
+        and not (run.state.meaning.is_unfinished and run.node in EXAMPLE_GENS)
     ]
 
 
 def _paths(base: str, pattern: str) -> list[str]:
-    """Paths under `base` that a glob finds, from `base` on."""
+    """The paths that match a glob pattern below `base`, relative to it."""
     if "://" not in base:
         return [Path(path).as_posix() for path in glob.glob(pattern, root_dir=base)]  # noqa: PTH207
     from tfx.dsl.io import fileio  # loads TensorFlow
 
     root = base.rstrip("/") + "/"
-    return [path.removeprefix(root) for path in fileio.glob(root + pattern)]
+    return [str(path).removeprefix(root) for path in fileio.glob(root + pattern)]

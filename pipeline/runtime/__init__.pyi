@@ -22,5 +22,5 @@ from .log_filters import (
     held_back as held_back,
     quiet_imports as quiet_imports,
 )
-from .programs import call as call, require as require
+from .programs import call_program as call_program, require_program as require_program
 from .progress import NodeProgress as NodeProgress

@@ -6,23 +6,35 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """Exit codes of `python -m pipeline …`; 75 is EX_TEMPFAIL of sysexits.h: try again later."""
+    """Exit codes of `python -m pipeline …` and `python -m kubeflow …`.
 
-    OK = 0, "pushed, nothing new, or rejected fewer times in a row than [retraining] alert_after"
-    FAILED = 1, "a node failed, or the run was killed or took too long"
-    USAGE = 2, "the configuration or the command line is wrong"
-    DATA_REJECTED = 3, "the new data was rejected: ExampleGen or ExampleValidator stopped the run"
-    REJECTED = 4, "the model was rejected, now alert_after times in a row or more"
-    LOCKED = 75, "another run of this pipeline goes on"
+    75 is EX_TEMPFAIL of sysexits.h: try again later.
+    """
 
-    meaning: str
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    DATA_REJECTED = 3
+    REJECTED = 4
+    LOCKED = 75
 
-    def __new__(cls, value: int, meaning: str) -> ExitCode:
-        """Keeps the meaning beside the number."""
-        code = int.__new__(cls, value)
-        code._value_ = value
-        code.meaning = meaning
-        return code
+    @property
+    def meaning(self) -> str:
+        """What it says, in a few words."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    ExitCode.OK: "pushed, nothing new, or rejected fewer times in a row than "
+    "[retraining] alert_after",
+    ExitCode.FAILED: "a node, the metadata or a program such as systemctl failed, or the run was "
+    "ended",
+    ExitCode.USAGE: "the configuration or the command line is wrong",
+    ExitCode.DATA_REJECTED: "the new data was rejected: ExampleGen or ExampleValidator stopped the "
+    "run",
+    ExitCode.REJECTED: "the model was rejected, now alert_after times in a row or more",
+    ExitCode.LOCKED: "another run of this pipeline goes on",
+}
 
 
 def exit_code_help() -> str:

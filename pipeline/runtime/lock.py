@@ -1,8 +1,8 @@
 """One run at a time: a lock that goes with its process and tells who holds it.
 
 The kernel keeps the lock (`flock`) and lets it go when the last process that has the file open
-ends, however it ends. The text in the file only says who took it; it is never believed without the
-lock, so nothing stale can block a run.
+ends, however it ends. The text in the file is only for the message to others: without the lock it
+means nothing, so a file that was left behind blocks no run.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
 
 
 def check_unlocked(config: Config) -> None:
-    """Says early that a run would be rejected.
+    """Fails where `hold_lock` would fail, before a command does anything slow.
 
     Raises:
         LockedError: As `hold_lock`.
@@ -93,7 +93,7 @@ def check_unlocked(config: Config) -> None:
 
 
 def is_locked(config: Config) -> bool:
-    """Whether a process holds the lock now, this one or another."""
+    """Tells whether any process holds the lock now, this one included."""
     try:
         with lock_path(config).open("rb") as file:
             return not _locked(file.fileno())
@@ -102,7 +102,7 @@ def is_locked(config: Config) -> bool:
 
 
 def _locked(lock: int) -> bool:
-    """Takes the lock; asks twice, because `check_unlocked` of another process holds it briefly."""
+    """Tries to take the lock, twice: `check_unlocked` of another process holds it for a moment."""
     for wait in (0.2, 0.0):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +135,7 @@ def _write(lock: int, content: bytes) -> None:
 
 
 def _read(path: Path) -> Holder | None:
-    """The holder; it may have taken the lock this moment, so its name is waited for a little."""
+    """The holder; waits a little for a process that has just taken the lock to name itself."""
     deadline = time.monotonic() + _ANNOUNCED_WITHIN
     while True:
         try:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 
-from pipeline.runtime import ConfigError
+from pipeline.runtime.errors import ProgramError
 
 
-def require(program: str, remedy: str) -> None:
+def require_program(program: str, remedy: str) -> None:
     """Checks that a program is there.
 
+    Args:
+        program: Its name, looked for on PATH.
+        remedy: What to do without it, for the message.
+
     Raises:
-        ConfigError: It is not.
+        ProgramError: It is not there.
     """
     if not shutil.which(program):
-        raise ConfigError(f"There is no {program} on this machine. {remedy}")
+        raise ProgramError(f"There is no {program} on this machine. {remedy}")
 
 
-def call(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a program with `text` as its input; its status is for the caller to look at."""
+def call_program(
+    command: Sequence[str], text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program and waits for its end.
+
+    Args:
+        command: Program and arguments.
+        text: What it reads from its standard input.
+
+    Returns:
+        Its output and status. The caller looks at the status: not every program that ends with
+        another status than 0 has failed.
+    """
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)

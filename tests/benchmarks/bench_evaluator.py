@@ -33,13 +33,12 @@ from tfx.utils import proto_utils
 from components.evaluator.executor import Executor
 from modules import evaluator
 from modules.contract import ID, IMAGE, LABEL
-from modules.gate import eval_config as gate
-from modules.gate.result import CANDIDATE, OVERALL, read_metrics
+from modules.gate import CANDIDATE, OVERALL, eval_config as gate, read_metrics
 from modules.models.embedding_network import build_embedding_model
 from modules.retrieval.clustering import clustering_metrics
 from modules.retrieval.in_memory import make_gallery, score_names, score_queries
 from modules.settings import ImageSettings, ModelSettings
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
 
 KS = [1, 5, 10]

@@ -30,7 +30,7 @@ from modules.models.embedding_network import build_embedding_model
 from modules.retrieval.in_memory import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.triplet_model import TripletModel
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 
 Split = tuple[np.ndarray, np.ndarray]  # standardised pixels float32 [N, 28, 28, 1], labels [N]
 BASELINE = "small_cnn"

@@ -40,7 +40,7 @@ from modules.retrieval.in_memory import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.callbacks import compile_embedding
 from modules.training.fitting import compile_model, training_batches
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.benchmarks.bench_training import write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 from tests.real_data import Row, digits, png

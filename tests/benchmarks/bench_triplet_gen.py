@@ -40,7 +40,7 @@ from modules.export.saved_model import EmbeddingModule
 from modules.models.embedding_network import build_embedding_model
 from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
-from pipeline.datasets.idx import read_split
+from pipeline.datasets import read_split
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 EXAMPLES = 60_000

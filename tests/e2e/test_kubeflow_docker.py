@@ -18,7 +18,7 @@ from kfp import components, local
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from pipeline.config.paths import PROJECT
-from pipeline.datasets.loading import write_dataset
+from pipeline.datasets import write_dataset
 from pipeline.metadata.connection import PASSWORD, USERNAME, connect_store
 from tests import databases
 from tests.real_data import digits

@@ -14,8 +14,8 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.spec import task_name
 from pipeline.config.paths import PROJECT
-from pipeline.datasets.loading import write_dataset
-from pipeline.metadata.connection import connect_store, find_execution
+from pipeline.datasets import write_dataset
+from pipeline.metadata import connect_store, find_execution
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 

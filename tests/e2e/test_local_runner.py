@@ -10,7 +10,7 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
-from pipeline.metadata.runs import Run, latest_run
+from pipeline.metadata import Run, latest_run
 from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
 

@@ -17,7 +17,7 @@ from PIL import Image
 from modules.contract import make_example
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.run_summary import read_runs
+from pipeline.metadata import read_runs
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.lock import lock_path
 from tests.real_data import digits
@@ -147,10 +147,10 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
     ]  # fmt: skip
     page, picture = loop.root / "history.html", loop.root / "history.png"
     output = loop.call("history", "--json", "--html", str(page), "--png", str(picture))
-    records = json.loads(output)
-    assert [record["state"] for record in records] == expected
-    assert [record["version"] for record in records] == [version] + 7 * [None]
-    first, _, rejected, *_ = records
+    runs = json.loads(output)
+    assert [run["state"] for run in runs] == expected
+    assert [run["version"] for run in runs] == [version] + 7 * [None]
+    first, _, rejected, *_ = runs
     assert first["metrics"]["candidate"].keys() == {"precision@1", "map@r", "queries"}
     # The same model and the same data, in another evaluation; there is no other blessed model.
     assert rejected["metrics"] == first["metrics"]

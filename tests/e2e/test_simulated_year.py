@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.run_summary import RunSummary, read_runs
+from pipeline.metadata import RunSummary, read_runs
 from pipeline.runtime.exit_codes import ExitCode
 from tests.real_data import digits
 
@@ -87,9 +87,9 @@ alert_after = 2
     def retrain(self, expected: ExitCode = ExitCode.OK) -> RunSummary:
         done = self.pipeline("retrain")
         assert done.returncode == expected, done.stdout + done.stderr + self.log()[-4000:]
-        return self.records()[-1]
+        return self.summaries()[-1]
 
-    def records(self) -> list[RunSummary]:
+    def summaries(self) -> list[RunSummary]:
         return read_runs(self.config)
 
     def log(self) -> str:
@@ -200,7 +200,7 @@ def test_twelve_months(tmp_path) -> None:
     # Two months at once, and the machine fails during the first.
     year.arrives(11, 150, ALL_CLASSES)
     year.killed_while_training()
-    run = year.records()[-1]
+    run = year.summaries()[-1]
     assert (run.state, run.node, run.span) == ("killed", "Trainer", 11)
     year.arrives(12, 60, ALL_CLASSES)
     run = year.retrain()
@@ -229,7 +229,7 @@ def test_twelve_months(tmp_path) -> None:
 
     done = year.pipeline("history")
     assert done.returncode == 0, done.stderr
-    states = [record.state for record in year.records()]
+    states = [run.state for run in year.summaries()]
     assert states == [
         "pushed", "pushed", "nothing new", "pushed", "data rejected", "data rejected", "pushed",
         "pushed", "rejected", "rejected", "killed", "pushed", "nothing new", "nothing new",

@@ -12,9 +12,8 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
-from pipeline.metadata.run_summary import RunSummary, read_runs
-from pipeline.metadata.runs import Run, latest_run
-from pipeline.operations.reference_scores import reference_scores
+from pipeline.metadata import Run, RunSummary, latest_run, read_runs
+from pipeline.operations.reference_scores import latest_reference_scores
 from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
 
@@ -75,7 +74,7 @@ lower = 0.1
             run_pipeline(load_config())
         return latest_run(load_config())
 
-    def record(self) -> RunSummary:
+    def summary(self) -> RunSummary:
         return read_runs(load_config())[-1]
 
 
@@ -99,14 +98,14 @@ def test_image_folders_by_number_with_a_fixed_evaluation_span(tmp_path, monkeypa
     arriving.images("span-1", 0)
     arriving.images("span-2", 1)  # both wait: the first one is read first
     first = arriving.run()
-    assert (arriving.record().span, arriving.record().window) == (1, (1,))
+    assert (arriving.summary().span, arriving.summary().window) == (1, (1,))
     of_one_span = queries(first)
     assert of_one_span % PER_CLASS == 0
 
     second = arriving.run()
-    assert (arriving.record().span, arriving.record().window) == (2, (1, 2))
+    assert (arriving.summary().span, arriving.summary().window) == (2, (1, 2))
     assert queries(second) == of_one_span  # of span 1 again
-    assert reference_scores(load_config())["candidate"]["map@r"] > 0
+    assert latest_reference_scores(load_config())["candidate"]["map@r"] > 0
     trainer = next(node for node in second.nodes if node.node == "Trainer")
     assert trainer.state == "run"
     assert second.pushed_to is not None
@@ -121,11 +120,11 @@ def test_image_folders_by_number_with_a_fixed_evaluation_span(tmp_path, monkeypa
     (tmp_path / "data" / "span-3" / "digit 0").mkdir()
     (tmp_path / "data" / "span-3" / "digit 0" / "broken.png").write_bytes(b"no image")
     arriving.rejected("cannot be decoded")
-    assert arriving.record().span == 3
+    assert arriving.summary().span == 3
     shutil.rmtree(tmp_path / "data" / "span-3-draft")
     arriving.images("span-4", 2)
     fourth = arriving.run()
-    assert (arriving.record().span, arriving.record().window) == (4, (2, 4))
+    assert (arriving.summary().span, arriving.summary().window) == (4, (2, 4))
     assert queries(fourth) == of_one_span
     # The label alone decides: no class was ever on both sides.
     sides = {"train": set(), "eval": set()}
@@ -156,7 +155,7 @@ def test_records_by_day_and_version_with_a_rolling_evaluation(tmp_path, monkeypa
     all_of_span = 10 * PER_CLASS
     arrives("30", 1, 0)
     assert queries(arriving.run()) == all_of_span
-    start = arriving.record().span  # days since 1970-01-01
+    start = arriving.summary().span  # days since 1970-01-01
 
     arrives("31", 1, 1, label=False)
     stopped = arriving.rejected("label")
@@ -165,12 +164,12 @@ def test_records_by_day_and_version_with_a_rolling_evaluation(tmp_path, monkeypa
     arriving.records("2026-02-01/v01/train.tfrecord", 8)
     (tmp_path / "data" / "2026-02-01" / "v01" / "train.tfrecord.part").touch()
     arriving.rejected("label")  # without eval data the next day has not arrived yet
-    assert arriving.record().span == start + 1
+    assert arriving.summary().span == start + 1
 
     arrives("31", 2, 2)  # delivered again, and good
     assert queries(arriving.run()) == 2 * all_of_span
-    assert arriving.record().window == (start, start + 1)
+    assert arriving.summary().window == (start, start + 1)
 
     arriving.records("2026-02-01/v01/eval.tfrecord", 9)
     assert queries(arriving.run()) == 3 * all_of_span
-    assert arriving.record().window == (start, start + 1, start + 2)
+    assert arriving.summary().window == (start, start + 1, start + 2)

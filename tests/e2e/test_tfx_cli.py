@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.config.paths import PROJECT
-from pipeline.datasets.loading import write_dataset
-from pipeline.metadata.runs import latest_run
+from pipeline.datasets import write_dataset
+from pipeline.metadata import latest_run
 from tests.real_data import digits
 
 NODES = [

@@ -38,7 +38,8 @@ class Api:
             case "GET", ["healthz"]:
                 return {"multi_user": False}
             case "GET", ["pipelines"]:
-                return {"pipelines": self._named(self.pipelines, query)}
+                named = self._named(self.pipelines, query) if "filter" in query else self.pipelines
+                return {"pipelines": named}
             case "POST", ["pipelines", "upload"]:
                 made = {"pipeline_id": next(self._ids), "display_name": query["name"]}
                 self.pipelines.append(made)

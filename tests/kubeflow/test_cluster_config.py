@@ -1,12 +1,11 @@
-"""The configuration as pods see it."""
+"""The configuration of one run, as its pods see it."""
 
 from __future__ import annotations
 
 import pytest
 
-from kubeflow.cluster_config import PATHS, cluster_values, configured_run, default_parameters
-from pipeline.config import Config, parse_config
-from pipeline.config.paths import PROJECT
+from kubeflow.cluster_config import configured_run, default_parameters
+from pipeline.config import PROJECT, Config, cluster_values, parse_config
 from pipeline.runtime import ConfigError
 
 TABLES = {
@@ -39,33 +38,8 @@ def test_paths_of_the_project_become_paths_of_the_volume() -> None:
     assert run.data.patterns == config().data.patterns
 
 
-def test_every_key_that_holds_a_path_is_known() -> None:
-    found = set()
-    for table, field in Config.model_fields.items():
-        for name, key in field.annotation.model_fields.items():
-            # Those that are made absolute when a configuration is read.
-            kind = f"{key.annotation!r} {key.metadata!r}"
-            if "_absolute" in kind or "_weights_path" in kind:
-                found.add(f"{table}.{name}")
-    assert found == set(PATHS)
-
-
-def test_what_only_looks_like_a_path_stays() -> None:
-    values = cluster_values(config(training={"distribution": "/GPU:0"}))
-    assert values["training"]["distribution"] == "/GPU:0"
-
-
-def test_a_bucket_instead_of_a_volume() -> None:
-    cloud = {"directory": "gs://bucket/triplet"}
-    values = cluster_values(
-        config(kubeflow=cloud, pipeline={"name": "digits", "serving": "gs://other/serving"})
-    )
-    assert values["data"]["path"] == "gs://bucket/triplet/photos/2027"
-    assert values["pipeline"]["serving"] == "gs://other/serving"
-
-
 @pytest.mark.parametrize("path", ["/home/me/photos", "/mnt/triplets/photos"])
-def test_a_path_that_no_pod_sees_is_refused(path: str) -> None:
+def test_a_path_that_no_pod_sees_is_rejected(path: str) -> None:
     with pytest.raises(ConfigError, match=rf"data.path = '{path}' does not exist in the cluster"):
         cluster_values(config(data={"path": path}))
     with pytest.raises(ConfigError, match="does not exist in the cluster"):
@@ -120,28 +94,3 @@ def test_a_value_that_is_not_allowed_names_its_key(parameters: dict, message: st
     with pytest.raises(ConfigError, match="parameters of this run") as error:
         changed(**parameters)
     assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"metadata": "postgresql://me:secret@db/x"}, "must not hold a user or a password"),
-        ({"metadata": "sqlite:///x"}, "expected mysql://HOST"),
-        ({"metadata": "grpc://db/x"}, "none with grpc"),
-        ({"metadata": "mysql://db"}, "needs a /DATABASE"),
-        ({"directory": "gs://b/x", "volume": "v"}, "volume has no effect with a gs:// directory"),
-        ({"directory": "mnt"}, "kubeflow.directory: String should match pattern"),
-        ({"nodes": {"Trainer": {"gpu": 1}}}, "unknown key; allowed here: cpu, memory"),
-        ({"memory": "lots"}, "kubeflow.memory: String should match pattern"),
-    ],
-)
-def test_messages_about_the_table_kubeflow(settings: dict, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        config(kubeflow=settings)
-    assert message in str(error.value)
-
-
-def test_the_claim() -> None:
-    assert config().kubeflow.claim == "triplet"
-    assert config(kubeflow={"volume": "mine"}).kubeflow.claim == "mine"
-    assert config(kubeflow={"directory": "gs://b/x"}).kubeflow.claim is None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from click.testing import CliRunner, Result
 
-from kubeflow.__main__ import main
+from kubeflow.__main__ import run_main
 from kubeflow.spec import pipeline_yaml
 from pipeline.config import parse_config
+from pipeline.runtime import ExitCode
 from tests.kubeflow.api_server import Api, serve
 
 NODES = {"ImageExampleGen": [], "Trainer": ["ImageExampleGen"]}
@@ -34,9 +37,22 @@ def write_package(path: Path, image: str) -> Path:
     return path
 
 
+class Result(NamedTuple):
+    exit_code: int
+    output: str
+
+
 def invoke(*arguments: str | Path, api: Api | None = None) -> Result:
+    """Through the real entry point, which turns errors into exit codes."""
     host = ["--host", api.url] if api else []
-    return CliRunner().invoke(main, [*map(str, arguments), *host])
+    output = io.StringIO()
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        pytest.raises(SystemExit) as ended,
+    ):
+        run_main([*map(str, arguments), *host])
+    return Result(ended.value.code or 0, output.getvalue())
 
 
 def ok(*arguments: str | Path, api: Api) -> str:
@@ -69,11 +85,11 @@ def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
     assert len(api.asked("POST", "pipelines/upload")) == 1
 
 
-def test_deploy_refuses_what_is_no_pipeline(api, tmp_path) -> None:
+def test_deploy_rejects_what_is_no_pipeline(api, tmp_path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("pipelineInfo: {name: x}\nunknown: 1\n---\nplatforms: {}\n")
     result = invoke("deploy", file, api=api)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.USAGE
     assert "Not a pipeline of Kubeflow Pipelines v2" in result.output
     assert api.requests == []
 
@@ -103,7 +119,7 @@ def test_run_takes_the_newest_version_and_only_given_parameters(api, package) ->
     )
     assert [e["display_name"] for e in api.experiments] == ["digits", "try"]
     result = invoke("run", "digits", "--version", "four", api=api)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.FAILED
     assert "no version 'four'; there are three, two, one, digits" in result.output
 
 
@@ -136,14 +152,14 @@ def test_waiting_outlives_a_restart_of_the_api(api, package) -> None:
     ok("run", "digits", "--wait", "--poll", "0.01", api=api)
     api.states = [503] * 5
     result = invoke("run", "digits", "--wait", "--poll", "0.01", api=api)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.FAILED
     assert "The API answered 503" in result.output
 
 
 def test_waiting_gives_up_but_the_run_goes_on(api, package) -> None:
     ok("deploy", package, api=api)
     result = invoke("run", "digits", "--wait", "--timeout", "0", "--poll", "0.01", api=api)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.FAILED
     assert "still PENDING after 0 s and goes on; look again with `status" in result.output
 
 
@@ -209,21 +225,21 @@ def test_schedules(api, package) -> None:
 )
 def test_schedules_that_make_no_sense(api, arguments, message) -> None:
     result = invoke("schedule", "create", "digits", "--name", "x", *arguments, api=api)
-    assert result.exit_code == 2
+    assert result.exit_code == ExitCode.USAGE
     assert message in " ".join(result.output.replace("│", " ").split())
     assert api.requests == []
 
 
 def test_a_pipeline_that_is_not_there(api) -> None:
     result = invoke("run", "digits", api=api)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.FAILED
     assert "There is no pipeline 'digits'; upload it with `deploy` first." in result.output
 
 
 def test_tokens(monkeypatch, tmp_path) -> None:
     with serve(token="secret") as api:
         result = invoke("status", api=api)
-        assert result.exit_code == 1
+        assert result.exit_code == ExitCode.FAILED
         assert "answered 401" in result.output
         assert "--token-file, KFP_TOKEN" in result.output
         file = tmp_path / "token"
@@ -232,6 +248,7 @@ def test_tokens(monkeypatch, tmp_path) -> None:
         monkeypatch.setenv("KFP_TOKEN", "secret")
         assert "No runs yet." in ok("status", api=api)
         result = invoke("status", "--in-cluster", api=api)
+        assert result.exit_code == ExitCode.USAGE
         assert "not both" in result.output
         monkeypatch.delenv("KFP_TOKEN")
         monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(file))
@@ -245,16 +262,16 @@ def test_tokens(monkeypatch, tmp_path) -> None:
         ("ftp://x", "is not a URL such as"),
     ],
 )
-def test_hosts_that_are_refused(host, message) -> None:
+def test_hosts_that_are_rejected(host, message) -> None:
     result = invoke("status", "--host", host)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.USAGE
     assert message in result.output
 
 
 def test_a_host_without_scheme_is_asked_by_tls(api) -> None:
     # The server speaks no TLS, so the handshake fails and not a word is sent in the clear.
     result = invoke("status", "--host", api.url.removeprefix("http://"))
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.FAILED
     assert "The API cannot be reached" in result.output
     assert "SSL" in result.output
     assert api.requests == []

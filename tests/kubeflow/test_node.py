@@ -18,7 +18,7 @@ from modules.training.checkpoints import stable_folder
 from pipeline.config import parse_config
 from pipeline.config.paths import PROJECT
 from pipeline.launch import RUN_ID, launch_node
-from pipeline.metadata.connection import connect_store, find_execution
+from pipeline.metadata import connect_store, find_execution
 from pipeline.runtime import NodeFailedError
 from tests import metadata_server
 from tests.real_data import digits

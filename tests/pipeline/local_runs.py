@@ -9,7 +9,7 @@ import tensorflow as tf
 from modules.contract import make_example
 from pipeline.config import Config, load_config
 from pipeline.local_runner import run_pipeline
-from pipeline.metadata.runs import Run, latest_run
+from pipeline.metadata import Run, latest_run
 from tests.real_data import digits
 
 

@@ -16,13 +16,14 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.metadata import Models
 from components.pusher.versioned_push import versions
 from components.resolvers.baseline import LatestBlessedBaselineStrategy
 from components.resolvers.previous_model import PreviousModelStrategy
 from components.resolvers.previous_statistics import PreviousStatisticsStrategy
 from components.resolvers.window import FixedSpanStrategy, WindowStrategy
 from pipeline.config import Config, parse_config
-from pipeline.metadata.models import Models
+from pipeline.metadata import make_latest
 from pipeline.operations.gc import Plan, carry_out, make_plan
 
 Artifacts = dict[str, list]
@@ -104,7 +105,7 @@ class Simulation:
         return plan
 
     def roll_back(self) -> None:
-        """As `pipeline.operations.rollback`, without the push and its record."""
+        """As `pipeline.operations.rollback`, without the push and its execution."""
         models = Models(self.store, "sim")
         found = versions(str(self.serving))
         served = models.of_version(found[-1]) if found else None
@@ -115,7 +116,7 @@ class Simulation:
             assert target.state == proto.Artifact.LIVE
             assert Path(target.uri).is_dir()
             self._made_by("Rollback", {"model": [self._tfx(target)]}, self._push)
-            models.make_latest(target, "rolled back")
+            make_latest(self.store, models, target, "rolled back")
 
     def live(self, kind: type) -> list:
         """All live artifacts of a type."""

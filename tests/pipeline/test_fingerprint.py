@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import fingerprint
 from pipeline.config import PROJECT, load_config
+from pipeline.definition import code_entries, create_pipeline
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -19,7 +20,6 @@ from pipeline.fingerprint import (
     file_fingerprint,
     import_closure,
 )
-from pipeline.definition import code_entries, create_pipeline
 
 
 def config(folder: Path, data: str = ""):

@@ -9,8 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.statistics_gen import IMAGE_FEATURES
 from modules.contract import FEATURES, ID, IMAGE, LABEL
 from pipeline.config.validation import Drift, Skew
-from pipeline.datasets.loading import mnist_sample
-from pipeline.datasets.writing import write_dataset
+from pipeline.datasets import load_dataset, write_dataset
 from pipeline.schema import SCHEMA_FILE, contract_schema, statistics_options
 from tests.real_data import BEAM_ARGS
 
@@ -34,8 +33,8 @@ def test_the_options_survive_the_way_to_the_node():
 
 
 def test_statistics_of_the_digits(tmp_path):
-    splits = mnist_sample()
-    write_dataset(tmp_path / "data", {"train": splits["train"].records()})
+    splits = load_dataset("mnist-sample")
+    write_dataset(tmp_path / "data", {"train": splits["train"].encoded()})
     statistics = tfdv.generate_statistics_from_tfrecord(
         str(tmp_path / "data" / "train" / "*"),
         output_path=str(tmp_path / "statistics"),
@@ -48,7 +47,7 @@ def test_statistics_of_the_digits(tmp_path):
     assert dataset.num_examples == 4_000
 
     image = features[IMAGE]
-    sizes = [len(png) for png, _, _ in splits["train"].records()]
+    sizes = [len(png) for png, _, _ in splits["train"].encoded()]
     assert image.WhichOneof("stats") == "bytes_stats"  # so neither ranks nor top values
     assert image.bytes_stats.min_num_bytes == min(sizes)
     assert image.bytes_stats.max_num_bytes == max(sizes)

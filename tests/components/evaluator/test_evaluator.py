@@ -20,7 +20,8 @@ from components.evaluator.revocation import reinstate, revoke
 from modules import evaluator
 from modules.contract import make_example
 from modules.gate.eval_config import make_eval_config
-from modules.gate.result import Metrics, read_intervals, read_metrics
+from modules.gate.report import EvaluationReport, Metrics, read_report
+from modules.gate.result import read_intervals, read_metrics
 from tests.pixel_models import ALL, FEW, NAN, NONE, model_artifact
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
 from tests.retrieval_oracle import brute_force, mean_scores
@@ -40,6 +41,7 @@ class Outcome(NamedTuple):
     metrics: Metrics
     files: dict[str, str]  # of the blessing
     validation: tfma.proto.validation_result_pb2.ValidationResult
+    report: EvaluationReport
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,7 @@ def evaluate(tmp_path, examples):
             read_metrics(artifacts["evaluation"].uri),
             {path.name: path.read_text() for path in folder.iterdir()} if folder.exists() else {},
             tfma.load_validation_result(artifacts["evaluation"].uri),
+            read_report(artifacts["evaluation"].uri),
         )
 
     return run
@@ -158,6 +161,10 @@ def test_a_candidate_that_is_worse_for_some_classes(evaluate, models):
     assert outcome.reason.splitlines() == expected
     assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": outcome.reason + "\n"}
     assert not outcome.validation.validation_ok
+    # The report says the same, without TFMA.
+    np.testing.assert_equal(outcome.report.metrics, outcome.metrics)  # NaN included
+    assert [str(failure) for failure in outcome.report.failures] == expected
+    assert outcome.report.intervals == {}
 
 
 @pytest.mark.parametrize(
@@ -178,6 +185,8 @@ def test_without_thresholds_nothing_is_blessed(evaluate, models):
     assert not outcome.blessed
     assert outcome.reason == "there are no thresholds, so the model cannot be blessed"
     assert outcome.files == {}
+    assert outcome.report.failures == []
+    np.testing.assert_equal(outcome.report.metrics, outcome.metrics)
 
 
 def test_the_gallery_may_be_another_split_or_other_examples(
@@ -300,6 +309,7 @@ def test_confidence_intervals_change_no_verdict(evaluate, models, tmp_path, conf
     outcome = evaluate(make_eval_config(KS, thresholds, confidence=confidence), **pair)
     assert outcome.blessed
     intervals = read_intervals(str(tmp_path / "evaluation"))
+    assert outcome.report.intervals == intervals
     assert intervals.keys() == {"candidate", "baseline", "change"}
     for kind, of_kind in intervals.items():
         expected = pytest.approx(plain.metrics[kind]["overall"], abs=1e-12)
@@ -328,7 +338,7 @@ def test_the_node_is_that_of_tfx_for_every_node_behind_it():
         Evaluator(examples, model, make_eval_config(KS))
 
 
-def test_a_model_that_was_rolled_back_is_refused_whatever_its_figures(evaluate, tmp_path):
+def test_a_model_that_was_rolled_back_is_rejected_whatever_its_figures(evaluate, tmp_path):
     config = make_eval_config(KS, {"precision@1": {"lower": 0.0}})
     model = model_artifact(tmp_path / "model", ALL)
     assert evaluate(config, model=model).blessed

@@ -26,7 +26,7 @@ from tfx.utils import proto_utils
 from components.image_example_gen import ImageExampleGen, driver, executor, given_splits, hash_split
 from components.image_example_gen.reading import find_fault
 from modules.contract import FEATURES, ID, IMAGE, LABEL
-from pipeline.datasets.writing import write_dataset
+from pipeline.datasets import write_dataset
 from tests.real_data import BEAM_ARGS
 
 

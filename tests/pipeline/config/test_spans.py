@@ -10,9 +10,9 @@ from tfx.orchestration.pipeline import RunOptions
 
 from modules.contract import make_example
 from pipeline.config import Config, load_config
-from pipeline.local_runner import LocalRunner
-from pipeline.metadata.runs import Run, latest_run
 from pipeline.definition import create_pipeline
+from pipeline.local_runner import LocalRunner
+from pipeline.metadata import Run, latest_run
 from pipeline.runtime import NodeFailedError
 from tests.components.example_validator.validation_nodes import redrawn
 from tests.real_data import Row, digits

@@ -9,7 +9,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.connection import (
+from pipeline.metadata import (
     PASSWORD,
     USERNAME,
     connect_store,

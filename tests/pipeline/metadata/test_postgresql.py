@@ -38,6 +38,22 @@ def test_the_same_text_comes_back(metadata_url) -> None:
     assert [found.uri for found in store.get_artifacts_by_uri(uri)] == [uri]
 
 
+def test_answers_come_in_the_order_of_the_ids(metadata_url) -> None:
+    """PostgreSQL would give a changed row last, and TFX's cache would mix up the outputs."""
+    store = connect_store(metadata_url)
+    kinds = [store.put_artifact_type(proto.ArtifactType(name=f"Ordered{i}")) for i in range(3)]
+    ids = store.put_artifacts([proto.Artifact(type_id=kind, uri=f"/{kind}") for kind in kinds])
+    for number in (ids[0], ids[1]):
+        (changed,) = store.get_artifacts_by_id([number])
+        for value in range(5):
+            changed.custom_properties["x"].int_value = value
+            store.put_artifacts([changed])
+    assert [one.id for one in store.get_artifacts_by_id(ids)] == ids
+    assert [one.id for one in store.get_artifact_types_by_id(kinds)] == kinds
+    if metadata_url.startswith("postgresql"):
+        assert [one.id for one in store.get_artifacts_by_id(ids[::-1])] == ids[::-1]
+
+
 texts = st.text(string.printable)
 
 

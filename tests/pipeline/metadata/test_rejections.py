@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.metadata.rejections import Rejections, data_rejections, model_rejections
-from pipeline.metadata.run_summary import RunSummary
+from pipeline.metadata import Rejections, RunState, RunSummary, data_rejections, model_rejections
 
 STATES = {
     "P": "pushed", "r": "rejected", "n": "nothing new", "d": "data rejected", "f": "failed",
@@ -17,7 +16,7 @@ STATES = {
 def runs(letters: str) -> list[RunSummary]:
     """A run a day, by the first letters of their states."""
     return [
-        RunSummary(str(day), f"2026-01-{day:02}", 1.0, STATES[letter])
+        RunSummary(str(day), f"2026-01-{day:02}", 1.0, RunState(STATES[letter]))
         for day, letter in enumerate(letters, start=1)
     ]
 

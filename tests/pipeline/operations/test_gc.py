@@ -18,7 +18,7 @@ from pipeline.__main__ import main
 from pipeline.operations import gc_files
 from pipeline.operations.gc import carry_out, make_plan
 from pipeline.operations.rollback import roll_back
-from pipeline.runtime import ConfigError, LockedError
+from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.pipeline.simulated_runs import Event, Simulation
@@ -321,7 +321,7 @@ def test_what_cannot_be_collected(tmp_path) -> None:
     path.write_text(f'[pipeline]\nname = "none"\ndirectory = "{tmp_path}"\n[data]\npath = "x"\n')
     rejected = CliRunner().invoke(main, ["gc", "--config", str(path), "--keep", "0"])
     assert rejected.exit_code == 2
-    with pytest.raises(ConfigError, match="has not run yet"):
+    with pytest.raises(NotRunError, match="has not run yet"):
         CliRunner().invoke(main, ["gc", "--config", str(path)], catch_exceptions=False)
     simulation = Simulation(tmp_path / "sim", window=1, fixed=None, warm=False, rounds=0)
     remote = simulation.config.pipeline.model_copy(update={"directory": "gs://bucket"})

@@ -1,10 +1,14 @@
-"""Records, table, picture and page of runs in a real metadata database; real runs: tests/e2e."""
+"""Summaries, table, picture and page of runs in a real metadata database; real runs: tests/e2e."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -13,12 +17,13 @@ from click.testing import CliRunner, Result
 from ml_metadata.proto import metadata_store_pb2 as proto
 from PIL import Image
 
+from modules.gate import EvaluationReport, Failure
 from pipeline.__main__ import main
-from pipeline.config import Config, load_config
-from pipeline.metadata.run_summary import RunSummary, read_runs
-from pipeline.metadata.runs import connection, record_failure
-from pipeline.operations.history_plot import STATES, history_png
-from pipeline.runtime import ConfigError
+from pipeline.config import PROJECT, Config, load_config
+from pipeline.metadata import RunSummary, find_execution, mark_failed, read_runs
+from pipeline.metadata.connection import local_connection
+from pipeline.operations.history_plot import history_png
+from pipeline.runtime import NotRunError
 from pipeline.runtime.lock import hold_lock
 
 DONE, CACHED = proto.Execution.COMPLETE, proto.Execution.CACHED
@@ -31,7 +36,7 @@ class Database:
 
     def __init__(self, config: Config) -> None:
         Path(config.pipeline.metadata).parent.mkdir(parents=True)
-        self.store = mlmd.MetadataStore(connection(config, readonly=False))
+        self.store = mlmd.MetadataStore(local_connection(config, readonly=False))
         self.name = config.pipeline.name
         self._contexts: dict[tuple[str, str], int] = {}
 
@@ -140,7 +145,7 @@ def cached_run(db: Database, run: str, made: dict[str, dict[str, int]]) -> None:
 
 
 @pytest.fixture
-def records(config) -> list[RunSummary]:
+def runs(config) -> list[RunSummary]:
     """One run of each kind."""
     db = Database(config)
     whole_run(db, "1", 0, blessed=True, pushed="17")
@@ -164,8 +169,8 @@ def records(config) -> list[RunSummary]:
     return read_runs(config)
 
 
-def test_what_became_of_each_run(records, config) -> None:
-    assert [(r.state, r.node) for r in records] == [
+def test_what_became_of_each_run(runs, config) -> None:
+    assert [(r.state, r.node) for r in runs] == [
         ("pushed", None),
         ("rejected", None),
         ("nothing new", None),
@@ -175,50 +180,51 @@ def test_what_became_of_each_run(records, config) -> None:
         ("killed", "Trainer"),
         ("killed", "ImageExampleGen"),  # between two nodes
     ]
-    assert [r.span for r in records] == [0, 1, 1, 2, 3, 4, 5, 6]
-    assert [r.version for r in records] == ["17"] + 7 * [None]
-    assert [r.blessed for r in records] == [True, False, False] + 5 * [None]
-    assert [r.trained for r in records] == [True, True] + 6 * [False]
-    first, second, third, *_ = records
+    assert [r.span for r in runs] == [0, 1, 1, 2, 3, 4, 5, 6]
+    assert [r.version for r in runs] == ["17"] + 7 * [None]
+    assert [r.blessed for r in runs] == [True, False, False] + 5 * [None]
+    assert [r.trained for r in runs] == [True, True] + 6 * [False]
+    first, second, third, *_ = runs
     assert (first.window, second.window) == ((0,), (0, 1))
     assert (first.images, second.images, first.triplets) == (100, 101, 400)
     assert first.metrics == {"candidate": {"precision@1": 0.9, "map@r": 0.8, "queries": 40.0}}
     assert second.metrics["baseline"] == {"precision@1": 0.95, "map@r": 0.85}
     assert third.reason == "<low>\nmore"
-    assert [r.reason for r in records[3:6]] == [
+    assert [r.reason for r in runs[3:6]] == [
         "ValueError: broken <b>",
         "ValueError: label [x]",
         "OSError: no room",
     ]
     with hold_lock(config, "run"):
         assert [r.state for r in read_runs(config)][-3:] == ["failed", "killed", "running"]
-        assert read_runs(config, lock_is_ours=True) == records
+        assert read_runs(config, lock_is_ours=True) == runs
 
 
-def test_a_blessing_that_was_withdrawn_later(config) -> None:
+def test_a_blessing_that_was_revoked_later(config) -> None:
     db = Database(config)
     made = whole_run(db, "1", 0, blessed=True, pushed="17")
     (blessing,) = db.store.get_artifacts_by_id([made["Evaluator"]["blessing"]])
     blessing.custom_properties["blessed"].int_value = 0
     db.store.put_artifacts([blessing])
-    (record,) = read_runs(config)
-    assert (record.state, record.blessed, record.version) == ("pushed", False, "17")
+    (run,) = read_runs(config)
+    assert (run.state, run.blessed, run.version) == ("pushed", False, "17")
 
 
-def test_an_error_before_the_work_of_a_node_is_kept_too(config) -> None:
+def test_an_execution_that_was_marked_as_failed_tells_why(config) -> None:
     """TFX leaves an execution whose driver raised as running."""
     db = Database(config)
     db.node("1", "ImageExampleGen", RUNNING)
-    record_failure(config, "ImageExampleGen", ValueError("no files"))
-    (record,) = read_runs(config)
-    assert (record.state, record.reason) == ("data rejected", "ValueError: no files")
+    execution = find_execution(db.store, config.pipeline.name, "1", "ImageExampleGen")
+    mark_failed(db.store, execution, "ValueError: no files")
+    (run,) = read_runs(config)
+    assert (run.state, run.reason) == ("data rejected", "ValueError: no files")
 
 
 def test_without_spans_there_is_no_span_0(config, path) -> None:
     whole_run(Database(config), "1", 0, blessed=True, pushed="17")
     path.write_text(path.read_text().replace("span-{SPAN}/*", "*"))
-    (record,) = read_runs(load_config(str(path)))
-    assert (record.span, record.window) == (None, ())
+    (run,) = read_runs(load_config(str(path)))
+    assert (run.span, run.window) == (None, ())
 
 
 def history(path: Path, *options: str) -> Result:
@@ -226,12 +232,12 @@ def history(path: Path, *options: str) -> Result:
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
 
-def test_table(records, path) -> None:
+def test_table(runs, path) -> None:
     output = history(path).output
     rows = [line for line in output.splitlines() if line.startswith("│ 20")]
-    assert len(rows) == len(records)
-    for record, row in zip(records, rows, strict=True):
-        assert f"│ {record.state} " in row
+    assert len(rows) == len(runs)
+    for run, row in zip(runs, rows, strict=True):
+        assert f"│ {run.state} " in row
     assert "label [x]" in rows[4]
     assert [cell.strip() for cell in rows[1].split("│")][3:11] == [
         "1", "0, 1", "101", "400", "0.9000", "0.9500", "0.8000", "0.8500",
@@ -239,44 +245,94 @@ def test_table(records, path) -> None:
     assert "The model was rejected once since" in output
 
 
-def test_json(records, path) -> None:
+def test_json(runs, path) -> None:
     found = json.loads(history(path, "--json", "--last", "7").output)
-    assert [record["state"] for record in found] == [record.state for record in records[1:]]
+    assert [run["state"] for run in found] == [run.state for run in runs[1:]]
     assert found[0]["window"] == [0, 1]
 
 
-def test_the_last_runs_with_what_all_of_them_say(records, path) -> None:
+def test_the_last_runs_with_what_all_of_them_say(runs, path) -> None:
     output = history(path, "--last", "2").output
     assert len([line for line in output.splitlines() if line.startswith("│ 20")]) == 2
     assert "The model was rejected once since" in output  # six runs ago
 
 
-def test_page_and_picture_in_files(records, path, tmp_path) -> None:
+def test_page_and_picture_in_files(runs, path, tmp_path) -> None:
     png, page = tmp_path / "new" / "history.png", tmp_path / "history.html"
     history(path, "--png", str(png), "--html", str(page))
     text = page.read_text()
     picture = text.partition("base64,")[2].partition('"')[0]
     assert base64.b64decode(picture) == png.read_bytes()
-    assert text.count("<tr>") == 1 + len(records)
+    assert text.count("<tr>") == 1 + len(runs)
     assert "broken &lt;b&gt;" in text
     assert "<b>" not in text
     assert "&lt;low&gt;\nmore" in text  # all lines
     assert "http" not in text  # self-contained
 
 
-def test_the_picture_shows_every_state(records) -> None:
-    with Image.open(io.BytesIO(history_png("mine", records))) as image:
+def test_the_picture_shows_every_state(runs) -> None:
+    with Image.open(io.BytesIO(history_png("mine", runs))) as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
-    for record in records:
-        code = STATES[record.state][0].removeprefix("#")
-        assert tuple(bytes.fromhex(code)) in colours, record.state
+    for run in runs:
+        code = run.state.meaning.colour.removeprefix("#")
+        assert tuple(bytes.fromhex(code)) in colours, run.state
 
 
-def test_a_picture_without_metrics_and_of_one_run(records) -> None:
-    assert history_png("mine", records[5:6]).startswith(b"\x89PNG")
-    assert history_png("mine", records[:1]).startswith(b"\x89PNG")
+def test_a_picture_without_metrics_and_of_one_run(runs) -> None:
+    assert history_png("mine", runs[5:6]).startswith(b"\x89PNG")
+    assert history_png("mine", runs[:1]).startswith(b"\x89PNG")
 
 
 def test_before_the_first_run(path) -> None:
-    with pytest.raises(ConfigError, match="has not run yet"):
+    with pytest.raises(NotRunError, match="has not run yet"):
         history(path)
+
+
+HEAVY = ("tensorflow", "tfx", "apache_beam", "tensorflow_model_analysis", "matplotlib")
+
+
+@pytest.mark.parametrize("command", ["summary", "history"])
+def test_looking_loads_no_tensorflow(runs, path, command: str) -> None:
+    """It takes seconds to load."""
+    code = (
+        "import sys; from pipeline.commands import main; "
+        f"main([{command!r}, '--config', {str(path)!r}], standalone_mode=False); "
+        f"assert not set({HEAVY}) & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def summary(path: Path, *options: str) -> str:
+    arguments = ["summary", "--config", str(path), *options]
+    return CliRunner().invoke(main, arguments, catch_exceptions=False).output
+
+
+def test_the_summary_reads_the_report_of_the_evaluation(config, path, tmp_path) -> None:
+    db = Database(config)
+    made = whole_run(db, "1", 0, blessed=False)
+    text = " ".join(summary(path).split())
+    assert "There is no /gone/ModelEvaluation/evaluation.json. An older version" in text
+    assert "Run the pipeline again." in text
+    assert json.loads(summary(path, "--json"))["evaluation"] is None
+
+    (evaluation,) = db.store.get_artifacts_by_id([made["Evaluator"]["evaluation"]])
+    evaluation.uri = str(tmp_path / "evaluation")
+    db.store.put_artifacts([evaluation])
+    failure = Failure("map@r", "overall", 0.8, "too low")
+    report = EvaluationReport(
+        metrics={"candidate": {"overall": {"map@r": 0.8, "spread": math.nan, "queries": 40.0}}},
+        failures=[failure],
+    )
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "evaluation.json").write_text(report.model_dump_json())
+    shown = summary(path)
+    assert "map@r (overall): too low" in shown
+    assert "There is no" not in shown
+    found = json.loads(summary(path, "--json"))
+    assert found["evaluation"]["metrics"]["candidate"]["overall"]["spread"] is None
+    assert found["evaluation"]["failures"] == [dataclasses.asdict(failure)]
+    assert found["run"]["state"] == "rejected"
+    assert (found["rejections"]["count"], found["data_rejections"]["count"]) == (1, 0)
+    assert found["problems"] == []

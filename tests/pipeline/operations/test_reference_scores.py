@@ -1,4 +1,4 @@
-"""The reference_scores after a real run up to Transform, on real digits."""
+"""The reference scores after a real run up to Transform, on real digits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from modules.contract import make_example
+from pipeline.commands.reference_scores import reference_scores_command, score_table
 from pipeline.config import Config, load_config
-from pipeline.metadata.runs import Evaluation, NodeRun, latest_run
-from pipeline.operations import reference_scores as reference_scores
 from pipeline.definition import create_pipeline
-from pipeline.runtime import ConfigError
+from pipeline.metadata import Evaluation, NodeRun, latest_run
+from pipeline.operations.reference_scores import (
+    _raw_pixels,
+    latest_reference_scores,
+    reference_scores_of,
+)
+from pipeline.runtime import NotRunError
 from tests.real_data import digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores
 
@@ -57,7 +62,7 @@ def pixels_of(rows) -> np.ndarray:
 
 
 def test_raw_pixels_score_as_a_brute_force_over_them(config):
-    figures = reference_scores.reference_scores(config)
+    figures = latest_reference_scores(config)
     assert list(figures) == ["untrained", "raw_pixels"]  # nothing was evaluated yet
     train = pixels_of(ROWS["train"])
     embeddings = (pixels_of(ROWS["eval"]) - train.mean()) / train.std()
@@ -71,21 +76,21 @@ def test_raw_pixels_score_as_a_brute_force_over_them(config):
 
 
 def test_an_untrained_network_is_far_above_chance_and_always_the_same(config):
-    figures = reference_scores.reference_scores(config)
+    figures = latest_reference_scores(config)
     assert 0.5 < figures["untrained"]["precision@1"] < 1  # chance is 7/79
     assert figures["untrained"] != figures["raw_pixels"]
-    assert reference_scores.reference_scores(config) == figures
+    assert latest_reference_scores(config) == figures
 
 
 def test_the_candidate_stands_beside_them(config):
     measured = {"precision@1": 0.97, "map@r": 0.9, "queries": 80.0}
     evaluation = Evaluation({"candidate": {"overall": measured}}, True, [])
     run = dataclasses.replace(latest_run(config), evaluation=evaluation)
-    figures = reference_scores.compare(config, run)
+    figures = reference_scores_of(config, run)
     assert figures["candidate"] == {"precision@1": 0.97, "map@r": 0.9}
     assert list(figures) == ["candidate", "untrained", "raw_pixels"]
     # Evaluated with other ks than are configured now: what is missing stays empty.
-    columns = reference_scores._table(figures).columns
+    columns = score_table(figures).columns
     cells = dict(zip(columns[0].cells, columns[1].cells, strict=True))
     assert (cells["precision@1"], cells["precision@5"]) == ("0.9700", "")
 
@@ -94,16 +99,13 @@ def test_untrained_has_random_weights_also_where_training_starts_from_others(con
     weights = {"weights": "/no/such/file.weights.h5", "trainable": "fine_tune"}
     other = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     assert (
-        reference_scores.reference_scores(other)["untrained"]
-        == reference_scores.reference_scores(config)["untrained"]
+        latest_reference_scores(other)["untrained"] == latest_reference_scores(config)["untrained"]
     )
 
 
 def test_the_gallery_may_be_another_split(config):
     evaluation = config.evaluation.model_copy(update={"gallery_split": "train"})
-    figures = reference_scores.reference_scores(
-        config.model_copy(update={"evaluation": evaluation})
-    )
+    figures = latest_reference_scores(config.model_copy(update={"evaluation": evaluation}))
     train, queries = (pixels_of(ROWS[split]) for split in ("train", "eval"))
     mean, deviation = train.mean(), train.std()
     embedded = {}
@@ -116,8 +118,8 @@ def test_the_gallery_may_be_another_split(config):
     found = {name: figures["raw_pixels"][name] for name in ("precision@1", "precision@5", "map@r")}
     assert found == pytest.approx({name: expected[name] for name in found}, abs=0.01)
     evaluation = config.evaluation.model_copy(update={"gallery_split": "catalogue"})
-    with pytest.raises(ConfigError, match="no examples of the split 'catalogue'"):
-        reference_scores.reference_scores(config.model_copy(update={"evaluation": evaluation}))
+    with pytest.raises(NotRunError, match="no examples of the split 'catalogue'"):
+        latest_reference_scores(config.model_copy(update={"evaluation": evaluation}))
 
 
 def test_every_span_of_the_window_is_read(config, tmp_path):
@@ -130,29 +132,25 @@ def test_every_span_of_the_window_is_read(config, tmp_path):
     alone = NodeRun("EvaluationResolver", "run", 0.0, None, {}, {"examples": parts[:1]})
 
     def compare(*resolvers: NodeRun) -> dict:
-        return reference_scores.compare(
-            config, dataclasses.replace(run, nodes=[*run.nodes, *resolvers])
-        )
+        return reference_scores_of(config, dataclasses.replace(run, nodes=[*run.nodes, *resolvers]))
 
     whole, half = compare(window), compare(window, alone)
-    assert whole == reference_scores.reference_scores(config)
+    assert whole == latest_reference_scores(config)
     assert half["raw_pixels"] != whole["raw_pixels"]
 
 
 def test_the_command_prints_json_or_a_table(config):
     path = str(Path(config.pipeline.directory) / "config.toml")
-    printed = CliRunner().invoke(
-        reference_scores.reference_scores_command, ["--config", path, "--json"]
-    )
-    assert json.loads(printed.stdout) == reference_scores.reference_scores(config)
-    table = CliRunner().invoke(reference_scores.reference_scores_command, ["--config", path]).stdout
+    printed = CliRunner().invoke(reference_scores_command, ["--config", path, "--json"])
+    assert json.loads(printed.stdout) == latest_reference_scores(config)
+    table = CliRunner().invoke(reference_scores_command, ["--config", path]).stdout
     assert "raw pixels" in table
-    assert f"{reference_scores.reference_scores(config)['untrained']['map@r']:.4f}" in table
+    assert f"{latest_reference_scores(config)['untrained']['map@r']:.4f}" in table
 
 
 def test_large_images_are_averaged_down():
     images = tf.random.stateless_uniform([2, 64, 16, 3], [1, 2])
-    vectors = reference_scores._raw_pixels(images).numpy()
+    vectors = _raw_pixels(images).numpy()
     assert vectors.shape == (2, 32 * 16 * 3)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
     pairs = images.numpy().reshape(2, 32, 2, 16, 3).mean(axis=2).reshape(2, -1)
@@ -162,11 +160,11 @@ def test_large_images_are_averaged_down():
 
 def test_before_the_first_run(config, tmp_path):
     settings = config.pipeline.model_copy(update={"directory": str(tmp_path)})
-    with pytest.raises(ConfigError, match="has not run yet"):
-        reference_scores.reference_scores(config.model_copy(update={"pipeline": settings}))
+    with pytest.raises(NotRunError, match="has not run yet"):
+        latest_reference_scores(config.model_copy(update={"pipeline": settings}))
 
 
 def test_a_run_that_did_not_get_that_far(config):
     run = dataclasses.replace(latest_run(config), nodes=[])
-    with pytest.raises(ConfigError, match="did not get that far"):
-        reference_scores.compare(config, run)
+    with pytest.raises(NotRunError, match="did not get that far"):
+        reference_scores_of(config, run)

@@ -10,14 +10,14 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.run_summary import RunSummary
+from pipeline.metadata import RunState, RunSummary
 from pipeline.operations.retraining import exit_code
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.lock import hold_lock
 
 
 def run(state: str) -> RunSummary:
-    return RunSummary("id", "2026-01-01", 1.0, state)
+    return RunSummary("id", "2026-01-01", 1.0, RunState(state))
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def run(state: str) -> RunSummary:
     ],
 )
 def test_exit_code_of_a_run(status: int, states: list[str], code: int) -> None:
-    records = [run(state) for state in states]
-    new = records[-1] if records else None
-    assert exit_code(status, new, records, alert_after=2) == code
+    runs = [run(state) for state in states]
+    new = runs[-1] if runs else None
+    assert exit_code(status, new, runs, alert_after=2) == code
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.evaluator.revocation import revocation
+from components.metadata import Models
 from components.pusher import versioned_push as hand_over
 from components.pusher.versioned_push import same_files
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
-from pipeline.metadata.models import Models, open_store
-from pipeline.metadata.run_summary import read_runs
-from pipeline.metadata.runs import connection, latest_run
+from pipeline.metadata import latest_run, open_store, read_runs
+from pipeline.metadata.connection import local_connection
 from pipeline.operations import rollback
 from pipeline.operations.rollback import roll_back
-from pipeline.runtime import ConfigError, LockedError
+from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 
@@ -80,12 +80,12 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     assert version > bad
     assert f"Version {version} in {pipeline.serving} is the model of {first['uri']}." in done.output
     assert same_files(served_files(pipeline), model_files(first["uri"]))
-    store = mlmd.MetadataStore(connection(pipeline.config, readonly=True))
+    store = mlmd.MetadataStore(local_connection(pipeline.config, readonly=True))
     assert lineage(store, version) == ("Rollback", [first["uri"]], [served_files(pipeline)])
     assert latest_run(pipeline.config).run_id == run.run_id
-    record = read_runs(pipeline.config)[-1]
-    assert (record.version, record.blessed) == (str(bad), False)
-    assert f"rolled back from version {bad}" in record.reason
+    summary = read_runs(pipeline.config)[-1]
+    assert (summary.version, summary.blessed) == (str(bad), False)
+    assert f"rolled back from version {bad}" in summary.reason
 
     # The next run: Pusher alone works, since its blessing is another, and does not push.
     again = pipeline.run()
@@ -160,13 +160,13 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) ->
             roll_back(pipeline.config)
     assert pipeline.served()[-1] == bad
     with monkeypatch.context() as patch:
-        patch.setattr(Models, "make_latest", killed)
+        patch.setattr(rollback, "make_latest", killed)
         with pytest.raises(Killed):
             roll_back(pipeline.config)
     pushed = pipeline.served()[-1]
     assert pushed > bad
     with monkeypatch.context() as patch:
-        patch.setattr(rollback, "_record", killed)
+        patch.setattr(rollback, "end_rollback", killed)
         with pytest.raises(Killed):
             roll_back(pipeline.config)
     assert revocation(third["uri"])
@@ -190,7 +190,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) ->
 def test_nothing_to_roll_back(tmp_path) -> None:
     path = tmp_path / "none.toml"
     path.write_text(f'[pipeline]\nname = "none"\ndirectory = "{tmp_path}"\n[data]\npath = "x"\n')
-    with pytest.raises(ConfigError, match="has not run yet"):
+    with pytest.raises(NotRunError, match="has not run yet"):
         roll_back(load_config(str(path)))
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "rollback", "--config", str(path)],

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.metadata.run_summary import RunSummary
+from pipeline.metadata import RunState, RunSummary
 from pipeline.operations.sentences import describe_rejections, describe_run, format_spans
 
 METRICS = {
@@ -14,7 +14,7 @@ METRICS = {
     "baseline": {"map@r": 0.89, "precision@1": 0.97, "queries": 80.0},
 }
 BASE = RunSummary(
-    "id", "2026-01-02 03:00:00", 9.0, "pushed", span=5, window=(3, 4, 5), images=1200,
+    "id", "2026-01-02 03:00:00", 9.0, RunState.PUSHED, span=5, window=(3, 4, 5), images=1200,
     metrics=METRICS, version="17", blessed=True,
 )  # fmt: skip
 BESIDE = "precision@1 0.9600 (last blessed 0.9700), map@r 0.9000 (last blessed 0.8900)"
@@ -26,27 +26,31 @@ READ = "span 5, window 3–5, 1,200 images"
     [
         ({}, f"Pushed version 17, {BESIDE}; {READ}."),
         (
-            {"state": "rejected", "reason": "map@r: low"},
+            {"state": RunState.REJECTED, "reason": "map@r: low"},
             f"Nothing was pushed: the model was rejected, {BESIDE}; {READ}: map@r: low",
         ),
         (
-            {"state": "data rejected", "node": "ExampleValidator", "reason": "label is missing"},
+            {
+                "state": RunState.DATA_REJECTED,
+                "node": "ExampleValidator",
+                "reason": "label is missing",
+            },
             f"Nothing was pushed: ExampleValidator rejected the data; {READ}: label is missing",
         ),
         (
-            {"state": "failed", "node": "Trainer", "reason": "no room [on disk]"},
+            {"state": RunState.FAILED, "node": "Trainer", "reason": "no room [on disk]"},
             "Nothing was pushed: Trainer failed: no room [on disk]",
         ),
         (
-            {"state": "killed", "node": "Trainer"},
+            {"state": RunState.KILLED, "node": "Trainer"},
             f"Nothing was pushed: the run was killed at Trainer; {READ}.",
         ),
-        ({"state": "running", "node": "Trainer"}, f"The run goes on, at Trainer; {READ}."),
+        ({"state": RunState.RUNNING, "node": "Trainer"}, f"The run goes on, at Trainer; {READ}."),
     ],
 )
 def test_one_for_each_state(change: dict[str, str], sentence: str) -> None:
-    record = dataclasses.replace(BASE, **change)
-    assert list(describe_run(record, [record])) == [sentence]
+    run = dataclasses.replace(BASE, **change)
+    assert list(describe_run(run, [run])) == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -54,22 +58,22 @@ def test_one_for_each_state(change: dict[str, str], sentence: str) -> None:
     [
         ({}, "The model of the run of 2026-01-02 03:00:00 is version 17."),
         (
-            {"state": "rejected", "reason": "low"},
+            {"state": RunState.REJECTED, "reason": "low"},
             "The model of the run of 2026-01-02 03:00:00 was rejected: low",
         ),
     ],
 )
 def test_nothing_new_tells_where_the_model_came_from(source, sentence: str) -> None:
     earlier = dataclasses.replace(BASE, **source)
-    killed = dataclasses.replace(BASE, state="killed", node="Trainer")
-    now = RunSummary("now", "2026-01-04", 1.0, "nothing new", span=5)
+    killed = dataclasses.replace(BASE, state=RunState.KILLED, node="Trainer")
+    now = RunSummary("now", "2026-01-04", 1.0, RunState.NOTHING_NEW, span=5)
     expected = f"Nothing was pushed: no new data, every node was cached; span 5. {sentence}"
     assert list(describe_run(now, [BASE, earlier, killed, now])) == [expected]
 
 
-def test_refusals_are_told_and_whether_they_are_an_alarm() -> None:
+def test_rejections_are_told_and_whether_they_are_an_alarm() -> None:
     rejected = [
-        RunSummary(str(day), f"2026-01-0{day}", 1.0, "rejected") for day in (1, 2, 3)
+        RunSummary(str(day), f"2026-01-0{day}", 1.0, RunState.REJECTED) for day in (1, 2, 3)
     ]  # fmt: skip
     assert list(describe_rejections([BASE], 3)) == []
     assert list(describe_rejections(rejected[:1], 3)) == [
@@ -78,7 +82,7 @@ def test_refusals_are_told_and_whether_they_are_an_alarm() -> None:
     assert list(describe_rejections(rejected, 3)) == [
         "The model was rejected 3 times in a row since 2026-01-01 (alarm: alert_after = 3)."
     ]
-    data = RunSummary("4", "2026-01-04", 1.0, "data rejected")
+    data = RunSummary("4", "2026-01-04", 1.0, RunState.DATA_REJECTED)
     assert list(describe_rejections([data], 3)) == ["The data was rejected once since 2026-01-04."]
 
 

@@ -6,11 +6,9 @@ import json
 import math
 
 import pytest
-import tfx.v1  # noqa: F401  # before TFMA, which can come up without its protos alone
 
-from modules.gate.result import Failure
-from pipeline.metadata.run_summary import RunSummary
-from pipeline.metadata.runs import Evaluation, NodeRun, Run
+from modules.gate import Failure
+from pipeline.metadata import Evaluation, NodeRun, Run, RunState, RunSummary
 from pipeline.operations.summary import show
 
 RUN_ID = "2026-01-01T00:00:00"
@@ -24,7 +22,7 @@ def wide(monkeypatch) -> None:
 
 def shown(capsys, run: Run, **options) -> list[str]:
     """The printed lines, frames as single spaces."""
-    show(run, [RunSummary(RUN_ID, "2026-01-01 00:00:00", 1.0, "rejected")], 3, **options)
+    show(run, [RunSummary(RUN_ID, "2026-01-01 00:00:00", 1.0, RunState.REJECTED)], 3, **options)
     lines = capsys.readouterr().out.splitlines()
     return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in lines]
 
@@ -101,7 +99,7 @@ def test_slices_come_worst_first_and_those_without_scores_last(capsys) -> None:
     assert not any("label=b" in line for line in cut)
 
 
-def test_the_reasons_of_a_refusal_are_listed(capsys) -> None:
+def test_the_reasons_of_a_rejection_are_listed(capsys) -> None:
     failures = [
         Failure("map@r", "label=[3]", 0.25, "0.2500 is below the threshold 0.5000 (by 0.2500)"),
         Failure("thresholds", "label=x", None, "no evaluated example is in such a slice"),
@@ -125,6 +123,8 @@ def test_json_has_no_nan_and_has_the_intervals(capsys) -> None:
 def test_a_message_with_brackets_is_shown_as_it_is(capsys, message: str) -> None:
     node = NodeRun("TripletGen", "failed", 1.0, message, {})
     run_id = "2026-01-01T00:00:00"
-    record = RunSummary(run_id, "2026-01-01 00:00:00", 1.0, "failed", "TripletGen", reason=message)
-    show(Run("mine", run_id, [node], None, None), [record], 3)
+    summary = RunSummary(
+        run_id, "2026-01-01 00:00:00", 1.0, RunState.FAILED, "TripletGen", reason=message
+    )
+    show(Run("mine", run_id, [node], None, None), [summary], 3)
     assert f"TripletGen failed: {message}" in capsys.readouterr().out

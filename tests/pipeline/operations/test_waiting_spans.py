@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config, parse_config
-from pipeline.metadata.run_summary import RunSummary
+from pipeline.metadata import RunState, RunSummary
 from pipeline.operations.waiting_spans import tried_spans, waiting_spans
 
 
@@ -22,11 +22,11 @@ def configured(root: Path, **data: str) -> Config:
 
 
 def run(span: int | None, state: str = "pushed", node: str | None = None) -> RunSummary:
-    return RunSummary("id", "2026-01-01", 1.0, state, node, span=span)
+    return RunSummary("id", "2026-01-01", 1.0, RunState(state), node, span=span)
 
 
 @pytest.mark.parametrize(
-    ("records", "waiting"),
+    ("runs", "waiting"),
     [
         ([], [0, 2, 3, 11]),
         ([run(0)], [2, 3, 11]),
@@ -40,11 +40,11 @@ def run(span: int | None, state: str = "pushed", node: str | None = None) -> Run
         ([run(2), run(None, "failed")], [3, 11]),
     ],
 )
-def test_those_after_the_last_that_was_tried(tmp_path, records, waiting) -> None:
+def test_those_after_the_last_that_was_tried(tmp_path, runs, waiting) -> None:
     for folder in ("span-2", "span-11", "span-0", "span-3", "span-x", "other-9"):
         (tmp_path / "data" / folder / "seven").mkdir(parents=True)
     config = configured(tmp_path, format="images", split="hash", pattern="span-{SPAN}/*/*")
-    assert waiting_spans(config, records) == waiting
+    assert waiting_spans(config, runs) == waiting
 
 
 def test_days_are_spans(tmp_path) -> None:

@@ -1,0 +1,66 @@
+"""Models of a pipeline: which are blessed, and which pushed version holds which."""
+
+from __future__ import annotations
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from components.metadata.executions import plain_values
+from components.metadata.lineage import MADE, READ, artifacts_by_type, find_events
+
+# Properties that TFX's Evaluator and Pusher set.
+MODEL_ID, BLESSED, REASON = "current_model_id", "blessed", "reason"
+PUSHED, VERSION = "pushed", "pushed_version"
+
+
+def serving_files(model_uri: str) -> str:
+    """The SavedModel in a Model artifact (`tfx.utils.path_utils.serving_model_dir`)."""
+    return f"{model_uri}/Format-Serving"
+
+
+class Models:
+    """The models of one pipeline, their blessings and their pushes, when this was made.
+
+    Args:
+        store: The metadata store.
+        pipeline: Name of the pipeline.
+    """
+
+    def __init__(self, store: mlmd.MetadataStore, pipeline: str) -> None:
+        self._store = store
+        by_type = artifacts_by_type(store, pipeline)
+        self._models = {artifact.id: artifact for artifact in by_type.get("Model", [])}
+        self._blessings = by_type.get("ModelBlessing", [])
+        self._pushes = {
+            artifact.id: int(values[VERSION])
+            for artifact in by_type.get("PushedModel", [])
+            if (values := plain_values(artifact)).get(PUSHED) == 1
+        }
+
+    def by_id(self, model: int | None) -> proto.Artifact | None:
+        """The Model artifact, in whatever state."""
+        return self._models.get(model) if model is not None else None
+
+    def blessed(self) -> list[int]:
+        """Ids of the models with a blessing that counts, as TFX's resolvers see it; ascending."""
+        values = (plain_values(b) for b in self._blessings if b.state == proto.Artifact.LIVE)
+        return sorted({int(one[MODEL_ID]) for one in values if one.get(BLESSED) == 1})
+
+    def blessings_of(self, model: int) -> list[proto.Artifact]:
+        """All verdicts about a model."""
+        return [b for b in self._blessings if plain_values(b).get(MODEL_ID) == model]
+
+    def versions(self) -> dict[int, int]:
+        """Which model each version holds that was ever pushed."""
+        made = find_events(self._store, MADE, artifacts=self._pushes)
+        read = find_events(self._store, READ, "model", executions=(e.execution_id for e in made))
+        model_of = {event.execution_id: event.artifact_id for event in read}
+        return {
+            self._pushes[event.artifact_id]: model_of[event.execution_id]
+            for event in sorted(made, key=lambda e: e.artifact_id)
+            if event.execution_id in model_of
+        }
+
+    def of_version(self, version: int) -> int | None:
+        """The model that a version holds; None if this pipeline did not push it."""
+        return self.versions().get(version)

@@ -1,0 +1,75 @@
+"""What an evaluation found, for people and programs: `evaluation.json` beside TFMA's files.
+
+TFMA's own files can be read with TFMA only, which takes seconds to load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from modules.files import read_text
+from modules.settings import Settings
+
+FILE = "evaluation.json"
+OVERALL = "overall"
+# Kinds of metrics in an evaluation; the last is candidate − baseline.
+CANDIDATE, BASELINE, CHANGE = "candidate", "baseline", "change"
+
+# JSON has no NaN: such a figure is null in the file, and NaN again when it is read.
+Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+Metrics = dict[str, dict[str, dict[str, Figure]]]
+Intervals = dict[str, dict[str, dict[str, tuple[float, float]]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A threshold that was not met.
+
+    Attributes:
+        metric: Name of the metric; `thresholds` where a slice is missing that has some.
+        slice: `overall`, or such as `label=3`.
+        value: The candidate's value; None when the metric was not computed, or is NaN in a file.
+        reason: The value, the bound, and by how much it is missed.
+    """
+
+    metric: str
+    slice: str
+    value: float | None
+    reason: str
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.metric} ({self.slice}): {self.reason}"
+
+
+class EvaluationReport(Settings):
+    """The contents of `evaluation.json`.
+
+    `metrics`: `candidate`, and with a baseline `baseline` and `change` → slice → metric → value.
+    `intervals`: as `metrics`, but with lower and upper bound (95%) in place of the value, for the
+    metrics that have them; empty unless `[evaluation] confidence` asks for them.
+    `failures`: the thresholds that were not met, the whole split first.
+    """
+
+    metrics: Metrics
+    intervals: Intervals = Field({})
+    failures: list[Failure] = Field([])
+
+
+def report_path(evaluation: str) -> str:
+    """Where the report of an evaluation lies, by the uri of Evaluator's `evaluation`."""
+    return f"{evaluation.rstrip('/')}/{FILE}"
+
+
+def read_report(evaluation: str) -> EvaluationReport:
+    """Reads the report of an evaluation, by the uri of Evaluator's `evaluation`.
+
+    Raises:
+        OSError: It cannot be read; FileNotFoundError if there is none.
+        pydantic.ValidationError: It is not of this version.
+    """
+    return EvaluationReport.model_validate_json(read_text(report_path(evaluation)))

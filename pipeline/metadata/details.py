@@ -1,0 +1,101 @@
+"""The latest run in detail: its nodes, and what its artifacts say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from ml_metadata.proto import metadata_store_pb2 as proto
+from pydantic import ValidationError
+
+from components.metadata import (
+    BLESSED,
+    ERROR,
+    PUSHED,
+    NodeExecution,
+    PipelineRun,
+    plain_values,
+    serving_files,
+)
+from modules.export import TFLiteReport, extra_assets, read_tflite_report
+from modules.gate import read_report, report_path
+from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
+from pipeline.runtime import quiet_imports
+
+T = TypeVar("T")
+
+_STATES = {proto.Execution.COMPLETE: "run"}  # the others are called as ML Metadata calls them
+
+
+def read_details(pipeline: str, run: PipelineRun) -> Run:
+    """Reads the nodes of a run, and the files of its artifacts that say what it came to."""
+    nodes = [_node_run(node) for node in run.nodes.values()]
+    problems: list[str] = []
+    evaluation: Evaluation | None = None
+    report: TFLiteReport | None = None
+    evaluated, model = (str(run.first(key).get("uri", "")) for key in ("evaluation", "model"))
+    # Object stores are read with TensorFlow.
+    with quiet_imports() if "://" in evaluated + model else contextlib.nullcontext():
+        if evaluated:
+            evaluation = _readable(lambda: _evaluation(run, evaluated), problems)
+        if model:
+            folder = extra_assets(serving_files(model))
+            report = _readable(lambda: read_tflite_report(folder), problems)
+    return Run(
+        pipeline=pipeline,
+        run_id=run.run_id,
+        nodes=nodes,
+        evaluation=evaluation,
+        pushed_to=_pushed_to(nodes),
+        training_logs=str(run.first("model_run").get("uri", "")) or None,
+        tflite=report.model_dump(mode="json") if report else None,
+        problems=problems,
+    )
+
+
+def _node_run(node: NodeExecution) -> NodeRun:
+    execution = node.execution
+    state = execution.last_known_state
+    duration = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    error = plain_values(execution).get(ERROR)
+    return NodeRun(
+        node=node.node,
+        state=_STATES.get(state, proto.Execution.State.Name(state).lower()),
+        seconds=duration / 1000,
+        error=str(error) if error else None,
+        outputs={key: artifacts[0] for key, artifacts in node.made.items()},
+        uris={key: [str(a["uri"]) for a in artifacts] for key, artifacts in node.made.items()},
+    )
+
+
+def _evaluation(run: PipelineRun, uri: str) -> Evaluation:
+    try:
+        report = read_report(uri)
+    except FileNotFoundError as error:
+        raise OSError(f"There is no {report_path(uri)}") from error
+    verdict = run.first("blessing").get(BLESSED)
+    return Evaluation(
+        report.metrics, None if verdict is None else verdict == 1, report.failures, report.intervals
+    )
+
+
+def _readable(read: Callable[[], T], problems: list[str]) -> T | None:
+    """What could be read; else None and one problem more."""
+    try:
+        return read()
+    except (OSError, ValidationError) as error:
+        problems.append(
+            f"{error}. An older version of this project made it, or it is gone or out of reach. "
+            "Run the pipeline again."
+        )
+        return None
+
+
+def _pushed_to(nodes: list[NodeRun]) -> str | None:
+    """The version folder that this run's Pusher wrote; None if cached or without a blessing."""
+    for node in nodes:
+        pushed = node.outputs.get("pushed_model", {})
+        if pushed.get(PUSHED) == 1 and node.state == "run":
+            return str(pushed["pushed_destination"])
+    return None
