@@ -8,7 +8,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done)
 
-.PHONY: env run test lint bench lock image clean
+.PHONY: env run test lint docs bench lock image clean
 env: $(STAMP)
 
 $(STAMP): requirements-dev.txt requirements-bootstrap.txt pyproject.toml .ci/make_env.py
@@ -37,6 +37,10 @@ lint: $(STAMP)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
+
+# The page of all keys, from the settings.
+docs: $(STAMP)
+	@$(PY) -m pipeline.config.reference > docs/configuration.md
 
 # IDX=DIR: a folder with the four MNIST files; without it the embedded sample stands in.
 BENCHMARKS := $(subst /,.,$(basename $(wildcard tests/benchmarks/bench_*.py)))

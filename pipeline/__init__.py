@@ -1,4 +1,13 @@
-"""The order of things: configuration, the chain of nodes, local runs, data preparation."""
+"""What runs and when: the chain of nodes, its configuration, the commands, what the metadata tells.
+
+`definition.py` builds the chain, `config` reads and checks a TOML file, `datasets` prepares known
+data, `commands` are what people type and `operations` what they do, `metadata` reads what happened,
+`runtime` holds errors, lock and logs.
+
+>>> from pipeline.config import load_config
+>>> load_config("mnist-sample").pipeline.name
+'mnist-sample'
+"""
 
 from __future__ import annotations
 

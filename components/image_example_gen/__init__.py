@@ -1,4 +1,12 @@
-"""ImageExampleGen: image files in class folders become examples of the data contract."""
+"""ImageExampleGen: image files in class folders become examples of the data contract.
+
+Look here for which files are read (`reading.py`) and how they are split (`splits.py`).
+
+>>> from components.image_example_gen import ImageExampleGen, hash_split
+>>> node = ImageExampleGen(input_base="photos", output_config=hash_split(0.2, by="label"))
+>>> node.id
+'ImageExampleGen'
+"""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,11 @@
-"""RecordExampleGen: TFX's ImportExampleGen, which here reads one span after the other."""
+"""RecordExampleGen: TFX's ImportExampleGen, which here reads one span after the other.
+
+>>> from components.image_example_gen import given_splits
+>>> from components.record_example_gen import RecordExampleGen
+>>> days = given_splits({"all": "day-{YYYY}-{MM}-{DD}/*"})
+>>> RecordExampleGen(input_base="records", input_config=days).id
+'RecordExampleGen'
+"""
 
 import lazy_loader as lazy
 

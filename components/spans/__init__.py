@@ -1,4 +1,9 @@
-"""TODO"""
+"""Data that arrives piece by piece: patterns that tell spans apart, and which span a run reads.
+
+>>> from components.spans import SpanPattern
+>>> SpanPattern.parse("day-{YYYY}-{MM}-{DD}/*/*").has_spans
+True
+"""
 
 import lazy_loader as lazy
 

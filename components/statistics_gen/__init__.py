@@ -1,4 +1,9 @@
-"""StatisticsGen: TFX's node of that name, which here also measures the images."""
+"""StatisticsGen: TFX's node of that name, which here also measures the images.
+
+>>> from components.statistics_gen import IMAGE_FEATURES
+>>> sorted(IMAGE_FEATURES)
+['image/brightness', 'image/channels', 'image/contrast', 'image/height', 'image/width']
+"""
 
 import lazy_loader as lazy
 

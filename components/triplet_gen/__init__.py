@@ -1,4 +1,14 @@
-"""TripletGen: a TFX node that makes triplets of labelled images."""
+"""TripletGen: makes triplets of labelled images, by one shuffle into buckets and numpy within them.
+
+Look here for strategies (`sampling.py`, `mining.py`, `anchors.py`), for memory and order
+(`buckets.py`, `transforms.py`, `spool.py`), and for the preview (`preview.py`).
+
+>>> from tfx.types import Channel, standard_artifacts
+>>> from components.triplet_gen import TripletGen
+>>> node = TripletGen(examples=Channel(type=standard_artifacts.Examples), triplets_per_anchor=4)
+>>> sorted(node.outputs)
+['triplets']
+"""
 
 import lazy_loader as lazy
 

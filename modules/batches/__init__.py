@@ -1,4 +1,13 @@
-"""TODO"""
+"""What a training step sees: triplets of TripletGen, or P classes with K images each.
+
+Look here for how records are read, dealt into batches, and kept decoded in memory
+(`[training] cache_megabytes`).
+
+>>> import numpy as np
+>>> from modules.batches import LabelledImages
+>>> LabelledImages._fields
+('images', 'labels', 'ids')
+"""
 
 import lazy_loader as lazy
 

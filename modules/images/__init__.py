@@ -1,4 +1,12 @@
-"""TODO"""
+"""Pixels: decoding, standardising, random changes of training images, thumbnails.
+
+Look here also for which numbers black and white become, which pre-trained weights must know.
+
+>>> from modules.images import PixelRange
+>>> black, white = PixelRange.of_imagenet(3)
+>>> len(black), black[0] < 0 < white[0]
+(3, True)
+"""
 
 import lazy_loader as lazy
 

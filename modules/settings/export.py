@@ -17,5 +17,10 @@ class ExportSettings(Settings):
     """
 
     tflite: Annotated[bool, Field(description="write a float and a quantised TFLite model")] = True
-    min_similarity_float: Fraction = 0.999
-    min_similarity_dynamic: Fraction = 0.99
+    min_similarity_float: Annotated[
+        Fraction,
+        Field(description="least similarity of the float32 model; below it training fails"),
+    ] = 0.999
+    min_similarity_dynamic: Annotated[
+        Fraction, Field(description="least similarity of the quantised model")
+    ] = 0.99

@@ -12,6 +12,6 @@ from modules.settings.base import Settings
 class ImageSettings(Settings):
     """`[image]`: what the network sees of an image."""
 
-    height: Annotated[int, Field(ge=1, le=4096)] = 28
-    width: Annotated[int, Field(ge=1, le=4096)] = 28
-    channels: Literal[1, 3] = 1
+    height: Annotated[int, Field(ge=1, le=4096, description="pixels; others are scaled")] = 28
+    width: Annotated[int, Field(ge=1, le=4096, description="pixels; others are scaled")] = 28
+    channels: Annotated[Literal[1, 3], Field(description="1 for grey, 3 for colour")] = 1

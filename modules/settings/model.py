@@ -17,21 +17,26 @@ class ModelSettings(Settings):
     but slower. The last two keep the pre-trained statistics of batch normalisation.
     """
 
-    name: Literal[
-        "small_cnn",
-        "residual_cnn",
-        "efficientnet_v2_b0",
-        "mobilenet_v3_small",
-        "mobilenet_v3_large",
-        "resnet50_v2",
+    name: Annotated[
+        Literal[
+            "small_cnn",
+            "residual_cnn",
+            "efficientnet_v2_b0",
+            "mobilenet_v3_small",
+            "mobilenet_v3_large",
+            "resnet50_v2",
+        ],
+        Field(description="the backbone"),
     ] = "small_cnn"
-    embedding_size: Annotated[int, Field(ge=2, le=4096)] = 128
+    embedding_size: Annotated[int, Field(ge=2, le=4096, description="numbers per image")] = 128
     weights: Annotated[
-        str, Field(min_length=1, description="'none', 'imagenet' or the path of a weights file")
+        str, Field(min_length=1, description="`none`, `imagenet` or the path of a weights file")
     ] = "none"
-    trainable: Literal["all", "head", "fine_tune"] = "all"
+    trainable: Annotated[
+        Literal["all", "head", "fine_tune"], Field(description="which weights learn")
+    ] = "all"
     backbone_learning_rate_factor: Annotated[
-        float, Field(gt=0, le=1, description="of training.learning_rate, with fine_tune")
+        float, Field(gt=0, le=1, description="of `[training] learning_rate`, with `fine_tune`")
     ] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1, description="of the features")] = 0.0
     batch_norm: Annotated[bool, Field(description="of the embedding, before its length is 1")] = (

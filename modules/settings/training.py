@@ -12,16 +12,21 @@ from modules.settings.base import Fraction, Settings
 class LossSettings(Settings):
     """What `modules.losses.triplet_loss` minimises; part of `[training]`."""
 
-    loss: Literal["margin", "soft_margin"] = "margin"
-    distance: Literal["squared_l2", "l2", "cosine"] = "squared_l2"
+    loss: Annotated[
+        Literal["margin", "soft_margin"], Field(description="the term of a triplet")
+    ] = "margin"
+    distance: Annotated[
+        Literal["squared_l2", "l2", "cosine"], Field(description="between embeddings")
+    ] = "squared_l2"
     margin: Annotated[
         Annotated[float, Field(gt=0, le=4)] | None,
-        Field(description="in the chosen distance; default: 0.2 with loss = 'margin'"),
+        Field(description='in the chosen distance; default: 0.2 with `loss = "margin"`'),
     ] = None
     swap: Annotated[bool, Field(description="d_an is the smaller one of d_an and d_pn")] = False
-    mining: Literal["none", "all", "semi_hard", "hard", "easy_positive", "distance_weighted"] = (
-        "semi_hard"
-    )
+    mining: Annotated[
+        Literal["none", "all", "semi_hard", "hard", "easy_positive", "distance_weighted"],
+        Field(description="which triplets of a batch count; `none`: those of TripletGen"),
+    ] = "semi_hard"
 
     @model_validator(mode="before")
     @classmethod
@@ -54,8 +59,10 @@ class LossSettings(Settings):
 class OptimizerSettings(Settings):
     """How the weights move; part of `[training]`. See `modules.training.optimizers`."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="the highest one")] = 2e-3
+    schedule: Annotated[
+        Literal["cosine", "constant"], Field(description="of the learning rate")
+    ] = "cosine"
     rate_warmup_steps: Annotated[int, Field(ge=0, description="steps in which the rate rises")] = 0
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.0
     clip_norm: Annotated[
@@ -100,21 +107,29 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     (several such groups of a class, where there are fewer classes).
     """
 
-    steps: Annotated[int, Field(ge=1)] = 600
-    batch_size: Annotated[int, Field(ge=2, description="triplets, with mining = 'none'")] = 128
-    classes_per_batch: Annotated[int, Field(ge=2)] = 96
-    images_per_class: Annotated[int, Field(ge=2)] = 4
+    steps: Annotated[int, Field(ge=1, description="batches to learn from, at most")] = 600
+    batch_size: Annotated[int, Field(ge=2, description='triplets, with `mining = "none"`')] = 128
+    classes_per_batch: Annotated[int, Field(ge=2, description="with every other mining")] = 96
+    images_per_class: Annotated[int, Field(ge=2, description="with every other mining")] = 4
     cache_megabytes: Annotated[
         int, Field(ge=0, description="keep decoded images if all of them take no more; 0: never")
     ] = 1024
     warmup_steps: Annotated[
-        int, Field(ge=0, description="semi_hard before hard; default: 200 with mining = 'hard'")
+        int,
+        Field(ge=0, description='`semi_hard` before `hard`; default: 200 with `mining = "hard"`'),
     ] = 0
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Annotated[
+        Literal["float32", "mixed_bfloat16", "mixed_float16"],
+        Field(description="of the training step; the exported model is float32"),
+    ] = "float32"
     distribution: Annotated[
-        str, Field(pattern=r"^(one|mirrored|/.+)$", description="or a device, such as '/GPU:0'")
+        str,
+        Field(
+            pattern=r"^(one|mirrored|/.+)$",
+            description="`mirrored`: all GPUs; or a device, such as `/GPU:0`",
+        ),
     ] = "one"
-    validate_every: Annotated[int, Field(ge=1, description="steps")] = 100
+    validate_every: Annotated[int, Field(ge=1, description="so many steps")] = 100
     validation_images: Annotated[int, Field(ge=2, description="the most to embed")] = 2000
     patience: Annotated[int, Field(ge=1, description="validations without improvement")] = 5
     guard_window: Annotated[
@@ -122,7 +137,7 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     ] = 3
     resume: Annotated[bool, Field(description="go on where a killed training stopped")] = True
     projector: Annotated[bool, Field(description="draw the embedding of the eval split")] = True
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, description="of weights, batches and random changes")] = 0
 
     @model_validator(mode="before")
     @classmethod

@@ -23,16 +23,31 @@ class DataSettings(Settings):
     `components.spans.patterns`.
     """
 
-    path: ProjectPath
-    format: Literal["images", "tfrecord"] = "tfrecord"
-    split: Literal["given", "hash", "class_disjoint"] = "given"
-    train: str | None = None
-    eval: str | None = None
-    pattern: str | None = None
-    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    max_undecodable_fraction: Fraction = 0.01
-    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
-    schema_file: Literal["contract", "inferred"] | ProjectPath = "contract"
+    path: Annotated[ProjectPath, Field(description="folder of the images or TFRecord files")]
+    format: Annotated[
+        Literal["images", "tfrecord"],
+        Field(description="image files in class folders or TFRecord"),
+    ] = "tfrecord"
+    split: Annotated[
+        Literal["given", "hash", "class_disjoint"],
+        Field(description="as in the folders; by hash of the id; or by hash of the class"),
+    ] = "given"
+    train: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
+    eval: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
+    pattern: Annotated[str | None, Field(description="glob pattern, with the other splits")] = None
+    eval_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="of the images, or of the classes")
+    ] = 0.2
+    max_undecodable_fraction: Annotated[
+        Fraction, Field(description="of the image files; above it the run stops")
+    ] = 0.01
+    max_pixels: Annotated[
+        int, Field(ge=1, description="width × height; a larger image counts as undecodable")
+    ] = 50_000_000
+    schema_file: Annotated[
+        Literal["contract", "inferred"] | ProjectPath,
+        Field(description="of the data contract, from the statistics, or a file of your own"),
+    ] = "contract"
     window: Annotated[int, Field(ge=1, description="spans to train on, the last ones")] = 1
     evaluation_span: Annotated[
         int | datetime.date | None,

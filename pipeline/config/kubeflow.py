@@ -16,8 +16,8 @@ Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([KMGT]i?)?$", description="
 class NodeResources(Settings):
     """What one node asks of the cluster where it differs from the others."""
 
-    cpu: Cpu | None = None
-    memory: Memory | None = None
+    cpu: Annotated[Cpu | None, Field(description="cores; default: that of all nodes")] = None
+    memory: Annotated[Memory | None, Field(description="as 4Gi; default: that of all nodes")] = None
 
 
 class KubeflowSettings(Settings):
@@ -27,7 +27,10 @@ class KubeflowSettings(Settings):
     relative paths in this file start there.
     """
 
-    directory: Annotated[str, Field(pattern=r"^(/[^/]|gs://).*[^/]$")] = "/mnt/triplet"
+    directory: Annotated[
+        str,
+        Field(pattern=r"^(/[^/]|gs://).*[^/]$", description="where data, artifacts and models are"),
+    ] = "/mnt/triplet"
     volume: Annotated[
         str | None,
         Field(description="ReadWriteMany claim at `directory`; default: triplet, none for gs://"),

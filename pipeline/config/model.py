@@ -15,6 +15,14 @@ def _weights_path(weights: str) -> str:
 
 
 class PretrainedModelSettings(ModelSettings):
-    """`[model]`: as in `modules.settings`, with the path of a weights file from the project."""
+    """`[model]`: which embedding network, what it starts from and what of it learns.
 
-    weights: Annotated[str, Field(min_length=1), AfterValidator(_weights_path)] = "none"
+    `trainable`: `all` of it; only the `head` on a frozen backbone; or `fine_tune`, the backbone too
+    but slower. The last two keep the pre-trained statistics of batch normalisation.
+    """
+
+    weights: Annotated[
+        str,
+        Field(min_length=1, description="`none`, `imagenet` or the path of a weights file"),
+        AfterValidator(_weights_path),
+    ] = "none"

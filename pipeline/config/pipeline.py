@@ -21,19 +21,26 @@ LOCAL_BEAM = [
 class PipelineSettings(Settings):
     """`[pipeline]`: where a pipeline keeps what it makes, and how Beam runs."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    directory: ProjectPath = ".work"
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names folders and runs")
+    ]
+    directory: Annotated[
+        ProjectPath,
+        Field(description="holds a folder NAME with artifacts, metadata, logs and models"),
+    ] = ".work"
     serving: Annotated[ProjectPath | None, Field(description="default: DIRECTORY/NAME/serving")] = (
         None
     )
     keep_versions: Annotated[
         int, Field(ge=0, description="in the serving folder, the newest; 0 for all")
     ] = 0
-    cache: bool = True
+    cache: Annotated[
+        bool, Field(description="take over the output of a node whose inputs and code are the same")
+    ] = True
     warm_start: Annotated[
         bool, Field(description="new data: train on from the last blessed model")
     ] = False
-    beam_args: list[str] = LOCAL_BEAM
+    beam_args: Annotated[list[str], Field(description="options of Apache Beam")] = LOCAL_BEAM
 
     @property
     def root(self) -> str:

@@ -10,7 +10,7 @@ from modules.settings import Settings
 
 
 class RetrainingSettings(Settings):
-    """`[retraining]`: unattended runs, see `pipeline.operations.retraining`; others ignore it."""
+    """`[retraining]`: the unattended runs of `python -m pipeline retrain`; other runs ignore it."""
 
     alert_after: Annotated[
         int, Field(ge=1, description="rejected models in a row that make the exit code an alarm")

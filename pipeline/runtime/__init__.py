@@ -1,4 +1,9 @@
-"""TODO"""
+"""How commands behave: errors with exit codes, the lock, quiet logs, progress.
+
+>>> from pipeline.runtime import ConfigError, ExitCode
+>>> ConfigError.exit_code is ExitCode.USAGE
+True
+"""
 
 import lazy_loader as lazy
 
