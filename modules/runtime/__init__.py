@@ -1,4 +1,10 @@
-"""What code inside a node tells the process around it."""
+"""What code inside a node tells the process around it, and what it keeps from the terminal.
+
+>>> import re
+>>> from modules.runtime import held_back
+>>> with held_back(2, re.compile(b"chatter")):
+...     pass  # lines with "chatter" that go to stderr meanwhile are dropped
+"""
 
 import lazy_loader as lazy
 
