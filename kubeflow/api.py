@@ -29,7 +29,7 @@ _ADVICE = {
 }
 
 
-class Client(kfp.Client):  # type: ignore[misc]
+class Client(kfp.Client):
     """kfp's client, which asks only once whether the API is there.
 
     The constructor of kfp's own asks five times, waits five seconds after each failure, and logs
@@ -127,7 +127,7 @@ def pipeline_id(client: kfp.Client, name: str) -> str:
     found = client.get_pipeline_id(name)
     if found is None:
         raise ApiError(f"There is no pipeline {name!r}; upload it with `deploy` first.")
-    return str(found)
+    return found
 
 
 def version_id(client: kfp.Client, pipeline: str, version: str | None) -> str:
@@ -144,7 +144,7 @@ def version_id(client: kfp.Client, pipeline: str, version: str | None) -> str:
     names = []
     for found in list_versions(client, pipeline):
         if version in (None, found.display_name, found.pipeline_version_id):
-            return str(found.pipeline_version_id)
+            return found.pipeline_version_id
         names.append(found.display_name)
     raise ApiError(f"The pipeline has no version {version!r}; there are {', '.join(names)}.")
 

@@ -93,7 +93,7 @@ def wait_for(
                 shown[node] = state
                 click.echo(f"{now() - started:6.0f} s  {node}: {coloured(state)}")
         if run.state in FINAL:
-            return str(run.state)
+            return run.state
         if now() - started > timeout:
             raise ApiError(
                 f"Run {run_id} is still {run.state} after {timeout:.0f} s and goes on; look again "

@@ -108,7 +108,7 @@ def _pipeline(
     defaults = default_parameters(values)
     shared = {"runs": f"{cluster.directory}/{name}/runs", "metadata": cluster.metadata}
 
-    @dsl.pipeline(name=name)  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name=name)
     def pipeline(
         data_path: str = defaults["data_path"],
         train_steps: int = defaults["train_steps"],

@@ -1,7 +1,7 @@
-"""The Transform `module_file`: encoded images to normalised pixels.
+"""The graph of TFX Transform: encoded images to standardised pixels.
 
-The same graph serves training, evaluation and serving, so there is no skew between them.
-Nothing is materialised: decoded floats would take about 30 times the bytes of the encoded images.
+Training, evaluation and serving use the same graph, so they cannot differ. Nothing is materialised:
+decoded floats take many times the bytes of the encoded images.
 """
 
 from __future__ import annotations
@@ -9,45 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from modules.contract import IMAGE
-from modules.settings import ImageSettings, from_custom_config
-
-
-def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
-    """Decodes and resizes a batch of images.
-
-    Args:
-        encoded: PNG or JPEG files, string [N].
-        settings: The size to deliver.
-
-    Returns:
-        Pixels in 0…1, float32 [N, height, width, channels]. Resizing is bilinear with antialiasing.
-
-    Raises:
-        tf.errors.InvalidArgumentError: When run, if an image cannot be decoded.
-    """
-    size = [settings.height, settings.width]
-
-    def decode(image: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(image, channels=settings.channels, expand_animations=False)
-        pixels.set_shape([None, None, settings.channels])
-        # Skips the resampling (and its rounding) where the image has the right size already.
-        resized = tf.cond(
-            tf.reduce_all(tf.shape(pixels)[:2] == size),
-            lambda: tf.cast(pixels, tf.float32),
-            lambda: tf.image.resize(pixels, size, antialias=True),
-        )
-        return tf.ensure_shape(resized, [*size, settings.channels])
-
-    spec = tf.TensorSpec([*size, settings.channels], tf.float32)
-    return tf.map_fn(decode, encoded, fn_output_signature=spec) / 255.0
-
-
-def _rounded(statistic: tf.Tensor) -> tf.Tensor:
-    """To five decimals: Beam adds in any order, and the last bits would change every training."""
-    return tf.round(statistic * 1e5) / 1e5
+from modules.images import decode_images, standardise_channels
+from modules.settings import ImageSettings, read_table
 
 
 def preprocessing_fn(
@@ -62,11 +27,10 @@ def preprocessing_fn(
     Returns:
         `image`: float32 [N, height, width, channels]; each channel has mean 0 and variance 1 over
         the train split (full-pass analysis).
+
+    Raises:
+        ValueError: `custom_config` has no table `image`, or a wrong one.
     """
-    settings = from_custom_config(ImageSettings, custom_config)
+    settings = read_table(custom_config, "image", ImageSettings)
     pixels = decode_images(tf.reshape(inputs[IMAGE], [-1]), settings)
-    per_channel = tf.reshape(pixels, [-1, settings.channels])
-    mean = _rounded(tft.mean(per_channel, reduce_instance_dims=False))
-    variance = _rounded(tft.var(per_channel, reduce_instance_dims=False))
-    # A constant channel has variance 0; it becomes 0 rather than NaN.
-    return {IMAGE: (pixels - mean) * tf.math.rsqrt(tf.maximum(variance, 1e-6))}
+    return {IMAGE: standardise_channels(pixels)}

@@ -1,40 +1,46 @@
-"""The triplet `module_file` of TFX Trainer: `run_fn` trains an embedding and exports it."""
+"""The module_file of TFX Trainer: `run_fn` trains an embedding and exports it."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import LabelledImages, TransformImages, anchor_images
+from modules.batches import anchor_images
 from modules.contract import IMAGE
 from modules.export import (
-    MAX_COMPARED,
     EmbeddingModule,
+    comparison_batches,
     export_tflite,
     extra_assets,
-    write_projector,
-    write_tsne,
+    write_pictures,
 )
-from modules.images import PixelRange, find_pixel_range
-from modules.models import build_embedding_model, load_weights
+from modules.models import (
+    build_embedding_model,
+    compile_embedding,
+    embed_in_batches,
+    find_input_range,
+    load_weights,
+)
 from modules.settings import (
     ExportSettings,
     ImageSettings,
     ModelSettings,
     TrainingSettings,
-    from_custom_config,
+    read_table,
 )
-from modules.training import compile_embedding, compile_model, fit, make_strategy, stable_folder
+from modules.training import (
+    checkpoint_folder,
+    compile_model,
+    fit,
+    make_strategy,
+    read_code_fingerprint,
+)
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
-
-_COMPARED_AT_ONCE = 50  # images
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -42,21 +48,24 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: `train_files` and `eval_files` are the triplets, `transform_output` the transform
-            graph, `custom_config` the tables of `modules.settings`, `train_steps` the number of
-            steps, `base_model` (optional) the SavedModel to start from. The model goes to
-            `serving_model_dir`, TensorBoard's files to `model_run_dir`, checkpoints beside it until
-            training is done.
+            graph, `train_steps` the number of steps, `base_model` (optional) the SavedModel to
+            start from. `custom_config` holds the tables `image`, `model`, `training` and `export`
+            of `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code
+            apart (`weights_fingerprint`, if there, does so for the file of `model.weights`). The
+            model goes to `serving_model_dir`, TensorBoard's files to `model_run_dir`,
+            checkpoints beside it until training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
         WarmStartError: `base_model` is another network.
         TFLiteError: The TFLite models differ from the network; nothing is exported then.
-        ValueError: No triplets, or a setting makes no sense.
+        ValueError: No triplets, a table is missing, or a setting makes no sense.
     """
-    image, model, training, export = (
-        from_custom_config(kind, fn_args.custom_config)
-        for kind in (ImageSettings, ModelSettings, TrainingSettings, ExportSettings)
-    )
+    image = read_table(fn_args.custom_config, "image", ImageSettings)
+    model = read_table(fn_args.custom_config, "model", ModelSettings)
+    training = read_table(fn_args.custom_config, "training", TrainingSettings)
+    export = read_table(fn_args.custom_config, "export", ExportSettings)
+    code_fingerprint = read_code_fingerprint(fn_args.custom_config)
     steps = fn_args.train_steps or training.steps
     keras.utils.set_random_seed(training.seed)
 
@@ -65,17 +74,17 @@ def run_fn(fn_args: FnArgs) -> None:
     def transform_images(encoded: tf.Tensor) -> tf.Tensor:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 
-    pixels = _pixel_range(transform, image, model)
+    pixels = find_input_range(transform, image, model)
     with make_strategy(training.distribution).scope():
         embedder = build_embedding_model(model, image, training.precision, pixels)
         if fn_args.base_model:
             load_weights(embedder, fn_args.base_model)
         trainer = compile_model(embedder, training, steps, model)
-    checkpoints = stable_folder(
-        fn_args.model_run_dir,
+    checkpoints = checkpoint_folder(
+        fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
-        steps, fn_args.transform_output, fn_args.base_model, fn_args.train_files,
-        fn_args.eval_files,
+        fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
+        fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
     validation = anchor_images(fn_args.eval_files, training.validation_images)
     best, saved = fit(
@@ -87,40 +96,16 @@ def run_fn(fn_args: FnArgs) -> None:
     served = build_embedding_model(model, image, pixels=pixels)
     best.give_to(served)
     if export.tflite:
-        images = validation.images[:MAX_COMPARED]
-        compared = (
-            transform_images(tf.constant(part)).numpy()
-            for part in np.array_split(images, math.ceil(len(images) / _COMPARED_AT_ONCE))
-        )
+        compared = comparison_batches(validation.images, transform_images)
         export_tflite(served, extra_assets(fn_args.serving_model_dir), compared, export, pixels)
     EmbeddingModule(served, transform).save(fn_args.serving_model_dir)
     if training.projector:
-        _draw(served, validation, transform_images, fn_args.model_run_dir, training.seed)
+        embeddings = embed_in_batches(
+            compile_embedding(served, transform_images), validation.images
+        )
+        write_pictures(
+            fn_args.model_run_dir, embeddings, validation.labels, validation.images,
+            validation.ids, training.seed,
+        )  # fmt: skip
     if saved:
         saved.delete()
-
-
-def _pixel_range(
-    transform: keras.layers.Layer, image: ImageSettings, model: ModelSettings
-) -> PixelRange | None:
-    """What black and white become; a network without pre-trained weights need not know."""
-    try:
-        return find_pixel_range(transform, image)
-    except ValueError:
-        if model.weights != "none":
-            raise
-        return None
-
-
-def _draw(
-    embedder: keras.Model,
-    data: LabelledImages,
-    transform_images: TransformImages,
-    log_dir: str,
-    seed: int,
-) -> None:
-    """TensorBoard's projector and a t-SNE picture of the eval split."""
-    embeddings = compile_embedding(embedder, transform_images)(data.images)
-    write_projector(f"{log_dir}/projector", embeddings, data.labels, data.images, data.ids)
-    if len(embeddings) > 2:
-        write_tsne(f"{log_dir}/tsne.png", embeddings, data.labels, seed)

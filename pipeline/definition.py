@@ -69,9 +69,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         statistics=statistics,
         schema=schema,
         previous_statistics=earlier.outputs["statistics"] if earlier else None,
-        drift=config.validation.drift.by_feature() if earlier else None,
-        skew=config.validation.skew.by_feature(),
-        min_examples=config.validation.min_examples,
+        settings=config.validation,
     )
     # Nothing is computed from data that did not pass the validation.
     resolvers = _span_resolvers(config.data, example_gen, validator)
@@ -92,7 +90,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
-        triplets_per_anchor=config.triplets.per_anchor,
+        triplets_per_anchor=config.triplets.triplets_per_anchor,
         seed=config.triplets.seed,
         bucket_size=config.triplets.bucket_size,
         strategy=config.triplets.strategy,
@@ -120,22 +118,14 @@ def _nodes(config: Config) -> list[BaseNode]:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=model,
     ).with_id("BaselineResolver")
-    evaluation = config.evaluation
     evaluator = Evaluator(
         examples=evaluated,
         model=model,
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(
-            **evaluation.model_dump(
-                include={
-                    "ks", "slice_by", "thresholds", "slice_thresholds", "verification",
-                    "clustering", "confidence",
-                }
-            )
-        ),
-        gallery_split=evaluation.gallery_split,
+        eval_config=make_eval_config(config.evaluation),
+        gallery_split=config.evaluation.gallery_split,
         module_path="modules.evaluator",
-    )  # fmt: skip
+    )
     pusher = Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],

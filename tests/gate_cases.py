@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
@@ -11,9 +12,26 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
+from modules.gate import make_eval_config
 from modules.gate.report import BASELINE, CANDIDATE, CHANGE, OVERALL, Metrics
+from modules.settings import EvaluationSettings
 
 Values = Mapping[str, Mapping[str, float]]  # slice such as `label=3` → metric → value
+
+
+def eval_config(
+    ks: list[int],
+    thresholds: dict | None = None,
+    *,
+    gallery_files: list[str] | None = None,
+    **settings: Any,
+) -> config_pb2.EvalConfig:
+    """What the gate writes for these settings, with `[evaluation]`'s default thresholds if none."""
+    if thresholds is not None:
+        settings["thresholds"] = thresholds
+    elif 1 not in ks:
+        settings["thresholds"] = {"map@r": {"lower": 0.5}}
+    return make_eval_config(EvaluationSettings(ks=ks, **settings), gallery_files=gallery_files)
 
 
 def validate(

@@ -1,4 +1,4 @@
-"""TripletIndices by loops over rows: the definitions, to judge the vectorised miners by."""
+"""Triplets by loops over rows: the definitions that the vectorised miners are tested against."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings
 from tests.real_data import digits
 

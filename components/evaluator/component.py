@@ -41,8 +41,8 @@ class Evaluator(TfxEvaluator):
     - The `blessing` artifact has the string property `reason`: one line per threshold that is not
       met, with metric, slice, value and bound, or "every threshold is met". Beside its file
       BLESSED or NOT_BLESSED lies `reasons.txt`, the same without a limit of length.
-    - Beside TFMA's files lies `evaluation.json`: metrics, intervals and unmet thresholds for all who
-      do without TFMA (`modules.gate.read_report`).
+    - Beside TFMA's files lies `evaluation.json`: metrics, intervals and unmet thresholds, readable
+      without TFMA (`modules.gate.read_report`).
     - Failures that TFMA reports where there is nothing to compare do not count: thresholds of
       slices without a scored query, and relative changes of a metric that was 0 and is no worse.
     - Queries and gallery may differ: with `gallery_split` each query searches in another split,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -55,16 +55,18 @@ class ClassChanges:
         TFDV lists the most frequent values only (`StatsOptions.num_rank_histogram_buckets`, 1000),
         and beyond those nobody can tell which class is new.
         """
-        counts = _counts(current), _counts(previous)
-        return None if None in counts else cls(*counts)
+        now, before = _counts(current), _counts(previous)
+        return None if now is None or before is None else cls(now, before)
 
     @classmethod
     def sum(cls, changes: Iterable[ClassChanges]) -> ClassChanges:
         """The changes of several splits together: a class may have moved from one to another."""
-        current, previous = Counter(), Counter()
+        current: defaultdict[str, float] = defaultdict(float)
+        previous: defaultdict[str, float] = defaultdict(float)
         for one in changes:
-            current.update(one.current)
-            previous.update(one.previous)
+            for totals, counts in ((current, one.current), (previous, one.previous)):
+                for name, count in counts.items():
+                    totals[name] += count
         return cls(dict(current), dict(previous))
 
     @property

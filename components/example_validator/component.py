@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tfx.components import ExampleValidator as TfxExampleValidator
@@ -17,6 +16,7 @@ from tfx.types import (
 from tfx.utils import json_utils
 
 from components.example_validator import executor
+from modules.settings import ValidationSettings
 
 
 class ExampleValidatorSpec(specs.ExampleValidatorSpec):
@@ -24,9 +24,7 @@ class ExampleValidatorSpec(specs.ExampleValidatorSpec):
 
     PARAMETERS: ClassVar[dict[str, Any]] = {
         **specs.ExampleValidatorSpec.PARAMETERS,
-        executor.DRIFT: component_spec.ExecutionParameter(type=str),
-        executor.SKEW: component_spec.ExecutionParameter(type=str),
-        executor.MIN_EXAMPLES: component_spec.ExecutionParameter(type=int),
+        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         **specs.ExampleValidatorSpec.INPUTS,
@@ -66,9 +64,7 @@ class ExampleValidator(TfxExampleValidator):
         schema: BaseChannel,
         previous_statistics: BaseChannel | None = None,
         exclude_splits: list[str] | None = None,
-        drift: Mapping[str, float] | None = None,
-        skew: Mapping[str, float] | None = None,
-        min_examples: int = 0,
+        settings: ValidationSettings | None = None,
     ) -> None:
         """Configures the node.
 
@@ -77,31 +73,16 @@ class ExampleValidator(TfxExampleValidator):
             schema: To validate against. Features that StatisticsGen derived need not be in it.
             previous_statistics: Of an earlier span, or nothing.
             exclude_splits: Names of splits to leave out.
-            drift: Threshold by feature, for features without a comparator in the schema; features
-                that the examples do not have are ignored.
-            skew: The same for train against eval.
-            min_examples: Splits with fewer examples, on either side of a comparison, are compared
-                by the schema's own comparators only: chance alone would exceed a threshold.
-
-        Raises:
-            ValueError: A threshold that is not positive, or a negative number of examples.
+            settings: Thresholds of drift and skew, for features without a comparator in the
+                schema. Features that the examples do not have are ignored. Default: those of
+                `ValidationSettings`.
         """
-        thresholds = [*(drift or {}).items(), *(skew or {}).items()]
-        if wrong := [f"{name} = {value}" for name, value in thresholds if not value > 0]:
-            raise ValueError(
-                f"Thresholds of drift and skew must be positive: {', '.join(wrong)}. Leave a "
-                "feature out to allow any change."
-            )
-        if min_examples < 0:
-            raise ValueError(f"min_examples is {min_examples}, expected at least 0.")
         spec = ExampleValidatorSpec(
             statistics=statistics,
             schema=schema,
             previous_statistics=previous_statistics,
             exclude_splits=json_utils.dumps(exclude_splits or []),
-            drift=json_utils.dumps(dict(sorted((drift or {}).items()))),
-            skew=json_utils.dumps(dict(sorted((skew or {}).items()))),
-            min_examples=min_examples,
+            settings=(settings or ValidationSettings()).model_dump_json(),
             anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
         )
         base_component.BaseComponent.__init__(self, spec)  # TFX's own makes its own spec

@@ -16,10 +16,11 @@ from tfx.types import artifact_utils, standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, writer_utils
 
 from components.example_validator.class_changes import ClassChanges
-from components.example_validator.validation import COMPARATORS, Thresholds, validate_split
+from components.example_validator.validation import COMPARATORS, validate_split
+from modules.settings import ValidationSettings
 
-PREVIOUS_STATISTICS, DRIFT, SKEW = "previous_statistics", "drift", "skew"
-MIN_EXAMPLES = "min_examples"
+PREVIOUS_STATISTICS, SETTINGS = "previous_statistics", "settings"
+DRIFT, SKEW = "drift", "skew"  # what was measured, by split and feature
 _CLASSES = ("new_classes", "vanished_classes")
 _TRAIN, _EVAL = "train", "eval"
 
@@ -43,8 +44,7 @@ class Executor(tfx_executor.Executor):
             input_dict: `statistics` and `schema`, one artifact each; `previous_statistics`, at most
                 one.
             output_dict: `anomalies`, one artifact.
-            exec_properties: `exclude_splits`, `drift` and `skew` as JSON, `min_examples`; see
-                `ExampleValidator`.
+            exec_properties: `exclude_splits` and `settings` as JSON; see `ExampleValidator`.
 
         Returns:
             The output artifact with its properties.
@@ -52,7 +52,6 @@ class Executor(tfx_executor.Executor):
         Raises:
             ValueError: A split has anomalies, or no example at all; every one is named.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         statistics = artifact_utils.get_single_instance(input_dict[specs.STATISTICS_KEY])
         previous = next(iter(input_dict.get(PREVIOUS_STATISTICS) or []), None)
         schema = io_utils.SchemaReader().read(
@@ -60,11 +59,7 @@ class Executor(tfx_executor.Executor):
                 artifact_utils.get_single_uri(input_dict[specs.SCHEMA_KEY])
             )
         )
-        thresholds = Thresholds(
-            drift=json_utils.loads(exec_properties.get(DRIFT) or "{}"),
-            skew=json_utils.loads(exec_properties.get(SKEW) or "{}"),
-            min_examples=exec_properties.get(MIN_EXAMPLES) or 0,
-        )
+        settings = ValidationSettings.model_validate_json(exec_properties[SETTINGS])
         excluded = json_utils.loads(exec_properties.get(specs.EXCLUDE_SPLITS_KEY) or "[]")
         splits = [split for split in _splits(statistics) if split not in excluded]
         output = artifact_utils.get_single_instance(output_dict[specs.ANOMALIES_KEY])
@@ -76,7 +71,7 @@ class Executor(tfx_executor.Executor):
             anomalies[split], changes[split] = validate_split(
                 _load(statistics, split),
                 schema,
-                thresholds,
+                settings,
                 previous=_load(previous, split),
                 serving=_load(statistics, _EVAL) if split == _TRAIN and _EVAL in splits else None,
             )
@@ -98,8 +93,9 @@ class Executor(tfx_executor.Executor):
         }
         for name, value in properties.items():
             output.set_json_value_custom_property(name, value)
-        if all(changes.values()):
-            total = ClassChanges.sum(changes.values())
+        known = [change for change in changes.values() if change]
+        if len(known) == len(changes):
+            total = ClassChanges.sum(known)
             for name, classes in zip(_CLASSES, total.named(), strict=True):
                 if classes:
                     properties[name] = ", ".join(classes)

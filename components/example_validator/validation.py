@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, statistics_pb2
@@ -15,8 +15,9 @@ from components.example_validator.class_changes import (
     replace_counts,
 )
 from modules.contract import LABEL
+from modules.settings import ValidationSettings
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _Type = anomalies_pb2.AnomalyInfo.Type
 COMPARATORS = {
     _Type.COMPARATOR_CONTROL_DATA_MISSING,
@@ -27,25 +28,10 @@ COMPARATORS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """When a difference is an anomaly, where the schema does not say it.
-
-    Attributes:
-        drift: Largest allowed distance from the previous span, by feature.
-        skew: Largest allowed distance of train from eval, by feature.
-        min_examples: The least number on both sides of a comparison.
-    """
-
-    drift: Mapping[str, float]
-    skew: Mapping[str, float]
-    min_examples: int
-
-
 def validate_split(
     statistics: Statistics,
     schema: schema_pb2.Schema,
-    thresholds: Thresholds,
+    settings: ValidationSettings,
     previous: Statistics | None = None,
     serving: Statistics | None = None,
 ) -> tuple[anomalies_pb2.Anomalies, ClassChanges | None]:
@@ -54,7 +40,7 @@ def validate_split(
     Args:
         statistics: Of the split; one data set.
         schema: As it was given; features that StatisticsGen derived may be missing in it.
-        thresholds: For features without a comparator in the schema.
+        settings: Thresholds for features without a comparator in the schema.
         previous: Of the same split of the previous span; drift.
         serving: Of another split of this span; skew.
 
@@ -67,7 +53,14 @@ def validate_split(
     serving = serving if serving and _examples(serving) else None
     anomalies = tfdv.validate_statistics(
         statistics,
-        _complete(schema, statistics, "skew_comparator", thresholds.skew, serving, thresholds),
+        _complete(
+            schema,
+            statistics,
+            "skew_comparator",
+            settings.skew.by_feature(),
+            serving,
+            settings.min_examples,
+        ),
         serving_statistics=serving,
     )
     if serving:
@@ -81,7 +74,12 @@ def validate_split(
         drift = tfdv.validate_statistics(
             current,
             _complete(
-                schema, statistics, "drift_comparator", thresholds.drift, previous, thresholds
+                schema,
+                statistics,
+                "drift_comparator",
+                settings.drift.by_feature(),
+                previous,
+                settings.min_examples,
             ),
             previous_statistics=previous,
         )
@@ -103,7 +101,7 @@ def _complete(
     comparator: str,
     by_feature: Mapping[str, float],
     others: Statistics | None,
-    thresholds: Thresholds,
+    min_examples: int,
 ) -> schema_pb2.Schema:
     """The schema with the derived features, and with comparators where it has none of its own."""
     complete = schema_pb2.Schema()
@@ -120,7 +118,7 @@ def _complete(
             )
     if others is None:
         return complete
-    if min(_examples(statistics), _examples(others)) < max(1, thresholds.min_examples):
+    if min(_examples(statistics), _examples(others)) < min_examples:
         return complete
     for name, threshold in by_feature.items():
         found = find_feature(statistics.datasets[0], name)

@@ -71,12 +71,12 @@ class ImageExampleGen(FileBasedExampleGen):
         if output_config is None and len(input_config.splits) == 1:
             output_config = hash_split(0.2, by="id")
 
-        settings = struct_pb2.Struct()
-        settings.update(
+        options = struct_pb2.Struct()
+        options.update(
             {executor.MAX_UNDECODABLE: max_undecodable_fraction, executor.MAX_PIXELS: max_pixels}
         )
         custom_config = example_gen_pb2.CustomConfig()
-        custom_config.custom_config.Pack(settings)
+        custom_config.custom_config.Pack(options)
         super().__init__(
             input_base=input_base,
             input_config=input_config,

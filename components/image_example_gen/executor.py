@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from absl import logging
 from google.protobuf import struct_pb2
 from tfx import types
@@ -17,8 +16,9 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.image_example_gen.reading import IGNORED, UNDECODABLE, ReadImages
+from modules.storage import read_file, write_file
 
-# Keys of the settings in the execution property `custom_config`.
+# Keys of the options in the execution property `custom_config`.
 MAX_UNDECODABLE = "max_undecodable_fraction"
 MAX_PIXELS = "max_pixels"
 # Files in the root of the artifact `examples`.
@@ -29,29 +29,31 @@ _SHOWN = 10  # undecodable files named in a message
 
 
 def _write_report(
-    uri: str, images: Mapping[str, int], ignored: Mapping[str, int], undecodable: list
+    uri: str,
+    images: Mapping[str, int],
+    ignored: Mapping[str, int],
+    undecodable: list[tuple[str, str]],
 ) -> None:
     undecodable = sorted(undecodable)
-    with tf.io.gfile.GFile(f"{uri}/{UNDECODABLE_FILE}", "w") as file:
-        file.write("".join(f"{path}\t{reason}\n" for path, reason in undecodable))
+    lines = "".join(f"{path}\t{reason}\n" for path, reason in undecodable)
+    write_file(f"{uri}/{UNDECODABLE_FILE}", lines.encode())
     counts = {
         "images": images,
         "ignored": ignored,
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
-    with tf.io.gfile.GFile(f"{uri}/{COUNTS_FILE}", "w") as file:
-        file.write(json.dumps(counts))
+    write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts).encode())
 
 
-def _settings(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
+def _options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
     custom_config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(
         exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom_config
     )
-    settings = struct_pb2.Struct()
-    custom_config.custom_config.Unpack(settings)
-    return settings
+    options = struct_pb2.Struct()
+    custom_config.custom_config.Unpack(options)
+    return options
 
 
 class Executor(base_example_gen_executor.BaseExampleGenExecutor):
@@ -67,7 +69,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         return lambda exec_properties, pattern: ReadImages(
             exec_properties[standard_component_specs.INPUT_BASE_KEY],
             pattern,
-            int(_settings(exec_properties)[MAX_PIXELS]),
+            int(_options(exec_properties)[MAX_PIXELS]),
             self._others,
         )
 
@@ -110,12 +112,12 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the splits, records the counts and judges them.
+        """Writes the splits, notes the counts and judges them.
 
         Args:
             input_dict: Empty.
             output_dict: `examples`, one artifact.
-            exec_properties: Those of FileBasedExampleGen; `custom_config` holds the settings.
+            exec_properties: Those of FileBasedExampleGen; `custom_config` holds the options.
 
         Raises:
             ValueError: No image was found, a split got none, or more than the allowed share of
@@ -126,8 +128,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         self._uri = examples.uri
         super().Do(input_dict, output_dict, exec_properties)
-        with tf.io.gfile.GFile(f"{examples.uri}/{COUNTS_FILE}") as file:
-            counts = json.loads(file.read())
+        counts = json.loads(read_file(f"{examples.uri}/{COUNTS_FILE}"))
         images, ignored = sum(counts["images"].values()), sum(counts["ignored"].values())
         examples.set_int_custom_property("images", images)
         examples.set_int_custom_property("undecodable", counts["undecodable"])
@@ -154,7 +155,7 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any]) -> Non
     listed = "\n  ".join(counts["first_undecodable"])
     if undecodable:
         logging.warning("%d of %d images are undecodable:\n  %s", undecodable, total, listed)
-    limit = _settings(exec_properties)[MAX_UNDECODABLE]
+    limit = _options(exec_properties)[MAX_UNDECODABLE]
     if undecodable / total > limit:
         raise ValueError(
             f"{undecodable} of {total} images ({undecodable / total:.2%}) in {input_base} cannot "

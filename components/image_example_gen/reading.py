@@ -10,9 +10,10 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from PIL import JpegImagePlugin, PngImagePlugin
+from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from modules.contract import make_example
+from modules.storage import read_file
 
 UNDECODABLE, IGNORED = "undecodable", "ignored"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -30,6 +31,7 @@ def find_fault(image: bytes, max_pixels: int) -> str | None:
     """
     if not image:
         return "the file is empty"
+    read_header: type[ImageFile.ImageFile]
     if image.startswith(b"\xff\xd8\xff"):
         read_header = JpegImagePlugin.JpegImageFile
     elif image.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -67,8 +69,7 @@ class _ReadImage(beam.DoFn):
         if suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
             yield beam.pvalue.TaggedOutput(IGNORED, suffix)
             return
-        with tf.io.gfile.GFile(path, "rb") as file:
-            image = file.read()
+        image = read_file(path)
         fault = find_fault(image, self._max_pixels)
         if fault is None:
             yield make_example(image, parts[-2].encode(), example_id.encode())

@@ -40,7 +40,6 @@ class Executor(tfx_executor.Executor):
                 Unix times.
             OSError: The folder cannot be written; no version has appeared then.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )

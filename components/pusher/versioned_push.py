@@ -36,7 +36,7 @@ OUTGOING = ".outgoing-"
 LOCK = ".lock"
 _LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
-_CHUNK = 1 << 22  # bytes
+_READ_BYTES = 1 << 22  # bytes
 
 
 def versions(base: str) -> list[int]:
@@ -183,10 +183,10 @@ def _files(folder: str) -> dict[str, int]:
 def _same_bytes(one: str, other: str) -> bool:
     with fileio.open(one, "rb") as first, fileio.open(other, "rb") as second:
         while True:
-            chunk = first.read(_CHUNK)
-            if chunk != second.read(_CHUNK):
+            piece = first.read(_READ_BYTES)
+            if piece != second.read(_READ_BYTES):
                 return False
-            if not chunk:
+            if not piece:
                 return True
 
 

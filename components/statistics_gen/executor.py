@@ -40,7 +40,6 @@ class Executor(tfx_executor.Executor):
         Raises:
             ValueError: The examples have a feature with the name of a derived one.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.EXAMPLES_KEY]
         )

@@ -34,13 +34,14 @@ def measure(images: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         [N]: whether the image could be decoded; where not, the numbers mean nothing.
     """
     try:
-        pixels, sizes = _measure_all(tf.constant(images, tf.string))
-        return pixels.numpy(), sizes.numpy(), np.ones(len(images), bool)
+        measured = _measure_all(tf.constant(images, tf.string))
+        return measured[0].numpy(), measured[1].numpy(), np.ones(len(images), bool)
     except tf.errors.OpError:  # does not say which one
         if len(images) == 1:
             return np.zeros((1, 2), np.float32), np.zeros((1, 3), np.int32), np.zeros(1, bool)
     parts = [measure([image]) for image in images]
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    pixels, sizes, decoded = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return pixels, sizes, decoded
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -88,13 +89,15 @@ def add_image_features(batch: pa.RecordBatch) -> pa.RecordBatch:
     if not (pa.types.is_binary(value_type) or pa.types.is_large_binary(value_type)):
         return batch
     values = [row[0] if row is not None and len(row) == 1 else None for row in lists.to_pylist()]
-    rows = [row for row, value in enumerate(values) if value is not None]
-    columns = {name: [None] * len(values) for name in IMAGE_FEATURES}
-    if rows:
-        pixels, sizes, decoded = measure([values[row] for row in rows])
+    images = {row: value for row, value in enumerate(values) if value is not None}
+    columns: dict[str, list[list[float] | None]] = {
+        name: [None] * len(values) for name in IMAGE_FEATURES
+    }
+    if images:
+        pixels, sizes, decoded = measure(list(images.values()))
         numbers = [*pixels.T.tolist(), *sizes.T.tolist()]
         for column, measured in zip(columns.values(), numbers, strict=True):
-            for row, number, good in zip(rows, measured, decoded, strict=True):
+            for row, number, good in zip(images, measured, decoded, strict=True):
                 column[row] = [number] if good else None
     arrays = [pa.array(columns[name], kind) for name, kind in IMAGE_FEATURES.items()]
     return pa.RecordBatch.from_arrays([*batch.columns, *arrays], [*names, *IMAGE_FEATURES])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from components.triplet_gen.settings import CLASS_BALANCED, Settings
+from modules.settings import TripletSettings
 
 
 class AnchorPlan:
@@ -15,7 +15,7 @@ class AnchorPlan:
     With n_c examples of class c, m_c = min(n_c, max_per_class) of them are anchors: those with the
     smallest order hashes. Classes of one example have none. Each anchor gets t =
     `triplets_per_anchor` triplets. But under `class_balanced` C classes share T = t · Σ m_c, so an
-    anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its block hash, as a number in
+    anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its group hash, as a number in
     [0, 1), is below the rest. So each class gets about T / C, with a standard deviation of at most
     √(T / C), and whether an example does depends on the label counts and its own id only.
     """
@@ -24,7 +24,7 @@ class AnchorPlan:
         self,
         label_counts: Mapping[bytes, int],
         smallest: Mapping[bytes, np.ndarray],
-        settings: Settings,
+        settings: TripletSettings,
     ) -> None:
         """Prepares the tables by label.
 
@@ -44,7 +44,7 @@ class AnchorPlan:
 
         total = settings.triplets_per_anchor * int(anchors.sum())
         share = np.maximum(1, np.count_nonzero(anchors) * anchors)  # 1 where there is no anchor
-        if settings.strategy == CLASS_BALANCED:
+        if settings.strategy == "class_balanced":
             self._sure, rest = np.divmod(total, share)
             self._rest = rest / share
         else:
@@ -63,7 +63,7 @@ class AnchorPlan:
         Returns:
             How often each is an anchor, int64 `[rows]`.
         """
-        # The block number is the remainder of the hash, its size here the leading 53 bits.
+        # The group is the remainder of this hash; its leading 53 bits are free to use.
         uniform = (digests[:, 1] >> np.uint64(11)) * 2.0**-53
         repeats = self._sure[codes] + (uniform < self._rest[codes])
         return np.where(digests[:, 0] <= self._last[codes], repeats, 0)

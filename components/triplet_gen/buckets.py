@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# Mean number of examples in a block, at least. Blocks are filled by hash, so their sizes vary;
-# an example is alone in its block with probability about exp(−64), which is never.
-BLOCK = 64
+# Mean number of examples in a group, at least. Groups are filled by hash, so their sizes vary; an
+# example is alone in its group with probability about exp(−64), which is never.
+GROUP = 64
 # A bucket in which some class is expected to meet fewer rows of other classes than this gets the
-# reserve. The others are whole classes, or blocks of 64 or more on average, so of 128 expected rows
+# reserve. The others are whole classes, or groups of 64 or more on average, so of 128 expected rows
 # fewer than 32 turn up with a probability below exp(−36).
 MIN_NEGATIVES = 128
 # Expected rows in the reserve: of the most frequent class, and of all others together.
@@ -46,7 +46,7 @@ def hash_ids(ids: Sequence[bytes], seed: int, split: str) -> np.ndarray:
         split: Name of the split; equal ids in two splits have different hashes.
 
     Returns:
-        uint64 `[rows, 2]`: the first says the order within a bucket, the second the block.
+        uint64 `[rows, 2]`: the first says the order within a bucket, the second the group.
     """
     blake2b, key = hashlib.blake2b, derive_key(seed, split, "examples")
     data = b"".join([blake2b(i, digest_size=16, key=key).digest() for i in ids])
@@ -56,8 +56,8 @@ def hash_ids(ids: Sequence[bytes], seed: int, split: str) -> np.ndarray:
 class BucketPlan:
     """Assigns the examples of one split to buckets, and some of them to the reserve as well.
 
-    A label with n examples has b = max(1, ⌊n / 64⌋) blocks; an example goes to block
-    (block hash mod b) of its label, and a block to a bucket by a hash of label and block number.
+    A label with n examples has b = max(1, ⌊n / 64⌋) groups; an example goes to group
+    (group hash mod b) of its label, and a group to a bucket by a hash of label and group number.
     So examples of a label stay together in groups of about 64 or more, while the labels mix.
 
     The reserve is for buckets where one class leaves too few negatives. It expects 128 rows of
@@ -72,7 +72,7 @@ class BucketPlan:
     def __init__(
         self, label_counts: Mapping[bytes, int], bucket_size: int, seed: int, split: str
     ) -> None:
-        """Prepares the table from (label, block) to bucket.
+        """Prepares the table from (label, group) to bucket.
 
         Args:
             label_counts: Number of examples of every label of the split, not empty.
@@ -84,37 +84,37 @@ class BucketPlan:
         counts = np.fromiter(map(label_counts.__getitem__, labels), np.int64, len(labels))
         total = int(counts.sum())
         self.num_buckets = -(-total // bucket_size)
-        blocks = np.maximum(1, counts // BLOCK)
-        self._blocks = blocks.astype(np.uint64)
-        self._first = np.cumsum(blocks) - blocks
+        groups = np.maximum(1, counts // GROUP)
+        self._groups = groups.astype(np.uint64)
+        self._first = np.cumsum(groups) - groups
 
-        key = derive_key(seed, split, "blocks")
+        key = derive_key(seed, split, "blocks")  # the word is part of every key
         self._bucket = np.fromiter(
             (
                 int.from_bytes(
-                    hashlib.blake2b(b"%d:%b" % (block, label), digest_size=8, key=key).digest()
+                    hashlib.blake2b(b"%d:%b" % (group, label), digest_size=8, key=key).digest()
                 )
                 % self.num_buckets
-                for label, n in zip(labels, blocks.tolist(), strict=True)
-                for block in range(n)
+                for label, n in zip(labels, groups.tolist(), strict=True)
+                for group in range(n)
             ),
             np.int64,
-            int(blocks.sum()),
+            int(groups.sum()),
         )
 
-        self.needs_reserve = self._few_negatives(counts, blocks)
+        self.needs_reserve = self._few_negatives(counts, groups)
         frequent = len(counts) - 1 - int(np.argmax(counts[::-1]))
         self._reserve_below = np.full(
             len(labels), _threshold(RESERVE_OTHERS, total - int(counts[frequent]))
         )
         self._reserve_below[frequent] = _threshold(RESERVE_FREQUENT, int(counts[frequent]))
 
-    def _few_negatives(self, counts: np.ndarray, blocks: np.ndarray) -> list[int]:
+    def _few_negatives(self, counts: np.ndarray, groups: np.ndarray) -> list[int]:
         """Buckets in which the greatest class is expected to leave fewer than `MIN_NEGATIVES`."""
-        size = np.repeat(counts / blocks, blocks)
-        label = np.repeat(np.arange(len(counts)), blocks)
+        size = np.repeat(counts / groups, groups)
+        label = np.repeat(np.arange(len(counts)), groups)
         expected = np.bincount(self._bucket, size, self.num_buckets)
-        # All blocks of a label in a bucket together are one class of it.
+        # All groups of a label in a bucket together are one class of it.
         classes, which = np.unique(self._bucket * len(counts) + label, return_inverse=True)
         greatest = np.zeros(self.num_buckets)
         np.maximum.at(greatest, classes // len(counts), np.bincount(which, size))
@@ -131,9 +131,9 @@ class BucketPlan:
             The bucket of each row, int64 `[rows]`, and whether it is in the reserve, bool
             `[rows]`.
         """
-        block = (digests[:, 1] % self._blocks[codes]).astype(np.int64)
+        group = (digests[:, 1] % self._groups[codes]).astype(np.int64)
         return (
-            self._bucket[self._first[codes] + block],
+            self._bucket[self._first[codes] + group],
             digests[:, 0] <= self._reserve_below[codes],
         )
 

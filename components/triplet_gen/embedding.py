@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from components.triplet_gen.statistics import explain
+from modules.models import embed_in_batches
 
 SIGNATURE = "images"
-_BATCH = 256
 
 
 class Embedder:
@@ -49,26 +49,31 @@ class Embedder:
         Raises:
             ValueError: If the model fails on some image; the message has its number and the reason.
         """
-        parts = []
-        for first in range(0, len(images), _BATCH):
-            batch = images[first : first + _BATCH]
-            try:
-                parts.append(self._embed_batch(batch))
-            except tf.errors.InvalidArgumentError as error:
-                raise self._explain(batch, first, error) from error
-        return np.concatenate(parts)
+        done = 0
 
-    def _embed_batch(self, images: Sequence[bytes]) -> np.ndarray:
-        return self._embed(images=tf.constant(images, tf.string))["embedding"].numpy()
+        def embed(batch: tf.Tensor) -> tf.Tensor:
+            nonlocal done
+            try:
+                embeddings = self._embed_batch(batch)
+            except tf.errors.InvalidArgumentError as error:
+                raise self._explain(batch, done, error) from error
+            done += len(batch)
+            return embeddings
+
+        return embed_in_batches(embed, images)
+
+    def _embed_batch(self, images: tf.Tensor) -> tf.Tensor:
+        return self._embed(images=images)["embedding"]
 
     def _explain(
-        self, batch: Sequence[bytes], first: int, error: tf.errors.OpError
+        self, batch: tf.Tensor, first: int, error: tf.errors.OpError
     ) -> UnreadableImageError:
-        for number, image in enumerate(batch, first):
+        """Finds the image that the model cannot embed, number `first` or later."""
+        for row in range(len(batch)):
             try:
-                self._embed_batch([image])
+                self._embed_batch(batch[row : row + 1])
             except tf.errors.InvalidArgumentError as own:
-                return UnreadableImageError(number, self._path, explain(own))
+                return UnreadableImageError(first + row, self._path, explain(own))
         return UnreadableImageError(first, self._path, explain(error))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from typing import Any
 
@@ -18,10 +17,10 @@ from tfx.utils import path_utils
 
 from components.triplet_gen.preview import write_preview
 from components.triplet_gen.publishing import STATISTICS_FILE, Counts, publish
-from components.triplet_gen.settings import Settings
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.transforms import load_result, make_triplets
 from components.triplet_gen.workers import watch_workers
+from modules.settings import TripletSettings, check_settings
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
 MODEL_KEY = standard_component_specs.MODEL_KEY
@@ -62,8 +61,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             input_dict: `examples`, one or more Examples artifacts with all splits asked for;
                 `model`, none or one Model artifact.
             output_dict: `triplets`, one Examples artifact, see the component.
-            exec_properties: The fields of `Settings`, each with its default if it is absent, and
-                `splits` in JSON.
+            exec_properties: The fields of `TripletSettings`, each with its default if it is
+                absent, and `splits` in JSON.
 
         Raises:
             ValueError: If a setting is out of range, or triplets cannot be made of a split: it
@@ -73,11 +72,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             RuntimeError: If examples were lost, or a step of the Beam pipeline failed, as when a
                 file cannot be written or a worker process was killed; the message has the cause.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         splits = json.loads(exec_properties[SPLITS_KEY])
         check_splits(splits)
-        names = [field.name for field in dataclasses.fields(Settings)]
-        configured = Settings(**{n: exec_properties[n] for n in names if n in exec_properties})
+        configured = check_settings(
+            TripletSettings,
+            {n: exec_properties[n] for n in TripletSettings.model_fields if n in exec_properties},
+            "TripletGen",
+        )
         settings, model = _resolve_model(configured, input_dict.get(MODEL_KEY) or [])
         examples = input_dict[EXAMPLES_KEY]
         files = [(split, path) for split in splits for path in _files(examples, split)]
@@ -104,7 +105,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self,
         uri: str,
         files: list[tuple[str, str]],
-        settings: Settings,
+        settings: TripletSettings,
         split_dirs: dict[str, str],
         model: str | None,
     ) -> Counts:
@@ -126,7 +127,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         return counts
 
 
-def _resolve_model(settings: Settings, models: list[types.Artifact]) -> tuple[Settings, str | None]:
+def _resolve_model(
+    settings: TripletSettings, models: list[types.Artifact]
+) -> tuple[TripletSettings, str | None]:
     """What is really done with the models there are, and the SavedModel to do it with."""
     if not settings.needs_model:
         return settings, None
@@ -154,7 +157,7 @@ def _files(examples: list[types.Artifact], split: str) -> list[str]:
             )
         files += tf.io.gfile.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*")
     if not files:
-        raise ValueError(_problem(split, examples, InputStats().problem()))
+        raise ValueError(_problem(split, examples, InputStats().problem() or ""))
     return files
 
 
@@ -178,7 +181,7 @@ def _check(
     examples: list[types.Artifact],
     read: InputStats,
     written: OutputStats,
-    settings: Settings,
+    settings: TripletSettings,
     model: str | None,
 ) -> None:
     """Raises what is wrong with the data of a split, if anything."""

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from components.triplet_gen.settings import SEMI_HARD
-
 # Similarities held at a time: 16 MiB of float32, and a few arrays of the same shape beside them.
 _BLOCK_VALUES = 1 << 22
 
@@ -77,7 +75,7 @@ def mine_negatives(
         if same.all(axis=1).any():
             raise ValueError("an anchor has no negative: all rows have its class")
         excluded = same
-        if strategy == SEMI_HARD:
+        if strategy == "semi_hard":
             to_positive = similarity[np.arange(len(places)), positive[places]]
             excluded = same | (similarity >= to_positive[:, None])
         found = np.argmax(np.where(excluded, -np.inf, similarity), axis=1)

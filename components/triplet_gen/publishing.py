@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import tensorflow as tf
 from absl import logging
 from tfx import types
 
-from components.triplet_gen.settings import Settings
 from components.triplet_gen.statistics import InputStats, OutputStats
+from modules.settings import TripletSettings
+from modules.storage import write_file
 
 STATISTICS_FILE = "triplets.json"
 
@@ -19,7 +19,7 @@ Counts = Mapping[str, tuple[InputStats, OutputStats]]
 
 
 def publish(
-    output: types.Artifact, counts: Counts, configured: Settings, settings: Settings
+    output: types.Artifact, counts: Counts, configured: TripletSettings, used: TripletSettings
 ) -> None:
     """Writes `triplets.json`, then sets the same as custom properties.
 
@@ -27,7 +27,7 @@ def publish(
         output: The artifact; see the component for the names.
         counts: Counts of every split.
         configured: What the user asked for.
-        settings: What was done.
+        used: What was done: without a model, mining becomes sampling at random.
     """
     by_split = {
         split: {
@@ -48,18 +48,17 @@ def publish(
     texts = {
         "strategy": configured.strategy,
         "positives": configured.positives,
-        "sampled_by": settings.strategy,
-        "positives_sampled_by": settings.positives,
+        "sampled_by": used.strategy,
+        "positives_sampled_by": used.positives,
     }
     sizes = {f"{split}_class_sizes": read.class_sizes() for split, (read, _) in counts.items()}
 
     everything = numbers | texts | sizes
-    with tf.io.gfile.GFile(f"{output.uri}/{STATISTICS_FILE}", "w") as file:
-        json.dump(everything, file, indent=2)
-    for name, value in numbers.items():
-        output.set_int_custom_property(name, value)
-    for name, value in texts.items():
-        output.set_string_custom_property(name, value)
-    for name, value in sizes.items():
-        output.set_string_custom_property(name, json.dumps(value))
+    write_file(f"{output.uri}/{STATISTICS_FILE}", json.dumps(everything, indent=2).encode())
+    for name, number in numbers.items():
+        output.set_int_custom_property(name, number)
+    for name, text in texts.items():
+        output.set_string_custom_property(name, text)
+    for name, histogram in sizes.items():
+        output.set_string_custom_property(name, json.dumps(histogram))
     logging.info("TripletGen: %s", everything)

@@ -1,16 +1,11 @@
-"""Columns of examples: read from files, joined, sorted, selected."""
+"""Columns of examples: joined, sorted, selected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-
-from modules.contract import FEATURES
-
-_BATCH = 1024
 
 
 class Rows(NamedTuple):
@@ -56,23 +51,3 @@ def encode_labels(labels: np.ndarray) -> np.ndarray:
     column = labels.tolist()
     code = {label: number for number, label in enumerate(sorted(set(column)))}
     return np.fromiter(map(code.__getitem__, column), np.int64, len(column))
-
-
-_SPEC = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in FEATURES}
-
-
-def read_batches(path: str) -> Iterator[dict[str, np.ndarray]]:
-    """Reads a gzipped TFRecord file in TensorFlow's C++.
-
-    Args:
-        path: File of tf.Examples.
-
-    Yields:
-        `image`, `label` and `id` of up to 1,024 examples, object arrays of bytes `[rows]`; an
-        absent feature is b"".
-    """
-    records = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH)
-    # Parsed in the thread that reads, while Python works on the batch before.
-    parsed = records.map(lambda batch: tf.io.parse_example(batch, _SPEC)).prefetch(1)
-    for batch in parsed:
-        yield {name: column.numpy() for name, column in batch.items()}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.triplet_gen.mining import farthest_positives, mine_negatives
-from components.triplet_gen.settings import HARD, Settings
+from modules.settings import TripletSettings
 
 
 class TripletIndices(NamedTuple):
@@ -121,7 +121,7 @@ def draw_triplets(
     codes: np.ndarray,
     repeats: np.ndarray,
     rng: np.random.Generator,
-    settings: Settings | None = None,
+    settings: TripletSettings | None = None,
     embeddings: np.ndarray | None = None,
 ) -> TripletIndices:
     """Chooses a positive and a negative for each anchor of a bucket.
@@ -139,13 +139,15 @@ def draw_triplets(
     Raises:
         ValueError: If an anchor's class has no second row, or there is no other class.
     """
-    settings = settings or Settings()
+    settings = settings or TripletSettings()
     classes, anchor = Classes(codes), order_anchors(repeats)
-    if settings.positives == HARD:
+    if settings.positives == "hard":
+        assert embeddings is not None
         positive = farthest_positives(embeddings, codes, anchor)
     else:
         positive = classes.draw_positives(anchor, rng)
     if settings.mines_negatives:
+        assert embeddings is not None
         negative = mine_negatives(embeddings, codes, anchor, positive, settings.strategy)
     else:
         negative = classes.draw_negatives(anchor, rng)

@@ -3,8 +3,8 @@
 `tf.train.Example` is one field, `Features`, and that is a map. On the wire a map is a sequence of
 entries, and entries of any origin may be concatenated
 (https://protobuf.dev/programming-guides/encoding/#maps). So the entries of a row are encoded once
-per role, and a triplet is those of its three rows in a row, behind the tag and length of the
-whole. Images are not copied until a triplet is joined.
+per role. A triplet is the tag and length of the whole and then the entries of its three rows.
+Images are not copied until a triplet is joined.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def serialize_triplets(
         labels: Label of each row.
         ids: Id of each row.
         images: Encoded image of each row.
-        triplets: Row numbers, see `sample_triplets`.
+        triplets: Row numbers, see `draw_triplets`.
 
     Yields:
         One serialised tf.train.Example per triplet, with the nine features `anchor/image`,

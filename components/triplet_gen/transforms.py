@@ -1,14 +1,13 @@
 """The Beam part of TripletGen: read and count, assign to buckets, sample, write.
 
-Images go from step to step in files (see spool.py), the label counts too; what Beam shuffles are
-the places of the images in these files. Each shuffle is a plain GroupByKey: that spreads the work
-over the workers as well as Reshuffle, with fewer steps to set up.
+Images and label counts go from step to step in files (see `components.triplet_gen.spool`). Beam
+shuffles only the places of the images in these files. Each shuffle is a plain GroupByKey: that
+spreads the work over the workers as well as Reshuffle, with fewer steps to set up.
 """
 
 from __future__ import annotations
 
 import pickle
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -18,12 +17,14 @@ import tensorflow as tf
 
 from components.triplet_gen.anchors import AnchorPlan, smallest_by_label
 from components.triplet_gen.buckets import BucketPlan, hash_ids
-from components.triplet_gen.rows import Rows, concatenate, read_batches
-from components.triplet_gen.settings import Settings
+from components.triplet_gen.rows import Rows, concatenate
 from components.triplet_gen.spool import Segment, SegmentWriter, read_rows
 from components.triplet_gen.statistics import InputStats, OutputStats, explain
 from components.triplet_gen.writing import Bucket, Kind, WriteTriplets
 from modules.contract import ID, IMAGE, LABEL
+from modules.runtime import work_done
+from modules.settings import TripletSettings
+from modules.storage import read_examples, read_file, write_file
 
 _Stats = TypeVar("_Stats", InputStats, OutputStats)
 
@@ -48,7 +49,7 @@ class ReadFile(beam.DoFn):
     without a Beam traceback around it.
     """
 
-    def __init__(self, settings: Settings, temp_dir: str) -> None:
+    def __init__(self, settings: TripletSettings, temp_dir: str) -> None:
         self._settings = settings
         self._temp_dir = temp_dir
 
@@ -69,9 +70,11 @@ class ReadFile(beam.DoFn):
         """Yields the examples in pieces of some megabytes, and counts them."""
         batches: list[Rows] = []
         size = record = 0
-        for batch in read_batches(path):
+        for tensors in read_examples(path, absent=b""):
+            batch = {name: column.numpy() for name, column in tensors.items()}
             stats.count(batch, path, record)
             record += len(batch[ID])
+            work_done.add("images", len(batch[ID]))
             digests = hash_ids(batch[ID].tolist(), self._settings.seed, split)
             repeats = np.zeros(len(digests), np.int64)
             batches.append(Rows(digests, repeats, batch[LABEL], batch[ID], batch[IMAGE]))
@@ -96,7 +99,7 @@ class AssignToBuckets(beam.DoFn):
     their own hash alone, to where all equal ones meet.
     """
 
-    def __init__(self, settings: Settings, temp_dir: str) -> None:
+    def __init__(self, settings: TripletSettings, temp_dir: str) -> None:
         self._settings = settings
         self._temp_dir = temp_dir
         self._plans: dict[str, tuple[dict[bytes, int], BucketPlan, AnchorPlan]] = {}
@@ -108,9 +111,9 @@ class AssignToBuckets(beam.DoFn):
 
         The reserve is yielded for each bucket that needs it.
         """
-        (split, *place), _ = element
+        (split, path, offset, length), _ = element
         codes, bucket_plan, anchor_plan = self._plan(split)
-        rows = read_rows(Segment(*place))
+        rows = read_rows(Segment(path, offset, length))
         code = np.fromiter(map(codes.__getitem__, rows.labels.tolist()), np.int64, len(rows.labels))
         numbers, in_reserve = bucket_plan.assign(code, rows.digests)
         in_reserve &= bool(bucket_plan.needs_reserve)
@@ -177,10 +180,7 @@ def _save_outputs(element: tuple[str, Iterable[OutputStats]], temp_dir: str) -> 
 
 def _save_result(temp_dir: str, split: str, result: InputStats | OutputStats) -> None:
     """Saves counts of a split in whole or not at all: two attempts may do it at the same time."""
-    temporary = f"{temp_dir}/{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(pickle.dumps(result))
-    tf.io.gfile.rename(temporary, _result_path(temp_dir, split, type(result)), overwrite=True)
+    write_file(_result_path(temp_dir, split, type(result)), pickle.dumps(result))
 
 
 def load_result(temp_dir: str, split: str, kind: type[_Stats]) -> _Stats:
@@ -197,8 +197,7 @@ def load_result(temp_dir: str, split: str, kind: type[_Stats]) -> _Stats:
     path = _result_path(temp_dir, split, kind)
     if not tf.io.gfile.exists(path):
         return kind()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return pickle.loads(file.read())
+    return pickle.loads(read_file(path))
 
 
 def _result_path(temp_dir: str, split: str, kind: type) -> str:
@@ -208,15 +207,15 @@ def _result_path(temp_dir: str, split: str, kind: type) -> str:
 def make_triplets(
     pipeline: beam.Pipeline,
     files: Sequence[tuple[str, str]],
-    settings: Settings,
+    settings: TripletSettings,
     split_dirs: Mapping[str, str],
     temp_dir: str,
     model: str | None = None,
 ) -> None:
     """Adds everything to a pipeline: reading, counting, sampling, writing.
 
-    The number of blocks of a label must be known before its first example can be placed. So the
-    first step keeps the examples in files, which costs a fraction of reading the input again.
+    The number of groups of a label must be known before its first example can be placed. So the
+    first step keeps the examples in files, which costs less than reading the input again.
 
     Args:
         pipeline: Pipeline to add to.

@@ -1,11 +1,14 @@
-"""Worker processes of Beam's local runner that die: the node fails instead of waiting for ever.
+"""Makes a node fail when a worker process of Beam's local runner dies, instead of waiting for ever.
 
 With `--direct_running_mode=multi_processing`, FnApiRunner (Beam 2.77) starts its workers as
 processes. When one dies before it connects, or in a step without output, nobody tells the thread
-that waits for its answer (`SubprocessSdkWorker.run` raises in a thread of its own). As Beam does
-for workers in Docker, the handler here aborts what waits. And Beam tells only connected workers to
-end: one that still starts when the pipeline fails would connect later, get no work, and be waited
-for. Here it finds the word to end.
+that waits for its answer (`SubprocessSdkWorker.run` raises in a thread of its own). The handler
+here aborts what waits, as Beam does for workers in Docker.
+
+Beam tells only connected workers to end. One that is still starting when the pipeline fails
+connects later, gets no work, and Beam waits for it. The handler leaves it the message to end.
+
+Beam has no public place for this; `tests/test_private_names.py` fails when the names change.
 """
 
 from __future__ import annotations

@@ -11,13 +11,15 @@ from apache_beam.utils import shared
 
 from components.triplet_gen.buckets import derive_key
 from components.triplet_gen.embedding import Embedder, UnreadableImageError
-from components.triplet_gen.files import write_file
+from components.triplet_gen.framing import frame
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
 from components.triplet_gen.sampling import Classes, TripletIndices, draw_triplets
 from components.triplet_gen.serialization import serialize_triplets
-from components.triplet_gen.settings import Settings
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
+from modules.runtime import work_done
+from modules.settings import TripletSettings
+from modules.storage import write_file
 
 # Name of the split, number of the bucket, number of buckets of the split.
 Bucket = tuple[str, int, int]
@@ -40,7 +42,7 @@ class WriteTriplets(beam.DoFn):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TripletSettings,
         split_dirs: Mapping[str, str],
         temp_dir: str,
         model: str | None = None,
@@ -68,7 +70,7 @@ class WriteTriplets(beam.DoFn):
         result = OutputStats()
         result.compare([i for segment in of_kind[Kind.IDS] for i in read_ids(segment)])
         rows = _read(of_kind[Kind.ROWS])
-        if rows is not None:  # some buckets get ids only, since all their blocks are empty
+        if rows is not None:  # some buckets get ids only, since all their groups are empty
             self._write(bucket, rows, _read(of_kind[Kind.RESERVE]), result)
         yield bucket[0], result
 
@@ -96,8 +98,12 @@ class WriteTriplets(beam.DoFn):
             if len(parts) > 1:
                 name += f"-part-{place:05d}-of-{len(parts):05d}"
             records = serialize_triplets(*columns, part)
-            write_file(records, f"{self._split_dirs[split]}/{name}.tfrecord", self._temp_dir)
+            path = f"{self._split_dirs[split]}/{name}.tfrecord"
+            # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
+            # reader of the split looks.
+            write_file(path, frame(records), temp_dir=self._temp_dir)
         result.triplets = len(triplets.anchor)
+        work_done.add("triplets", result.triplets)
 
     def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
         """Embeds the rows of a bucket; notes in `result` what cannot be used."""
@@ -133,7 +139,7 @@ def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
     return concatenate([rows, reserve.take(is_new)])
 
 
-def cut(triplets: TripletIndices, settings: Settings, examples: int) -> list[TripletIndices]:
+def cut(triplets: TripletIndices, settings: TripletSettings, examples: int) -> list[TripletIndices]:
     """Cuts the triplets of a bucket into parts of a bounded size.
 
     A bucket of n examples has at most t · n triplets, t = `triplets_per_anchor`, when all are

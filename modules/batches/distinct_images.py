@@ -1,14 +1,12 @@
-"""The distinct images of triplet shards; an image occurs in several triplets."""
+"""The distinct images of triplets; an image occurs in several of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.reading import string_features
 from modules.contract import ID, IMAGE, LABEL, ROLES
-
-_PARSED_AT_ONCE = 1024
+from modules.storage import read_examples
 
 
 class DistinctImages:
@@ -24,7 +22,7 @@ class DistinctImages:
         self._numbers: dict[bytes, int] = {}
 
     def read(self, path: str) -> np.ndarray:
-        """Adds the images of a shard that are not known yet.
+        """Adds the images of a file that are not known yet.
 
         Args:
             path: An uncompressed TFRecord file with triplets of the contract.
@@ -32,19 +30,18 @@ class DistinctImages:
         Returns:
             The numbers of anchors, positives and negatives of its triplets, int32 [T, 3].
         """
-        features = string_features(ROLES, (IMAGE, LABEL, ID))
+        features = [f"{role}/{name}" for role in ROLES for name in (IMAGE, LABEL, ID)]
         parts = [np.empty([0, len(ROLES)], np.int32)]
-        for serialized in tf.data.TFRecordDataset(path).batch(_PARSED_AT_ONCE):
-            parsed = tf.io.parse_example(serialized, features)
-            parts.append(np.stack([self._add(parsed, role) for role in ROLES], axis=1))
+        for batch in read_examples(path, features, compression=""):
+            parts.append(np.stack([self._add(batch, role) for role in ROLES], axis=1))
         return np.concatenate(parts)
 
-    def _add(self, parsed: dict[str, tf.Tensor], role: str) -> np.ndarray:
-        ids = parsed[f"{role}/{ID}"].numpy()
+    def _add(self, batch: dict[str, tf.Tensor], role: str) -> np.ndarray:
+        ids = batch[f"{role}/{ID}"].numpy()
         # Most ids have been seen: only the images of new ones are copied out of TensorFlow.
         new = [row for row, name in enumerate(ids) if name not in self._numbers]
         images, labels = (
-            tf.gather(parsed[f"{role}/{name}"], tf.constant(new, tf.int32)).numpy()
+            tf.gather(batch[f"{role}/{name}"], tf.constant(new, tf.int32)).numpy()
             for name in (IMAGE, LABEL)
         )
         for row, image, label in zip(new, images, labels, strict=True):

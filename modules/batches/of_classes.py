@@ -1,8 +1,8 @@
 """Training batches of P classes with K images each, for mining inside the batch.
 
-Hermans et al. 2017 (arXiv:1703.07737) call them PK batches. They are built from the shards of
-TripletGen. A shard holds a few thousand examples, several of each of its classes; a few shards at a
-time make a pool in memory, and the batches of a pool are dealt like cards.
+Hermans et al. 2017 (arXiv:1703.07737) call them PK batches. They are built from the files of
+TripletGen. A file holds a few thousand examples, several of each of its classes. The images of some
+files make a pool in memory, and the batches of a pool are dealt like cards.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from modules.batches.reading import (
     BATCHES_AHEAD,
     TransformImages,
     triplet_files,
-    without_autotune,
 )
+from modules.storage import without_autotune
 
-# Encoded bytes after which a pool takes in no further shard.
+# Encoded bytes after which a pool takes in no further file.
 POOL_BYTES = 256 * 2**20
 
 
@@ -53,11 +53,11 @@ def class_batches(
 ) -> tf.data.Dataset:
     """Reads labelled images for training, several of each class in every batch.
 
-    In a pass over the shards every image is used once, but for those alone in their class within
+    In a pass over the files every image is used once, but for those alone in their class within
     their pool and for one image of a class whose size leaves a remainder of 1 when divided by K;
     the next pass leaves out another one. The same arguments give the same batches.
 
-    Memory: the encoded images of a pool, that is `pool_bytes` and one shard, or all decoded ones if
+    Memory: the encoded images of a pool, that is `pool_bytes` and one file, or all decoded ones if
     they are cached.
 
     Args:
@@ -69,7 +69,7 @@ def class_batches(
         skip: How many batches to leave out at the start, to go on where a training stopped.
         cache_bytes: Decode only once if all images are in one pool and their pixels take at most
             this much memory.
-        pool_bytes: Encoded bytes after which a pool takes in no further shard.
+        pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
 
     Returns:
@@ -121,15 +121,15 @@ def deal(
 ) -> list[np.ndarray]:
     """Deals rows to batches so that each batch holds several of each of its classes.
 
-    The rows of a class are cut at random into chunks of K, with a smaller one of at least 2 for the
-    remainder. M chunks make ⌈M / P⌉ batches of nearly equal numbers of chunks, P at most. No batch
-    holds two chunks of a class unless the class has more chunks than there are batches; then they
+    The rows of a class are cut at random into groups of K, with a smaller one of at least 2 for the
+    remainder. M groups make ⌈M / P⌉ batches of nearly equal numbers of groups, P at most. No batch
+    holds two groups of a class unless the class has more groups than there are batches; then they
     are spread evenly.
 
     Args:
         codes: The class of each row, int [N], numbered from 0.
-        classes_per_batch: P, the most chunks in a batch.
-        images_per_class: K, the most rows in a chunk, at least 2.
+        classes_per_batch: P, the most groups in a batch.
+        images_per_class: K, the most rows in a group, at least 2.
         rng: Source of all randomness.
 
     Returns:
@@ -144,13 +144,13 @@ def deal(
     order, classes = order[by_class], classes[by_class]
     sizes = np.bincount(classes)
     place = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[classes]
-    chunk = place // images_per_class
-    in_pair = sizes[classes] - chunk * images_per_class >= 2
-    order, classes, chunk = order[in_pair], classes[in_pair], chunk[in_pair]
+    group = place // images_per_class
+    in_pair = sizes[classes] - group * images_per_class >= 2
+    order, classes, group = order[in_pair], classes[in_pair], group[in_pair]
     if not len(order):
         return []
-    # The chunks of a class have consecutive numbers, so dealing them in turn parts them.
-    begins = (np.diff(classes, prepend=-1) != 0) | (np.diff(chunk, prepend=-1) != 0)
+    # The groups of a class have consecutive numbers, so dealing them in turn parts them.
+    begins = (np.diff(classes, prepend=-1) != 0) | (np.diff(group, prepend=-1) != 0)
     number = np.cumsum(begins) - 1
     batches = math.ceil((number[-1] + 1) / classes_per_batch)
     batch = rng.permutation(batches)[number % batches]
@@ -161,7 +161,7 @@ def deal(
 class _Pools:
     """The pools of all passes, each with a generator for its random choices.
 
-    If the first pool takes in all shards it is kept; else the shards are read anew in every pass,
+    A first pool that takes in all files is kept. Otherwise the files are read anew in every pass,
     in another order, so that other ones come together.
     """
 
@@ -193,7 +193,7 @@ class _Pools:
                 yield pool, rng
 
     def _read_pass(self, rng: np.random.Generator) -> Iterator[tuple[Pool, int]]:
-        """Reads every shard once; yields pools and the number of shards in each."""
+        """Reads every file once; yields pools and the number of files in each."""
         order = [self._files[i] for i in rng.permutation(len(self._files))]
         found, used, paired = DistinctImages(), 0, False
         for position, path in enumerate(order):
@@ -207,6 +207,6 @@ class _Pools:
             found, used = DistinctImages(), 0
         if not paired:
             raise ValueError(
-                f"No class has two images in the {len(order)} shards of {order[0]}, so there is no "
+                f"No class has two images in the {len(order)} files of {order[0]}, so there is no "
                 "positive to learn from. Did TripletGen write them?"
             )

@@ -1,6 +1,6 @@
 """Training batches of TripletGen's own triplets, for `mining = "none"`.
 
-Batches for mining, which are not made of the triplets themselves, are in `modules.batches.of_classes`.
+`modules.batches.of_classes` makes the batches for mining from the images of the triplets.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from modules.batches.pixel_cache import decode_if_fits
 from modules.batches.reading import (
     BATCHES_AHEAD,
     TransformImages,
-    string_features,
     triplet_files,
-    without_autotune,
 )
 from modules.contract import IMAGE, LABEL, ROLES
+from modules.storage import without_autotune
 
 _FILES_IN_PARALLEL = 8
 
@@ -46,7 +45,7 @@ def triplet_batches(
         batch_size: B, in triplets.
         seed: Of the shuffling, which is anew in every pass.
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if neither the shards nor the pixels take more than this.
+        cache_bytes: Decode only once if neither the files nor the pixels take more than this.
 
     Returns:
         An endless dataset of (pixels float32 [3·B, H, W, C], labels int32 [3·B]); rows are the B
@@ -59,7 +58,11 @@ def triplet_batches(
     cached = _read_into_memory(files, transform_images, cache_bytes)
     if cached is not None:
         return _from_memory(cached, batch_size, seed, skip)
-    features = string_features(ROLES, (IMAGE, LABEL))
+    features = {
+        f"{role}/{name}": tf.io.FixedLenFeature([], tf.string)
+        for role in ROLES
+        for name in (IMAGE, LABEL)
+    }
 
     def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_example(serialized, features)
@@ -71,7 +74,7 @@ def triplet_batches(
         tf.data.Dataset.from_tensor_slices(files)
         .shuffle(len(files), seed=seed)
         .interleave(tf.data.TFRecordDataset, cycle_length=_FILES_IN_PARALLEL)
-        # A shard is in random order already; the buffer mixes the shards that are read together.
+        # A file is in random order already; the buffer mixes the files that are read together.
         .shuffle(8 * batch_size, seed=seed)
         .repeat()
         .skip(skip * batch_size)

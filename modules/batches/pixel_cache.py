@@ -8,7 +8,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.reading import TransformImages, without_autotune
+from modules.batches.reading import TransformImages
+from modules.storage import without_autotune
 
 _DECODED_AT_ONCE = 256
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -17,6 +16,9 @@ from sklearn.manifold import TSNE
 from tensorboard.plugins import projector
 from threadpoolctl import threadpool_limits
 
+from modules.images import png_of, thumbnail_of
+from modules.storage import write_file
+
 MAX_PROJECTED = 2000  # images; the browser holds them all
 MAX_TSNE = 1000  # images; a few seconds
 _TSNE_STEPS = 500
@@ -25,12 +27,35 @@ _LEGEND_CLASSES = 20
 _PAPER = "white"
 
 
+def write_pictures(
+    log_dir: str,
+    embeddings: np.ndarray,
+    labels: Sequence[bytes] | np.ndarray,
+    images: Sequence[bytes] | np.ndarray,
+    ids: Sequence[bytes] | np.ndarray,
+    seed: int,
+) -> None:
+    """Writes the projector's files to `projector/` and, of 3 images or more, `tsne.png`.
+
+    Args:
+        log_dir: TensorBoard's folder of the training.
+        embeddings: Finite float32 [N, D].
+        labels: Class names, N of them.
+        images: Encoded PNG or JPEG, N of them.
+        ids: Unique names, N of them.
+        seed: Of the t-SNE plot.
+    """
+    write_projector(f"{log_dir}/projector", embeddings, labels, images, ids)
+    if len(embeddings) > 2:
+        write_tsne(f"{log_dir}/tsne.png", embeddings, labels, seed)
+
+
 def write_projector(
     log_dir: str,
     embeddings: np.ndarray,
-    labels: Sequence[bytes],
-    images: Sequence[bytes],
-    ids: Sequence[bytes],
+    labels: Sequence[bytes] | np.ndarray,
+    images: Sequence[bytes] | np.ndarray,
+    ids: Sequence[bytes] | np.ndarray,
 ) -> None:
     """Writes what TensorBoard's Projector tab shows: points, thumbnails, labels and ids.
 
@@ -48,12 +73,11 @@ def write_projector(
     """
     _check(embeddings, labels, images, ids)
     count = min(len(embeddings), MAX_PROJECTED)
-    tf.io.gfile.makedirs(log_dir)
     rows = ("\t".join(f"{value:.6g}" for value in row) for row in embeddings[:count].tolist())
-    _write(log_dir, "embeddings.tsv", "\n".join(rows).encode())
+    write_file(f"{log_dir}/embeddings.tsv", "\n".join(rows).encode())
     pairs = (f"{_field(label)}\t{_field(i)}" for label, i in zip(labels, ids, strict=True))
-    _write(log_dir, "metadata.tsv", "\n".join(["label\tid", *pairs][: count + 1]).encode())
-    _write(log_dir, "sprite.png", _sprite(images[:count]))
+    write_file(f"{log_dir}/metadata.tsv", "\n".join(["label\tid", *pairs][: count + 1]).encode())
+    write_file(f"{log_dir}/sprite.png", _sprite(images[:count]))
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add()
@@ -69,11 +93,11 @@ def write_projector(
 
 
 def write_tsne(
-    path: str, embeddings: np.ndarray, labels: Sequence[bytes], seed: int = 0
+    path: str, embeddings: np.ndarray, labels: Sequence[bytes] | np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Draws the embedding in two dimensions by t-SNE (van der Maaten and Hinton, 2008).
 
-    Near points are near in the embedding; the sizes of groups and the distances between them mean
+    Near points are near in the embedding. The sizes of groups and the distances between them mean
     nothing. There is a legend up to 20 classes.
 
     Args:
@@ -98,13 +122,11 @@ def write_tsne(
     # Its result depends on the number of threads, and so small a problem is slower with several.
     with threadpool_limits(1):
         points = tsne.fit_transform(embeddings)
-    tf.io.gfile.makedirs(os.path.dirname(path) or ".")  # noqa: PTH120
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(_scatter(points, [_field(label) for label in labels[: len(points)]]))
+    write_file(path, _scatter(points, [_field(label) for label in labels[: len(points)]]))
     return points
 
 
-def _check(embeddings: np.ndarray, *columns: Sequence[bytes]) -> None:
+def _check(embeddings: np.ndarray, *columns: Sequence[bytes] | np.ndarray) -> None:
     lengths = [len(embeddings), *map(len, columns)]
     if len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(f"As many of everything are needed, at least one; there are {lengths}.")
@@ -117,35 +139,14 @@ def _field(value: bytes) -> str:
     return " ".join(value.decode(errors="replace").split())
 
 
-def _write(folder: str, name: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(os.path.join(folder, name), "wb") as file:  # noqa: PTH118
-        file.write(content)
-
-
-def _sprite(images: Sequence[bytes]) -> bytes:
+def _sprite(images: Sequence[bytes] | np.ndarray) -> bytes:
     """All thumbnails in one square PNG, row by row."""
     side = math.ceil(math.sqrt(len(images)))
     sheet = Image.new("RGB", (side * _THUMBNAIL, side * _THUMBNAIL), _PAPER)
     for index, encoded in enumerate(images):
         row, column = divmod(index, side)
-        sheet.paste(_thumbnail(encoded), (column * _THUMBNAIL, row * _THUMBNAIL))
-    return _png(sheet)
-
-
-def _thumbnail(encoded: bytes) -> Image.Image:
-    size = (_THUMBNAIL, _THUMBNAIL)
-    try:
-        image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        return Image.new("RGB", size, "gainsboro")
-    enlarge = max(image.size) < _THUMBNAIL
-    return image.resize(size, Image.Resampling.NEAREST if enlarge else Image.Resampling.BOX)
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+        sheet.paste(thumbnail_of(encoded, _THUMBNAIL), (column * _THUMBNAIL, row * _THUMBNAIL))
+    return png_of(sheet)
 
 
 def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
@@ -158,7 +159,8 @@ def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
     axes = figure.add_subplot()
     for code, name in enumerate(classes):
         colour = colours(code if len(classes) <= _LEGEND_CLASSES else code / len(classes))
-        axes.scatter(*points[codes == code].T, s=12, color=colour, label=name)
+        x, y = points[codes == code].T
+        axes.scatter(x, y, s=12, color=colour, label=name)
     if len(classes) <= _LEGEND_CLASSES:
         axes.legend(loc="best", markerscale=2, fontsize="small")
     axes.set_title(f"t-SNE of {len(points)} embeddings, {len(classes)} classes")

@@ -12,21 +12,25 @@ TFLite. The device decodes and resizes, and then computes, for a channel of a pi
 from __future__ import annotations
 
 import json
-import os
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport
-from modules.export.tflite_runtime import measure_latency, run_tflite, without_chatter
+from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport, Variant
+from modules.export.tflite_runtime import CHATTER, measure_latency, run_tflite
 from modules.images import PixelRange
+from modules.runtime import held_back
 from modules.settings import ExportSettings
+from modules.storage import write_file
 
 # The comparison ends after so many images, or with the batch after which so much time has passed.
 MAX_COMPARED, MAX_SECONDS = 500, 20.0  # images, s
+_COMPARED_AT_ONCE = 50  # images
 
 
 class TFLiteError(RuntimeError):
@@ -46,7 +50,7 @@ def export_tflite(
     size. Nothing is written unless both agree with the network on every compared image.
 
     Args:
-        embedder: The network in float32, from `modules.models.embedding_network.build_embedding_model`.
+        embedder: The network in float32, from `modules.models.build_embedding_model`.
         folder: Where to write, such as `extra_assets(serving_model_dir)`; made if missing.
         batches: Transformed pixels, float32 [N, H, W, C] each, real ones. They are compared until
             there are `MAX_COMPARED` images or `MAX_SECONDS` have passed.
@@ -83,30 +87,41 @@ def export_tflite(
         compared_images=len(similarities["float"]),
         models=models,
     )
-    tf.io.gfile.makedirs(folder)
     for name, model in models.items():
-        _write(folder, model.file, contents[name])
-    _write(folder, REPORT, json.dumps(report.model_dump(mode="json"), indent=2).encode())
+        write_file(f"{folder}/{model.file}", contents[name])
+    write_file(f"{folder}/{REPORT}", json.dumps(report.model_dump(mode="json"), indent=2).encode())
     return report
 
 
-def _write(folder: str, name: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(os.path.join(folder, name), "wb") as file:  # noqa: PTH118
-        file.write(content)
+def comparison_batches(
+    images: np.ndarray, transform_images: Callable[[tf.Tensor], tf.Tensor]
+) -> Iterator[np.ndarray]:
+    """Makes the batches that `export_tflite` compares on, one when it is asked for.
+
+    Args:
+        images: Encoded, object [N] of bytes. The first `MAX_COMPARED` are taken.
+        transform_images: Encoded images, string [B], to pixels, float32 [B, H, W, C].
+
+    Yields:
+        Pixels, float32 [B, H, W, C], about 50 images each.
+    """
+    images = images[:MAX_COMPARED]
+    for part in np.array_split(images, math.ceil(len(images) / _COMPARED_AT_ONCE)):
+        yield transform_images(tf.constant(part)).numpy()
 
 
-def _convert(embedder: keras.Model) -> dict[str, bytes]:
+def _convert(embedder: keras.Model) -> dict[Variant, bytes]:
     """The float and the quantised model."""
 
     @tf.function(input_signature=[tf.TensorSpec(embedder.input_shape, tf.float32, name="image")])
     def embed(image: tf.Tensor) -> tf.Tensor:
         return embedder(image, training=False)
 
-    contents = {}
-    with without_chatter():
-        for name in ("float", "dynamic"):
+    contents: dict[Variant, bytes] = {}
+    with held_back(2, CHATTER):
+        for name in get_args(Variant):
             # Without the network as second argument the converter freezes the function itself. With
-            # it, it goes through a SavedModel, which takes ten times as long and loses the weights.
+            # it, it goes through a SavedModel, which takes longer and loses the weights.
             converter = tf.lite.TFLiteConverter.from_concrete_functions(
                 [embed.get_concrete_function()]
             )
@@ -123,11 +138,11 @@ def _convert(embedder: keras.Model) -> dict[str, bytes]:
 
 
 def _compare(
-    embedder: keras.Model, contents: dict[str, bytes], batches: Iterable[np.ndarray]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    embedder: keras.Model, contents: dict[Variant, bytes], batches: Iterable[np.ndarray]
+) -> tuple[dict[Variant, np.ndarray], np.ndarray]:
     """Returns the similarities [N] of each model to the network, and one of the images."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in contents}
-    image, compared, started = None, 0, time.monotonic()
+    found: dict[Variant, list[np.ndarray]] = {name: [] for name in contents}
+    image, compared, started = np.empty(0), 0, time.monotonic()
     for images in batches:
         image = images[:1]
         wanted = np.asarray(embedder(images, training=False))
@@ -153,9 +168,12 @@ def _run(name: str, content: bytes, images: np.ndarray) -> np.ndarray:
         ) from error
 
 
-def _check(models: dict[str, TFLiteModel], settings: ExportSettings) -> None:
+def _check(models: dict[Variant, TFLiteModel], settings: ExportSettings) -> None:
     """Written so that NaN fails."""
-    wanted = {"float": settings.min_similarity_float, "dynamic": settings.min_similarity_dynamic}
+    wanted: dict[Variant, float] = {
+        "float": settings.min_similarity_float,
+        "dynamic": settings.min_similarity_dynamic,
+    }
     for name, least in wanted.items():
         found = models[name]
         if not found.min_similarity >= least:

@@ -9,6 +9,8 @@ from modules.files import read_text
 from modules.settings import Settings
 
 REPORT = "tflite.json"
+# Weights as trained, or quantised to 8 bits.
+Variant = Literal["float", "dynamic"]
 
 
 class TFLiteModel(Settings):
@@ -38,7 +40,7 @@ class TFLiteReport(Settings):
     input_white: tuple[float, ...] | None
     embedding_size: int
     compared_images: int
-    models: dict[Literal["float", "dynamic"], TFLiteModel]
+    models: dict[Variant, TFLiteModel]
 
 
 def extra_assets(serving_model_dir: str) -> str:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import statistics
-import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from modules.runtime import held_back
 
 _RUNS, _SECONDS = 50, 1.0  # of the measurement of the latency, whichever ends first
 # What the converter and the interpreter say about themselves, and nothing to act on.
-_CHATTER = re.compile(
+CHATTER = re.compile(
     rb"Ignored (output_format|drop_control_dependency)|Created TensorFlow Lite XNNPACK delegate|"
     rb"providing the trackable_obj argument"
 )
@@ -52,31 +48,10 @@ def measure_latency(content: bytes, image: np.ndarray) -> float:
     return 1e3 * statistics.median(seconds[1:] or seconds)
 
 
-def _interpreter(content: bytes, batch: int) -> tf.lite.Interpreter:
-    with without_chatter():
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
+def _interpreter(content: bytes, batch: int) -> Interpreter:
+    with held_back(2, CHATTER):
+        interpreter = Interpreter(model_content=content, num_threads=1)
         found = interpreter.get_input_details()[0]
         interpreter.resize_tensor_input(found["index"], [batch, *found["shape"][1:]])
         interpreter.allocate_tensors()
     return interpreter
-
-
-@contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
-    """Drops what is known and not to be acted on from stderr, where C++ code writes too."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
-        # Its successor is a package of its own, which nothing else here needs.
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecat")
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            file.seek(0)
-            for line in file:
-                if not _CHATTER.search(line):
-                    os.write(2, line)

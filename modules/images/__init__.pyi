@@ -1,7 +1,10 @@
 from .augmentation import Augmentation as Augmentation
+from .decode import decode_images as decode_images
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,
     IMAGENET_MEAN as IMAGENET_MEAN,
     PixelRange as PixelRange,
     find_pixel_range as find_pixel_range,
 )
+from .standardise import standardise_channels as standardise_channels
+from .thumbnail import png_of as png_of, thumbnail_of as thumbnail_of

@@ -13,7 +13,7 @@ from modules.settings import AugmentationSettings
 class Augmentation(keras.layers.Layer):
     """Shifts, rotates, zooms, shears, flips and re-lights images, each in its own way.
 
-    Shift, rotation, zoom, shear and flip are one affine map, so an image is resampled once; the
+    Shift, rotation, zoom, shear and flip are one affine map, so an image is resampled once. The
     nearest edge pixel fills what comes into view. It is part of the training step, not of the
     network, so evaluation and serving never see it.
 

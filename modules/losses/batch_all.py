@@ -13,8 +13,9 @@ import tensorflow as tf
 from modules.losses.loss_sums import LossSums
 from modules.losses.miners import Batch, insertion_point, pairs, rank_negatives
 
-# Pairs in a chunk, in multiples of N: 4 was fastest for N = 384 (1: 30% slower, 8: no faster).
-_CHUNK = 4
+# Pairs (anchor, positive) at a time, in multiples of N: with fewer the loop takes longer, with more
+# only memory.
+_PAIRS_AT_ONCE = 4
 
 
 def all_with_margin(batch: Batch, distances: tf.Tensor, margin: float) -> LossSums:
@@ -59,7 +60,7 @@ def all_with_margin(batch: Batch, distances: tf.Tensor, margin: float) -> LossSu
     )
 
 
-def all_in_chunks(
+def all_term_by_term(
     batch: Batch,
     distances: tf.Tensor,
     term: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
@@ -68,7 +69,7 @@ def all_in_chunks(
     """Sums any loss term over all triplets, 4·N pairs (anchor, positive) at a time.
 
     Time is O(P·N) for P pairs, so N³ / C for C classes of equal size. Automatic differentiation
-    through the loop would keep every chunk; instead each chunk adds its gradient as it passes.
+    through the loop would keep everything; instead each turn adds its gradient.
 
     Args:
         batch: Which rows belong together.
@@ -77,39 +78,39 @@ def all_in_chunks(
         swap: Whether d_an is the smaller one of d_an and d_pn.
     """
     chosen = pairs(batch)
-    size = _CHUNK * tf.shape(distances)[0]
+    size = _PAIRS_AT_ONCE * tf.shape(distances)[0]
 
-    def chunk_sums(fixed: tf.Tensor, start: tf.Tensor) -> _ChunkSums:
-        chunk = chosen[start : start + size]
-        d_ap = tf.gather_nd(fixed, chunk)[:, None]
-        d_an = tf.gather(fixed, chunk[:, 0])
+    def sums_of_some(fixed: tf.Tensor, start: tf.Tensor) -> _LoopSums:
+        some = chosen[start : start + size]
+        d_ap = tf.gather_nd(fixed, some)[:, None]
+        d_an = tf.gather(fixed, some[:, 0])
         if swap:
-            d_an = tf.minimum(d_an, tf.gather(fixed, chunk[:, 1]))
-        negative = tf.gather(~batch.same, chunk[:, 0])
+            d_an = tf.minimum(d_an, tf.gather(fixed, some[:, 1]))
+        negative = tf.gather(~batch.same, some[:, 0])
         terms = tf.where(negative, term(d_ap, d_an), 0.0)
-        return _ChunkSums(
+        return _LoopSums(
             loss=tf.reduce_sum(terms),
             active=tf.reduce_sum(tf.cast(terms > 0, tf.float32)),
             d_an=tf.reduce_sum(tf.where(negative, d_an, 0.0)),
         )
 
     @tf.custom_gradient
-    def total(distances: tf.Tensor) -> tuple[_ChunkSums, Callable[..., tf.Tensor]]:
-        def add_chunk(
-            start: tf.Tensor, sums: _ChunkSums, gradient: tf.Tensor
-        ) -> tuple[tf.Tensor, _ChunkSums, tf.Tensor]:
+    def total(distances: tf.Tensor) -> tuple[_LoopSums, Callable[..., tf.Tensor]]:
+        def add_some(
+            start: tf.Tensor, sums: _LoopSums, gradient: tf.Tensor
+        ) -> tuple[tf.Tensor, _LoopSums, tf.Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch(distances)
-                added = chunk_sums(distances, start)
+                added = sums_of_some(distances, start)
             gradient += tf.convert_to_tensor(tape.gradient(added.loss, distances))
-            sums = _ChunkSums(*(old + new for old, new in zip(sums, added, strict=True)))
+            sums = _LoopSums(*(old + new for old, new in zip(sums, added, strict=True)))
             return start + size, sums, gradient
 
         _, sums, gradient = tf.while_loop(
             lambda start, *_: start < tf.shape(chosen)[0],
-            add_chunk,
-            (0, _ChunkSums(*[tf.zeros([])] * 3), tf.zeros_like(distances)),
-            parallel_iterations=1,  # more would hold as many chunks in memory
+            add_some,
+            (0, _LoopSums(*[tf.zeros([])] * 3), tf.zeros_like(distances)),
+            parallel_iterations=1,  # more would hold as many turns in memory
         )
         return sums, lambda loss, *_: loss * gradient
 
@@ -118,7 +119,7 @@ def all_in_chunks(
     return LossSums(sums.loss, sums.active, count, d_ap, sums.d_an)
 
 
-class _ChunkSums(NamedTuple):
+class _LoopSums(NamedTuple):
     """What has to be looked up triplet by triplet, float32 [] each; see `LossSums`."""
 
     loss: tf.Tensor

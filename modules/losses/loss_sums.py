@@ -35,7 +35,7 @@ def add_up(terms: tf.Tensor, d_ap: tf.Tensor, d_an: tf.Tensor) -> LossSums:
 def mean_over_active(triplets: LossSums) -> tf.Tensor:
     """The mean of the loss over active triplets, float32 []; 0 when none is active.
 
-    LossSums that have reached their margin say nothing more; a mean over all of them would let the
-    loss fade as they become many (Hermans et al. 2017, section 3.2).
+    Triplets that have reached their margin say nothing more. A mean over all triplets would let the
+    loss fade as these become many (Hermans et al. 2017, section 3.2).
     """
     return triplets.loss / tf.maximum(triplets.active, 1.0)

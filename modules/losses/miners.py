@@ -1,8 +1,8 @@
 """Miners: which triplets of a batch count. They return row numbers and carry no gradient.
 
 All of them read the squared L2 distances [N, N] of a batch and its labels [N]. Every distance of
-`modules.losses.distances` orders rows alike, so the choice does not depend on which one the loss uses.
-None builds the N³ cube of triplets: memory is O(N²).
+`modules.losses.distances` orders rows alike, so the choice does not depend on the one that the loss
+uses. None builds the N³ cube of triplets: memory is O(N²).
 
 | name                | anchors and positives              | negative                            |
 |---------------------|------------------------------------|-------------------------------------|
@@ -13,13 +13,16 @@ None builds the N³ cube of triplets: memory is O(N²).
 | `distance_weighted` | every ordered pair of a class      | drawn at random, see the function   |
 
 Anchors without a positive or without a negative are left out. Between equally distant rows the
-choice is any one of them. Not here, because they name no rows: explicit triplets (`modules.losses.triplet_loss`)
-and all triplets (`modules.losses.batch_all`).
+choice is any one of them. The minings `none` (explicit triplets, `modules.losses.triplet_loss`) and
+`all` (`modules.losses.batch_all`) are no miners: they do not choose rows.
+
+A new miner is a function here, an entry in `MINERS` and a name in `LossSettings.mining`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -153,6 +156,23 @@ def distance_weighted(batch: Batch, dimension: int, seed: tf.Tensor) -> TripletI
     return TripletIndices(chosen[:, 0], chosen[:, 1], negative)
 
 
+# From a batch, D and the seed of a draw to the chosen triplets.
+Miner = Callable[[Batch, int, tf.Tensor | None], TripletIndices]
+
+
+def _without_draw(mine: Callable[[Batch], TripletIndices]) -> Miner:
+    """A miner whose choice is certain."""
+    return lambda batch, dimension, seed: mine(batch)
+
+
+MINERS: dict[str, Miner] = {
+    "semi_hard": _without_draw(semi_hard),
+    "hard": _without_draw(hard),
+    "easy_positive": _without_draw(easy_positive),
+    "distance_weighted": distance_weighted,
+}
+
+
 class Ranking(NamedTuple):
     """The negatives of every row, nearest first."""
 
@@ -163,7 +183,7 @@ class Ranking(NamedTuple):
 
 def rank_negatives(distances: tf.Tensor, same: tf.Tensor) -> Ranking:
     """Sorts each row's negatives by a distance float32 [N, N], 0 ≤ distance < FAR."""
-    # Floats ≥ 0 order like their bits, and integers sort a quarter faster.
+    # Floats ≥ 0 order like their bits, and integers sort faster.
     keys = -tf.bitcast(tf.where(same, FAR, distances), tf.int32)
     nearest_first = tf.math.top_k(keys, k=tf.shape(same)[1])
     return Ranking(
@@ -185,8 +205,8 @@ def _search_rows(
     """Binary search of `value` float64 [P] in the rows `row` of ascending keys float64 [N, M].
 
     One search in all rows laid end to end: a row's offset keeps its keys, 0 to `largest`, apart
-    from the others'. It is many times faster than TensorFlow's batched search, which looks up as
-    many values in every row. In float64 the offset costs no difference that float32 distances have.
+    from the others'. TensorFlow's batched search would look up as many values in
+    every row. In float64 the offset costs no difference that float32 distances have.
     """
     n, m = tf.unstack(tf.shape(keys))
     offset = tf.cast(tf.range(n), tf.float64) * (largest + 1.0)

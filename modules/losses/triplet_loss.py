@@ -1,17 +1,11 @@
-"""Triplet losses: a miner, a distance, a loss term and a mean, each to be chosen by itself.
+"""Triplet losses: a miner, a distance, a loss term and a mean, each chosen by itself.
 
 A batch of B triplets is embedded in one forward pass as 3·B rows: rows 0…B−1 are the anchors,
 B…2B−1 their positives, 2B…3B−1 their negatives. Miners other than `none` take them as 3·B labelled
-images. With d from `modules.losses.distances` the term of a triplet is
-
-| loss          | term                         | source                                |
-|---------------|------------------------------|---------------------------------------|
-| `margin`      | max(0, d_ap − d_an + margin) | Schroff et al. 2015, arXiv:1503.03832 |
-| `soft_margin` | log(1 + exp(d_ap − d_an))    | Hermans et al. 2017, arXiv:1703.07737 |
-
-and with `swap` the negative's distance is min(d_an, d_pn) (Balntas et al. 2016, "Learning local
-feature descriptors with triplets and shallow convolutional neural networks"). The loss of the batch
-is the mean over the terms above 0.
+images. `modules.losses.distances` says how far apart two rows are, `modules.losses.terms` what a
+triplet contributes. With `swap` the negative's distance is min(d_an, d_pn) (Balntas et al. 2016,
+"Learning local feature descriptors with triplets and shallow convolutional neural networks"). The
+loss of the batch is the mean over the terms above 0.
 """
 
 from __future__ import annotations
@@ -21,10 +15,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from modules.losses import miners
-from modules.losses.batch_all import all_in_chunks, all_with_margin
+from modules.losses.batch_all import all_term_by_term, all_with_margin
 from modules.losses.distances import DISTANCES, pairwise_squared, rowwise_squared
 from modules.losses.loss_sums import LossSums, add_up, mean_over_active
+from modules.losses.miners import MINERS, make_batch
+from modules.losses.terms import TERMS
 from modules.settings import LossSettings
 
 
@@ -62,9 +57,10 @@ class TripletLoss(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction="sum", dtype="float32")
         given = {} if margin is None else {"margin": margin}
-        self.settings = LossSettings(
-            loss=loss, distance=distance, swap=swap, mining=mining, **given
+        self.settings = LossSettings.model_validate(
+            {"loss": loss, "distance": distance, "swap": swap, "mining": mining, **given}
         )
+        self._term = TERMS[loss](self.settings)
         self._seed = seed
         self._draws = keras.random.SeedGenerator(seed) if mining == "distance_weighted" else None
 
@@ -104,16 +100,13 @@ class TripletLoss(keras.losses.Loss):
                 rowwise_squared(positive, negative) if settings.swap else None,
             )
         squared = pairwise_squared(embeddings)
-        batch = miners.make_batch(squared, labels)
+        batch = make_batch(squared, labels)
         if settings.mining == "all":
             if settings.loss == "margin" and not settings.swap:
+                assert settings.margin is not None
                 return all_with_margin(batch, distance(squared), settings.margin)
-            return all_in_chunks(batch, distance(squared), self._term, settings.swap)
-        if settings.mining == "distance_weighted":
-            rows = miners.distance_weighted(batch, embeddings.shape[-1], seed)
-        else:
-            rows = getattr(miners, settings.mining)(batch)
-        a, p, n = rows
+            return all_term_by_term(batch, distance(squared), self._term, settings.swap)
+        a, p, n = MINERS[settings.mining](batch, embeddings.shape[-1], seed)
         ends = [(a, p), (a, n), (p, n)] if settings.swap else [(a, p), (a, n)]
         # One gather has one gradient [N, N]; three would have three, to be added up.
         indices = tf.concat([tf.stack(pair, axis=1) for pair in ends], axis=0)
@@ -127,12 +120,6 @@ class TripletLoss(keras.losses.Loss):
         if s_pn is not None:
             d_an = tf.minimum(d_an, distance(s_pn))
         return add_up(self._term(d_ap, d_an), d_ap, d_an)
-
-    def _term(self, d_ap: tf.Tensor, d_an: tf.Tensor) -> tf.Tensor:
-        """The loss of triplets; float32 of any shape."""
-        if self.settings.loss == "soft_margin":
-            return tf.math.softplus(d_ap - d_an)
-        return tf.maximum(d_ap - d_an + self.settings.margin, 0.0)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

@@ -1,5 +1,11 @@
+from .embedding import (
+    EMBED_BATCH as EMBED_BATCH,
+    compile_embedding as compile_embedding,
+    embed_in_batches as embed_in_batches,
+)
 from .embedding_network import (
     backbone_variables as backbone_variables,
     build_embedding_model as build_embedding_model,
 )
+from .input_range import find_input_range as find_input_range
 from .warm_start import load_weights as load_weights

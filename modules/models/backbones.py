@@ -40,7 +40,7 @@ class Backbone(NamedTuple):
     standard: Standard | None = None
 
 
-def small_cnn(shape: Shape, weights: None = None) -> keras.Model:
+def small_cnn(shape: Shape, weights: str | None = None) -> keras.Model:
     """The classic of the tutorials: conv 32, pool, conv 64, pool, dense 128."""
     inputs = keras.Input(shape)
     x = layers.Flatten()(_stem(inputs, (3, 3)))
@@ -50,9 +50,8 @@ def small_cnn(shape: Shape, weights: None = None) -> keras.Model:
 def _stem(inputs: keras.KerasTensor, kernels: tuple[int, int]) -> keras.KerasTensor:
     """Convolutions to 32 and to 64 channels, each with bias and ReLU and then pooled by 2.
 
-    Pooling leaves out the last row and column of an odd size, so the pixels and the values that
-    lead to nothing else are not computed. For 28 pixels and kernels of 3 that is a sixth of the
-    arithmetic: 26 pixels are seen.
+    Pooling leaves out the last row and column of an odd size. The pixels that lead to nothing else
+    are cut off first, so nothing is computed of them: of 28 pixels and kernels of 3, 26 are seen.
     """
     x = layers.Cropping2D([(0, size - _seen(size, kernels)) for size in inputs.shape[1:3]])(inputs)
     for filters, kernel in zip((32, 64), kernels, strict=True):
@@ -73,9 +72,8 @@ def _seen(size: int, kernels: tuple[int, int]) -> int:
 class BiasReLU(layers.Layer):
     """Adds a number to each channel and cuts off below 0, max(x + b, 0).
 
-    After a convolution and max-pooling it gives the same function as a convolution with bias and
-    ReLU before the pooling, since the maximum commutes with both, on a quarter of the values. That
-    made the training step of `small_cnn` a fifth faster in float32.
+    After a convolution and max-pooling it gives the same function as bias and ReLU before the
+    pooling, since the maximum commutes with both. It is faster, on a quarter of the values.
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -87,14 +85,14 @@ class BiasReLU(layers.Layer):
         return tf.nn.relu(tf.nn.bias_add(x, tf.convert_to_tensor(self.bias)))
 
 
-def residual_cnn(shape: Shape, weights: None = None) -> keras.Model:
+def residual_cnn(shape: Shape, weights: str | None = None) -> keras.Model:
     """A compact residual network (He et al. 2016) for images of about 28 to 64 pixels.
 
-    The stem is that of `small_cnn`, where a CPU spends most of its time, so the depth comes from
-    residual blocks on small maps and costs little: one, and before it one for each halving that it
-    takes to come down to 7 × 7. The map is flattened, not averaged: on digits, where it matters
-    which stroke is where, averaging lost 0.006 MAP@R after the same training. No dense layer with
-    ReLU stands between it and the embedding: one of 128 units lost 0.002 P@1 and MAP@R.
+    The stem is that of `small_cnn`, where a CPU spends most of its time. Residual blocks on small
+    maps add depth at little cost: one, and before it one for each halving that it takes to come
+    down to 7 × 7. The map is flattened, not averaged, since on digits it matters which stroke is
+    where. No dense layer with ReLU stands between it and the embedding: retrieval was worse with
+    one.
     """
     inputs = keras.Input(shape)
     x = _stem(inputs, (5, 3))
@@ -156,7 +154,7 @@ def build_backbone(model: ModelSettings, image: ImageSettings) -> keras.Model:
 
     Args:
         model: The name, and `none` (random weights), `imagenet` (downloaded by Keras) or the path
-            of a weights file: `.weights.h5` (see `modules.models.embedding_network.backbone_of`) or the `.h5` that
+            of a weights file: `.weights.h5` (see `backbone_of`) or the `.h5` that
             keras.applications publishes for the network without its top.
         image: The size of the input.
 

@@ -29,9 +29,9 @@ def build_embedding_model(
         image: The shape of the input.
         precision: Keras dtype policy of the layers, such as `float32` or `mixed_bfloat16`.
             Variables stay float32, so weights can be moved between policies.
-        pixels: What the transform graph makes of black and white (`modules.images.find_pixel_range`).
-            Only pre-trained weights need it. Default: as if it had standardised with ImageNet's
-            statistics, which is near enough for photographs.
+        pixels: What the transform graph makes of black and white, see
+            `modules.images.find_pixel_range`. Only pre-trained weights need it. Default: as if it
+            had standardised with ImageNet's statistics, which is near enough for photographs.
 
     Returns:
         A model from float32 [N, height, width, channels] to float32 [N, D] of norm 1. The

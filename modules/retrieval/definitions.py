@@ -1,4 +1,44 @@
-"""Names of the retrieval metrics and the constants that belong to them; no mathematics here."""
+"""What each retrieval metric is, what it is called, and which way is better.
+
+There are queries and a gallery; often both are the same set. The neighbours of a query
+are the gallery without the row that has the query's `id`, ordered by (distance, id). Distances are
+squared L2 in float32. R is the number of neighbours with the query's label, hit_i is 1 when the
+i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
+
+| score of a query     | formula                                                              |
+|----------------------|----------------------------------------------------------------------|
+| `precision@k`        | hits@k / k                                                           |
+| `precision_capped@k` | hits@k / min(k, R)                                                   |
+| `recall@k`           | 1 if hits@k > 0 else 0 (the metric-learning sense)                   |
+| `ndcg@k`             | Σ_{i≤k} hit_i / log2(i+1), divided by Σ_{i≤min(k,R)} 1 / log2(i+1)    |
+| `r_precision`        | hits@R / R                                                           |
+| `map@r`              | (1/R) Σ_{i≤R} (hits@i / i) · hit_i (Musgrave et al., arXiv:2003.08505) |
+| `mrr`                | 1 / i of the first hit, however deep it is; 0 if none is a hit       |
+| `d_ap`               | mean squared distance to the R neighbours with the query's label     |
+| `d_an`               | mean squared distance to all other neighbours                        |
+
+Their means over the queries have the same names. A query with R = 0 has no score: NaN here, left
+out of every mean, and counted. A gallery smaller than k counts its missing places as misses. A
+distance that is NaN comes after every other and is never a hit, so a model that returns NaN scores
+0; its `d_ap` and `d_an` are NaN.
+
+| count                   | of the queries                                                    |
+|-------------------------|-------------------------------------------------------------------|
+| `queries`               | all, with any R                                                   |
+| `excluded_queries`      | those with R = 0                                                  |
+| `non_finite_embeddings` | those whose embedding holds NaN or infinity                       |
+
+| metric of the set of queries | formula                                                      |
+|------------------------------|--------------------------------------------------------------|
+| `spread`                     | mean ‖e‖² − ‖mean e‖², the variance of the embeddings        |
+| `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
+| `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
+|                              | infinity; 0 if the queries are the gallery                   |
+
+On request `modules.retrieval.verification` adds how well a distance tells pairs of one label from
+others (every query with each of its neighbours), and `modules.retrieval.clustering` how well
+clusters of the queries agree with their labels.
+"""
 
 from __future__ import annotations
 

@@ -22,11 +22,15 @@ from modules.contract import ID, LABEL
 from modules.retrieval.order import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
+from modules.runtime import work_done
 
 SCORES_KEY = "retrieval_scores"  # of a query: its row of scores by model name
 SET_KEY = "retrieval_set"  # of the one extract without a query: SetMetrics
 SIGNATURE = "serving_default"
 EMBEDDING = "embedding"
+
+# Features by name, and scores by model, of some queries.
+_Scores = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 _EMBEDDING_BATCH = 256  # images in one call of a model, unless ModelSpec.inference_batch_size
 
@@ -84,7 +88,7 @@ class _Embed(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._examples: list[bytes] = []
-        self._values: dict[str, list] = {name: [] for name in self._features}
+        self._values: dict[str, list[Any]] = {name: [] for name in self._features}
 
     def process(self, extracts: tfma.Extracts) -> Iterator[tfma.Extracts]:
         batch = extracts[constants.ARROW_RECORD_BATCH_KEY]
@@ -106,6 +110,7 @@ class _Embed(beam.DoFn):
             features[name] = np.array(values[: self._batch], dtype=object)
             del values[: self._batch]
         embeddings = {name: self._call(name, examples) for name in self._models}
+        work_done.add("images", len(examples))
         return {
             constants.FEATURES_KEY: features,
             constants.PREDICTIONS_KEY: embeddings if len(embeddings) > 1 else embeddings[""],
@@ -124,7 +129,7 @@ class _Embed(beam.DoFn):
         return outputs[EMBEDDING].numpy()
 
 
-def _single_values(batch: pa.RecordBatch, name: str) -> list:
+def _single_values(batch: pa.RecordBatch, name: str) -> list[Any]:
     """Reads a feature that has exactly one value in every example."""
     index = batch.schema.get_field_index(name)
     if index < 0:
@@ -243,13 +248,13 @@ def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     return LabelledRows(features[ID], features[LABEL], embeddings, features)
 
 
-def _without_embeddings(scored: ScoredQueries) -> tuple[dict, dict]:
+def _without_embeddings(scored: ScoredQueries) -> _Scores:
     return scored.queries.features, {
         model: of_model.scores for model, of_model in scored.by_model.items()
     }
 
 
-def _extracts(part: SetMetrics | tuple[dict, dict]) -> Iterator[tfma.Extracts]:
+def _extracts(part: SetMetrics | _Scores) -> Iterator[tfma.Extracts]:
     if isinstance(part, SetMetrics):
         yield {constants.FEATURES_KEY: {}, SET_KEY: part}
         return

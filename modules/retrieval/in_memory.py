@@ -1,44 +1,7 @@
-"""Exact retrieval metrics of embeddings: what each one is, and how to get them in memory.
+"""Exact retrieval scores of embeddings that fit into memory.
 
-Definitions. There are queries and a gallery; often both are the same set. The neighbours of a query
-are the gallery without the row that has the query's `id`, ordered by (distance, id). Distances are
-squared L2 in float32. R is the number of neighbours with the query's label, hit_i is 1 when the
-i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
-
-| score of a query     | formula                                                              |
-|----------------------|----------------------------------------------------------------------|
-| `precision@k`        | hits@k / k                                                           |
-| `precision_capped@k` | hits@k / min(k, R)                                                   |
-| `recall@k`           | 1 if hits@k > 0 else 0 (the metric-learning sense)                   |
-| `ndcg@k`             | Σ_{i≤k} hit_i / log2(i+1), divided by Σ_{i≤min(k,R)} 1 / log2(i+1)    |
-| `r_precision`        | hits@R / R                                                           |
-| `map@r`              | (1/R) Σ_{i≤R} (hits@i / i) · hit_i (Musgrave et al., arXiv:2003.08505) |
-| `mrr`                | 1 / i of the first hit, however deep it is; 0 if none is a hit       |
-| `d_ap`               | mean squared distance to the R neighbours with the query's label     |
-| `d_an`               | mean squared distance to all other neighbours                        |
-
-Their means over the queries have the same names. A query with R = 0 has no score: NaN here, left
-out of every mean, and counted. A gallery smaller than k counts its missing places as misses. A
-distance that is NaN comes after every other and is never a hit, so a model that returns NaN scores
-0; its `d_ap` and `d_an` are NaN.
-
-| count                   | of the queries                                                    |
-|-------------------------|-------------------------------------------------------------------|
-| `queries`               | all, with any R                                                   |
-| `excluded_queries`      | those with R = 0                                                  |
-| `non_finite_embeddings` | those whose embedding holds NaN or infinity                       |
-
-| metric of the set of queries | formula                                                      |
-|------------------------------|--------------------------------------------------------------|
-| `spread`                     | mean ‖e‖² − ‖mean e‖², the variance of the embeddings        |
-| `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
-| `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
-|                              | infinity; 0 if the queries are the gallery                   |
-
-To these `modules.retrieval.verification` adds how well a distance tells pairs of one label from others (every
-query with each of its neighbours), and `modules.retrieval.clustering` how well clusters of the queries agree
-with their labels. `modules.retrieval.search` finds the neighbours, `modules.retrieval.transforms`
-does all of it in Beam, for galleries that do not fit into memory.
+`modules.retrieval.definitions` says what each score is. `modules.retrieval.transforms` does the
+same in Beam, for galleries that do not fit.
 """
 
 from __future__ import annotations
@@ -48,31 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modules.retrieval.definitions import (
-    COLLAPSED_SPREAD,
-    COUNTS,
-    SET_NAMES,
-    metric_names,
-    score_names,
-    set_names,
-)
+from modules.retrieval.definitions import COUNTS, score_names
 from modules.retrieval.scores import QueryBlock, score_block
-from modules.retrieval.search import Tile, make_tiles, search_threads, sweep, unpack
-from modules.retrieval.shards import Shard, chunks_of, refuse_repeated
-
-__all__ = [
-    "COLLAPSED_SPREAD",
-    "COUNTS",
-    "SET_NAMES",
-    "Gallery",
-    "make_gallery",
-    "metric_names",
-    "nearest",
-    "score_against",
-    "score_names",
-    "score_queries",
-    "set_names",
-]
+from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.shards import Shard, reject_repeated, tiles_of
 
 
 class Gallery(NamedTuple):
@@ -93,7 +35,11 @@ class Gallery(NamedTuple):
     embeddings: np.ndarray
 
 
-def make_gallery(ids: Sequence, labels: Sequence, embeddings: np.ndarray) -> Gallery:
+def make_gallery(
+    ids: Sequence[bytes | str] | np.ndarray,
+    labels: Sequence[bytes | str] | np.ndarray,
+    embeddings: np.ndarray,
+) -> Gallery:
     """Orders labelled embeddings by id.
 
     Args:
@@ -107,21 +53,20 @@ def make_gallery(ids: Sequence, labels: Sequence, embeddings: np.ndarray) -> Gal
     Raises:
         ValueError: The lengths differ, the embeddings are not a matrix, or an id occurs twice.
     """
-    ids = np.asarray(ids, dtype=object)
-    labels = np.asarray(labels, dtype=object)
+    unordered = np.asarray(ids, dtype=object), np.asarray(labels, dtype=object)
     embeddings = np.asarray(embeddings, dtype=np.float32)
     if embeddings.ndim != 2 or not len(ids) == len(labels) == len(embeddings):
         raise ValueError(
             "retrieval needs one id, one label and one embedding row per example, got "
             f"{len(ids)} ids, {len(labels)} labels and embeddings of shape {embeddings.shape}"
         )
-    order = np.argsort(ids, kind="stable")
-    ids, labels = ids[order], labels[order]
-    refuse_repeated(ids)
-    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(unordered[0], kind="stable")
+    ordered_ids, ordered_labels = (column[order] for column in unordered)
+    reject_repeated(ordered_ids)
+    _, classes, sizes = np.unique(ordered_labels, return_inverse=True, return_counts=True)
     return Gallery(
-        ids=ids,
-        labels=labels,
+        ids=ordered_ids,
+        labels=ordered_labels,
         classes=classes.astype(np.int32),
         positives=sizes[classes] - 1,
         embeddings=np.ascontiguousarray(embeddings[order]),
@@ -149,13 +94,13 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
         raise ValueError(f"k must be in [1, {total - 1}] for a gallery of {total}, got {k}")
     shard = _only_shard(gallery)
     own = np.arange(start, stop)
-    tiles = make_tiles(
+    tiles = query_tiles(
         gallery.embeddings[start:stop], gallery.classes[start:stop], np.full(stop - start, k)
     )
     positions = np.empty((stop - start, k), np.int64)
     distances = np.empty((stop - start, k), np.float32)
     with search_threads() as pool:
-        sweep(tiles, chunks_of(shard, ""), own, Tile.select, pool)
+        sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool)
     for tile in tiles:
         positions[tile.rows], distances[tile.rows], _ = unpack(tile.neighbours())
     return positions, distances
@@ -164,7 +109,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
 def score_queries(
     gallery: Gallery, ks: Sequence[int], start: int = 0, stop: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Scores the gallery's rows [start, stop) as queries; the module's docstring has the formulas.
+    """Scores the gallery's rows [start, stop) as queries.
 
     Memory grows with the gallery and with (stop − start) · max(k, R), never with N².
 

@@ -2,11 +2,12 @@
 
 Use it with `tfma.MetricConfig(class_name="RetrievalMetrics", module="modules.retrieval.metrics",
 config='{"ks": [1, 5, 10]}')`, behind the extractors of `modules.evaluator`, which make the scores.
-`modules.retrieval.in_memory` defines every metric.
+`modules.retrieval.definitions` says what every metric is.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2
 
 from modules.retrieval.definitions import COUNTS, score_names, set_names
 from modules.retrieval.extractors import SCORES_KEY, SET_KEY
@@ -76,6 +78,32 @@ class RetrievalMetrics(metric_types.Metric):
         )
 
 
+def read_metric_options(eval_config: config_pb2.EvalConfig) -> dict[str, Any]:
+    """Reads the options of the one RetrievalMetrics in a configuration.
+
+    Args:
+        eval_config: As `modules.gate.make_eval_config` writes it.
+
+    Returns:
+        The arguments of `RetrievalMetrics` by name, defaults filled in.
+
+    Raises:
+        ValueError: There is none, there are several that differ, or its options are wrong.
+    """
+    found = {
+        json.dumps(RetrievalMetrics(**json.loads(metric.config or "{}")).get_config())
+        for spec in eval_config.metrics_specs
+        for metric in spec.metrics
+        if metric.class_name == RetrievalMetrics.__name__
+    }
+    if len(found) != 1:
+        raise ValueError(
+            "the eval_config needs RetrievalMetrics with one configuration, found "
+            f"{sorted(found)}: make it with modules.gate.make_eval_config"
+        )
+    return json.loads(found.pop())
+
+
 def _computations(
     ks: Sequence[int],
     verification: bool,
@@ -118,7 +146,7 @@ class _OfModel(metric_types.Preprocessor):
         else:
             raise ValueError(
                 f"RetrievalMetrics found no retrieval scores among {sorted(extracts)}: give "
-                "Evaluator the module_file modules/evaluator.py"
+                "Evaluator the module modules.evaluator"
             )
 
 

@@ -1,7 +1,7 @@
-"""Labelled embeddings in Beam, ordered by id without being held anywhere.
+"""Labelled embeddings in Beam, ordered by id without one process holding all of them.
 
-A sample of the ids gives boundaries, one shuffle brings each range of ids together, and a range,
-sorted, is a few shards whose positions are known. So ties are ordered by id among all shards, an id
+A sample of the ids gives boundaries. One shuffle brings each range of ids together, and a sorted
+range is a few shards whose positions are known. So ties are ordered by id among all shards, an id
 that occurs twice is found, and no result depends on how a runner batches or spreads the rows.
 """
 
@@ -18,13 +18,16 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from modules.retrieval.shards import MAX_POSITION, Shard, refuse_repeated
+from modules.retrieval.shards import MAX_POSITION, Shard, reject_repeated
 
 _SAMPLE = 65_536  # ids that boundaries are taken from
 _RANGE_SHARDS = 4  # in one range: with fewer, smaller parts would be shuffled
 _DEALT_ROWS = 16_384
 _RANGE_BITS = 19  # rows in one range of ids; the other bits of a position number the ranges
 _RANGES = (MAX_POSITION + 1) >> _RANGE_BITS
+
+_Sample = list[tuple[int, bytes | str]]  # hash and id
+_Counted = tuple[Counter[bytes | str], _Sample]  # rows by label, some of the ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,24 +133,24 @@ class _CensusFn(beam.CombineFn):
     def __init__(self, name: str, shard_rows: int) -> None:
         self._name, self._shard_rows = name, shard_rows
 
-    def create_accumulator(self) -> tuple[Counter, list[tuple[int, bytes | str]]]:
+    def create_accumulator(self) -> _Counted:
         return Counter(), []
 
-    def add_input(self, accumulator: tuple, element: tuple[np.ndarray, np.ndarray]) -> tuple:
+    def add_input(self, accumulator: _Counted, element: tuple[np.ndarray, np.ndarray]) -> _Counted:
         counts, sample = accumulator
         ids, labels = element
         counts.update(labels.tolist())
         sample.extend((hash_id(id_), id_) for id_ in ids)
         return counts, _smallest(sample)
 
-    def merge_accumulators(self, accumulators: Iterable[tuple]) -> tuple:
+    def merge_accumulators(self, accumulators: Iterable[_Counted]) -> _Counted:
         counts, sample = self.create_accumulator()
         for other_counts, other_sample in accumulators:
             counts.update(other_counts)
             sample = _smallest(sample + other_sample)
         return counts, sample
 
-    def extract_output(self, accumulator: tuple) -> _Census:
+    def extract_output(self, accumulator: _Counted) -> _Census:
         counts, sample = accumulator
         total = counts.total()
         if not total:
@@ -160,7 +163,7 @@ class _CensusFn(beam.CombineFn):
         return _Census(boundaries, classes)
 
 
-def _smallest(sample: list) -> list:
+def _smallest(sample: _Sample) -> _Sample:
     """Cuts a sample now and then, not at every batch."""
     return heapq.nsmallest(_SAMPLE, sample) if len(sample) > 2 * _SAMPLE else sample
 
@@ -230,7 +233,7 @@ def _sort(number: int, parts: Iterable[LabelledRows]) -> tuple[int, LabelledRows
             f"for {1 << _RANGE_BITS} each: there are too many examples for one gallery"
         )
     rows = rows.take(np.argsort(rows.ids, kind="stable"))
-    refuse_repeated(rows.ids)
+    reject_repeated(rows.ids)
     return number, rows
 
 

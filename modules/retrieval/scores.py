@@ -1,28 +1,30 @@
-"""Scores of a block of queries; `modules.retrieval.in_memory` defines each of them.
+"""Scores of a block of queries; `modules.retrieval.definitions` says what each of them is.
 
-The R nearest neighbours are kept also where R is very large: with 12,000 of 120,000 that took 29 ns
-of processor time per pair, counting the ranks of the R relevant ones by binary search 240 ns.
+The R nearest neighbours of a query are kept even where R is very large: counting the ranks of the
+R relevant rows by binary search takes several times as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from modules.retrieval.definitions import COUNTS, score_names
-from modules.retrieval.pairs import MeanDistances, PairCounters
+from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
-    Tile,
+    QueryTile,
+    Visit,
     first_hit_ranks,
-    make_tiles,
+    query_tiles,
     search_threads,
     sweep,
     unpack,
 )
-from modules.retrieval.shards import Shard, chunks_of
+from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 
 _KEPT = 1 << 25  # neighbours kept at once, 8 bytes each; more queries wait for another pass
 
@@ -50,27 +52,46 @@ class BlockScores:
 
     Attributes:
         scores: float64 [Q, S], the columns `score_names(ks)` and `COUNTS`.
-        pairs: Histogram of `modules.retrieval.verification`: every query with every gallery row but itself;
-            None if not asked for.
+        pairs: What `count_pairs` of `score_block` has counted: every query with every gallery row
+            but itself; None if not asked for.
     """
 
     scores: np.ndarray
     pairs: np.ndarray | None
 
 
+class CountsPairs(Protocol):
+    """Counts all pairs of a query and a gallery row, such as `modules.retrieval.pair_counts`."""
+
+    def leave_out(self, same: np.ndarray) -> None:
+        """Notes queries that meet themselves: bool, whether with the class they have there."""
+
+    def select_and_count(
+        self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
+    ) -> None:
+        """Visits as `sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
+
+    def total(self) -> np.ndarray:
+        """Ends the counting and returns the counts."""
+
+
 def score_block(
-    block: QueryBlock, gallery: Iterable[Shard], ks: Sequence[int], *, verification: bool = False
+    block: QueryBlock,
+    gallery: Iterable[Shard],
+    ks: Sequence[int],
+    *,
+    count_pairs: Callable[[], CountsPairs] | None = None,
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
-    Memory: one shard, and as many neighbours as the scores look at, in passes through the gallery
-    of at most 2²⁵ of them. Never the gallery, never the matrix of distances.
+    Memory holds one shard and as many neighbours as the scores look at, at most 2²⁵ of them in one
+    pass through the gallery. It never holds the gallery or the matrix of distances.
 
     Args:
         block: The queries.
         gallery: Its shards, in any order; gone through again where one pass is not enough.
         ks: The values of k.
-        verification: Also count all pairs by distance.
+        count_pairs: Makes what also counts the pairs of one model; None for no counting.
 
     Returns:
         The scores by model name.
@@ -78,7 +99,9 @@ def score_block(
     depths = np.maximum(max(ks), block.members)
     order = np.argsort(-depths, kind="stable")
     of_pass = np.cumsum(depths[order]) // _KEPT
-    searches = [_Search(block, model, ks, verification) for model in block.embeddings]
+    searches = [
+        _Search(block, model, ks, count_pairs and count_pairs()) for model in block.embeddings
+    ]
     with search_threads() as pool:
         for number in np.unique(of_pass):
             rows = order[of_pass == number]
@@ -97,38 +120,38 @@ class _Search:
     """One model's search: passes of some queries each, and the scores of all."""
 
     def __init__(
-        self, block: QueryBlock, model: str, ks: Sequence[int], verification: bool
+        self, block: QueryBlock, model: str, ks: Sequence[int], pairs: CountsPairs | None
     ) -> None:
         self.model = model
         self._ids, self._classes, self._ks = block.ids, block.classes, ks
         self._embeddings = block.embeddings[model]
         self._names = [*score_names(ks), *COUNTS]
         self._scores = np.full((len(block.ids), len(self._names)), np.nan)
-        self._pairs = PairCounters() if verification else None
+        self._pairs = pairs
 
     def start(self, rows: np.ndarray, depths: np.ndarray) -> None:
         """Begins a pass with some of the queries."""
         self._rows = rows
         embeddings, classes = self._embeddings[rows], self._classes[rows]
-        self._tiles = make_tiles(embeddings, classes, depths)
+        self._tiles = query_tiles(embeddings, classes, depths)
         self._means = MeanDistances(embeddings, classes)
 
     def add(self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """Compares this pass's queries with a shard; `own` as in `sweep`."""
         self._means.add(shard.embeddings[self.model], shard.classes, own)
-        visit = Tile.select
+        visit: Visit = QueryTile.select
         if self._pairs is not None:
             visit = self._pairs.select_and_count
             there = own >= 0
             self._pairs.leave_out(shard.classes[own[there]] == self._classes[self._rows[there]])
-        sweep(self._tiles, chunks_of(shard, self.model), own, visit, pool)
+        sweep(self._tiles, tiles_of(shard, self.model), own, visit, pool)
 
     def finish(self, gallery: Iterable[Shard], pool: ThreadPoolExecutor) -> None:
         """Scores this pass's queries."""
         relevant = self._means.counts[0]
         scores = np.empty((len(self._rows), len(self._names)))
 
-        def score(tile: Tile) -> None:
+        def score(tile: QueryTile) -> None:
             _, _, hits = unpack(tile.neighbours())
             scores[tile.rows, : -2 - len(COUNTS)] = score_hits(hits, relevant[tile.rows], self._ks)
 
@@ -157,7 +180,7 @@ class _Search:
 
     def result(self) -> BlockScores:
         """The scores of all passes."""
-        return BlockScores(self._scores, self._pairs and self._pairs.total())
+        return BlockScores(self._scores, None if self._pairs is None else self._pairs.total())
 
 
 def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:

@@ -1,17 +1,18 @@
 """Exact nearest neighbours of a block of queries in a gallery that goes by in shards, in numpy.
 
 A neighbour is one integer, its key: the bits of its squared distance (float32, never negative, so
-bits ascend as distances do) above its position in the gallery above one bit that tells whether it
-has the query's class. Positions ascend as ids do, so the order of keys is (distance, id).
+bits ascend as distances do), below them its position in the gallery, and one bit that tells whether
+it has the query's class. Positions ascend as ids do, so the order of keys is (distance, id).
 
-Every matrix product here has one shape, `TILE_ROWS` × `TILE_COLUMNS`, padded where rows are
-missing. BLAS picks its kernel, and with it the rounding, by the shape: thus the distance of a pair
-does not depend on the shards and blocks that brought it here. Each product is one thread's work;
-several tiles are at work at once, since selecting neighbours takes as long as multiplying.
+Queries are multiplied with the gallery tile by tile. A tile is what one factor of a matrix product
+holds: up to `QUERY_TILE` queries, or up to `GALLERY_TILE` rows of a shard. Every product has the
+same shape, padded where rows are missing. BLAS picks its kernel, and with it the rounding, by the
+shape, so the distance of a pair does not depend on the shard and the block that it came in. Each
+product is one thread's work, and several are at work at once, since selecting neighbours takes as
+long as multiplying.
 
-Distances of one 256 × 2,048 × 128 block in one thread took 2.3 ms here, 2.4 ms with TensorFlow's
-matmul, 1.3 ms with faiss (`tests.benchmarks.bench_retrieval_search`). The two fifths of a block's
-time that faiss could save are at most a fifth of the search; numpy needs no further dependency.
+`tests.benchmarks.bench_retrieval_search` compares the products with those of TensorFlow and faiss:
+faiss would save too little of the search to be worth a further dependency.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from modules.retrieval.shards import TILE_COLUMNS, Chunk, Shard, chunks_of, padded
+from modules.retrieval.shards import GALLERY_TILE, GalleryTile, Shard, padded, tiles_of
 
-TILE_ROWS = 256  # queries: 256 × 2,048 distances are 2 MiB and stay in the cache
+QUERY_TILE = 256  # queries: 256 × 2,048 distances are 2 MiB and stay in the cache
 
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
@@ -35,7 +36,7 @@ _INFINITY = 0x7F800000  # bits above are NaN
 _NOTHING = np.iinfo(np.int64).max  # the key of no neighbour
 
 
-class Tile:
+class QueryTile:
     """Some queries and the nearest neighbours found so far.
 
     Attributes:
@@ -48,58 +49,60 @@ class Tile:
     ) -> None:
         self.rows, self.classes = rows, classes[:, None]
         self._squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
-        self._factor = padded(-2 * embeddings, TILE_ROWS)
+        self._factor = padded(-2 * embeddings, QUERY_TILE)
         self._depth = depth
         self._kept: list[np.ndarray] = []  # keys [Q, …], unordered
         self._width = 0
         self._limit: np.ndarray | None = None  # bits of the farthest kept; None while all fit
 
-    def distances(self, chunk: Chunk, own: np.ndarray, out: np.ndarray) -> np.ndarray:
+    def distances(self, gallery_tile: GalleryTile, own: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Squared distances, with `_BEHIND` for a query itself.
 
         |q|² + |g|² − 2 q·g, clipped at 0: on unit vectors they carry the rounding of float32 near
         1, about 1e-7.
 
         Args:
-            chunk: Rows of the gallery.
-            own: int64 [Q], the chunk's row that is the query itself; none if outside the chunk.
-            out: float32 [TILE_ROWS, TILE_COLUMNS], overwritten.
+            gallery_tile: Rows of the gallery.
+            own: int64 [Q], the row of the gallery tile that is the query itself; none outside it.
+            out: float32 [QUERY_TILE, GALLERY_TILE], overwritten.
 
         Returns:
-            A view of `out`, float32 [Q, chunk.size]: not negative, NaN without a sign.
+            A view of `out`, float32 [Q, gallery_tile.size]: not negative, NaN without a sign.
         """
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity have their place
-            np.matmul(self._factor, chunk.embeddings.T, out=out)
-            result = out[: len(self.rows), : chunk.size]
+            np.matmul(self._factor, gallery_tile.embeddings.T, out=out)
+            result = out[: len(self.rows), : gallery_tile.size]
             result += self._squared_norms
-            result += chunk.squared_norms
+            result += gallery_tile.squared_norms
         np.maximum(result, 0, out=result)  # rounding can fall below 0; NaN stays NaN
         bits = result.view(np.int32)
         bits &= 0x7FFFFFFF  # the sign of −0 and of NaN would break the order
-        inside = np.flatnonzero((own >= 0) & (own < chunk.size))
+        inside = np.flatnonzero((own >= 0) & (own < gallery_tile.size))
         bits[inside, own[inside]] = _BEHIND
         return result
 
-    def select(self, chunk: Chunk, distances: np.ndarray) -> None:
-        """Keeps those rows of the chunk that may be among the `depth` nearest."""
+    def select(self, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
+        """Keeps those rows of a gallery tile that may be among the `depth` nearest."""
         bits = distances.view(np.int32)
         if self._limit is not None:
             admitted = np.flatnonzero(bits <= self._limit)
             if len(admitted) < _DENSE * bits.size:
                 if len(admitted):
-                    self._keep(self._picked(chunk, bits, admitted))
+                    self._keep(self._picked(gallery_tile, bits, admitted))
                 return
-        self._keep(_keys(bits, chunk.position, chunk.classes == self.classes))
+        self._keep(_keys(bits, gallery_tile.position, gallery_tile.classes == self.classes))
 
-    def _picked(self, chunk: Chunk, bits: np.ndarray, admitted: np.ndarray) -> np.ndarray:
+    def _picked(
+        self, gallery_tile: GalleryTile, bits: np.ndarray, admitted: np.ndarray
+    ) -> np.ndarray:
         """Keys of single cells, moved to the left of their rows: int64 [Q, most in a row]."""
-        rows, columns = np.divmod(admitted, chunk.size)
-        hits = chunk.classes[columns] == self.classes[rows, 0]
+        rows, columns = np.divmod(admitted, gallery_tile.size)
+        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
         counts = np.bincount(rows, minlength=len(self.rows))
         keys = np.full((len(self.rows), counts.max()), _NOTHING)
         places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
         high = bits[rows, columns].astype(np.int64) << 32
-        keys[rows, places] = high | ((chunk.position + columns) << 1) | hits
+        keys[rows, places] = high | ((gallery_tile.position + columns) << 1) | hits
         return keys
 
     def _keep(self, keys: np.ndarray) -> None:
@@ -127,7 +130,7 @@ class Tile:
         return self._kept[0]
 
 
-def make_tiles(embeddings: np.ndarray, classes: np.ndarray, depths: np.ndarray) -> list[Tile]:
+def query_tiles(embeddings: np.ndarray, classes: np.ndarray, depths: np.ndarray) -> list[QueryTile]:
     """Puts queries that need about as many neighbours into one tile.
 
     Args:
@@ -139,38 +142,38 @@ def make_tiles(embeddings: np.ndarray, classes: np.ndarray, depths: np.ndarray) 
     tiles, first = [], 0
     while first < len(order):
         depth = int(depths[order[first]])
-        rows = order[first : first + max(1, min(TILE_ROWS, _KEPT // depth))]
-        tiles.append(Tile(rows, embeddings[rows], classes[rows], depth))
+        rows = order[first : first + max(1, min(QUERY_TILE, _KEPT // depth))]
+        tiles.append(QueryTile(rows, embeddings[rows], classes[rows], depth))
         first += len(rows)
     return tiles
 
 
-Visit = Callable[[Tile, Chunk, np.ndarray], None]
+Visit = Callable[[QueryTile, GalleryTile, np.ndarray], None]
 
 
 def sweep(
-    tiles: Iterable[Tile],
-    chunks: Iterable[Chunk],
+    tiles: Iterable[QueryTile],
+    gallery_tiles: Iterable[GalleryTile],
     own: np.ndarray,
     visit: Visit,
     pool: ThreadPoolExecutor,
 ) -> None:
-    """Calls `visit` with every tile, every chunk and the distances between them.
+    """Calls `visit` with every query tile, every gallery tile and the distances between them.
 
     Args:
         tiles: Queries. Each is one thread's at a time; several are visited at once.
-        chunks: Of one shard.
+        gallery_tiles: Of one shard.
         own: int64 [queries], the shard's row that is the query itself, −1 if none is.
         visit: The distances it gets are overwritten later.
         pool: As `search_threads` gives it.
     """
-    chunks = list(chunks)
+    gallery_tiles = list(gallery_tiles)
 
-    def visit_tile(tile: Tile) -> None:
-        out = np.empty((TILE_ROWS, TILE_COLUMNS), np.float32)
-        for number, chunk in enumerate(chunks):
-            shifted = own[tile.rows] - number * TILE_COLUMNS
-            visit(tile, chunk, tile.distances(chunk, shifted, out))
+    def visit_tile(tile: QueryTile) -> None:
+        out = np.empty((QUERY_TILE, GALLERY_TILE), np.float32)
+        for number, gallery_tile in enumerate(gallery_tiles):
+            shifted = own[tile.rows] - number * GALLERY_TILE
+            visit(tile, gallery_tile, tile.distances(gallery_tile, shifted, out))
 
     for _ in pool.map(visit_tile, tiles):
         pass
@@ -225,29 +228,32 @@ def first_hit_ranks(
     Returns:
         float64 [Q], from 1; infinity where no neighbour has the query's class, or only at NaN.
     """
-    tiles = make_tiles(embeddings, classes, np.ones(len(ids), np.int64))
+    tiles = query_tiles(embeddings, classes, np.ones(len(ids), np.int64))
     nearest = np.full(len(ids), _NOTHING)
     nearer = np.zeros(len(ids), np.int64)
 
-    def find(tile: Tile, chunk: Chunk, distances: np.ndarray) -> None:
-        hits = chunk.classes == tile.classes
+    def find(tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
+        hits = gallery_tile.classes == tile.classes
         hits &= ~np.isnan(distances)
         some = np.flatnonzero(hits.any(axis=1))
-        keys = _keys(distances.view(np.int32)[some], chunk.position, hits[some])
+        keys = _keys(distances.view(np.int32)[some], gallery_tile.position, hits[some])
         keys[~hits[some]] = _NOTHING
         rows = tile.rows[some]
         nearest[rows] = np.minimum(nearest[rows], keys.min(axis=1, initial=_NOTHING))
 
-    def count(tile: Tile, chunk: Chunk, distances: np.ndarray) -> None:
+    def count(tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
         bits, limits = distances.view(np.int32), nearest[tile.rows, None]
         limit_bits = (limits >> 32).astype(np.int32)
         before = np.count_nonzero(bits < limit_bits, axis=1)
-        tied = np.arange(chunk.position, chunk.position + chunk.size) < (limits & 0xFFFFFFFF) >> 1
+        tied = (
+            np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size)
+            < (limits & 0xFFFFFFFF) >> 1
+        )
         nearer[tile.rows] += before + np.count_nonzero(tied & (bits == limit_bits), axis=1)
 
     for visit in (find, count):
         for shard in gallery:
-            sweep(tiles, chunks_of(shard, model), shard.rows_of(ids), visit, pool)
+            sweep(tiles, tiles_of(shard, model), shard.rows_of(ids), visit, pool)
     return np.where(nearest == _NOTHING, np.inf, nearer + 1.0)
 
 

@@ -28,6 +28,10 @@ class SetMetrics:
     by_model: dict[str, dict[str, float]]
 
 
+# Hash, id, label and embedding by model of one query.
+_Sampled = tuple[int, bytes | str, bytes | str, dict[str, np.ndarray]]
+
+
 @dataclass
 class _Model:
     """Sums over the queries of one model."""
@@ -41,14 +45,14 @@ class _Model:
 class _Sums:
     queries: int = 0
     models: dict[str, _Model] = field(default_factory=dict)
-    sample: list[tuple] = field(default_factory=list)  # hash, id, label, embedding by model
+    sample: list[_Sampled] = field(default_factory=list)
 
 
 class MeasureSet(beam.PTransform):
     """PCollection of ScoredQueries → PCollection with one SetMetrics.
 
-    Clustering takes up to `modules.retrieval.clustering.MAX_EXAMPLES` queries, those whose ids have the
-    smallest hashes, so that memory is bounded and the choice does not depend on the runner.
+    Clustering takes up to `MAX_EXAMPLES` queries, those whose ids have the smallest hashes. So
+    memory is bounded and the choice does not depend on the runner.
 
     Args:
         verification: Add `VERIFICATION_NAMES`; `ScoreQueries` must have counted the pairs.
@@ -72,7 +76,7 @@ class MeasureSet(beam.PTransform):
         measured = scored | beam.CombineGlobally(
             _MeasureSetFn(self._verification, self._clustering)
         )
-        broken: Counter | beam.pvalue.AsSingleton = Counter()
+        broken: Counter[str] | beam.pvalue.AsSingleton = Counter()
         if self._gallery is not None:
             broken = beam.pvalue.AsSingleton(
                 self._gallery
@@ -169,14 +173,14 @@ class _MeasureSetFn(beam.CombineFn):
             )
         return metrics
 
-    def _smallest(self, sample: list[tuple], slack: int = 2) -> list[tuple]:
+    def _smallest(self, sample: list[_Sampled], slack: int = 2) -> list[_Sampled]:
         """Cuts a sample that has grown beyond `slack` times its size."""
         if len(sample) > slack * self._sample:
             sample = sorted(sample, key=lambda row: row[:2])[: self._sample]
         return sample
 
 
-def spread_metrics(queries: int, total: np.ndarray, squares: float) -> dict[str, float]:
+def spread_metrics(queries: int, total: np.ndarray | float, squares: float) -> dict[str, float]:
     """Computes `spread` and `collapsed` from sums.
 
     Args:

@@ -1,4 +1,4 @@
-"""A gallery in shards, and a shard in chunks of one size, ready to be multiplied."""
+"""A gallery in shards, and a shard in tiles of one size, ready to be multiplied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TILE_COLUMNS = 2048  # rows of a chunk
+GALLERY_TILE = 2048  # rows of a gallery tile
 MAX_POSITION = (1 << 31) - 1  # what a key of `modules.retrieval.search` has room for
 
 
@@ -37,7 +37,7 @@ class Shard:
         return rows
 
 
-def refuse_repeated(ids: np.ndarray) -> None:
+def reject_repeated(ids: np.ndarray) -> None:
     """Checks that ids are unique.
 
     Args:
@@ -55,24 +55,24 @@ def refuse_repeated(ids: np.ndarray) -> None:
         )
 
 
-class Chunk:
+class GalleryTile:
     """Rows of a shard as one factor of a matrix product."""
 
     def __init__(self, position: int, classes: np.ndarray, embeddings: np.ndarray) -> None:
         self.position, self.classes, self.size = position, classes, len(classes)
         self.squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
-        self.embeddings = padded(embeddings, TILE_COLUMNS)
+        self.embeddings = padded(embeddings, GALLERY_TILE)
 
 
-def chunks_of(shard: Shard, model: str) -> list[Chunk]:
-    """Cuts one model's embeddings of a shard into chunks of `TILE_COLUMNS` rows."""
+def tiles_of(shard: Shard, model: str) -> list[GalleryTile]:
+    """Cuts one model's embeddings of a shard into tiles of `GALLERY_TILE` rows."""
     return [
-        Chunk(
+        GalleryTile(
             shard.position + first,
-            shard.classes[first : first + TILE_COLUMNS],
-            shard.embeddings[model][first : first + TILE_COLUMNS],
+            shard.classes[first : first + GALLERY_TILE],
+            shard.embeddings[model][first : first + GALLERY_TILE],
         )
-        for first in range(0, len(shard.classes), TILE_COLUMNS)
+        for first in range(0, len(shard.classes), GALLERY_TILE)
     ]
 
 

@@ -1,10 +1,9 @@
 """Exact retrieval in Beam: galleries and query sets larger than the memory of a worker.
 
 Blocks of queries are the work to spread; each goes through all shards one after the other. The
-shards are a side input that is read lazily. The other way round, shards as the work and candidates
-merged per query, took a quarter more processor time with 20 neighbours and 12 shards, because each
-shard is searched without the limit that the shards before it gave; and max(k, R) candidates per
-query and shard would cross a shuffle.
+shards are a side input that is read lazily. The other way round, with shards as the work and
+candidates merged per query, each shard would be searched without the limit that the shards before
+it gave, and max(k, R) candidates per query and shard would cross a shuffle.
 
 Memory of a worker: the names of the labels with a number each, one block, one shard or two, and the
 neighbours of `modules.retrieval.scores.score_block`.
@@ -19,9 +18,10 @@ import apache_beam as beam
 import numpy as np
 
 from modules.retrieval.order import LabelledRows, QueryRows, blocks_and_shards
+from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import BlockScores, QueryBlock, score_block
-from modules.retrieval.search import Tile, make_tiles, search_threads, sweep, unpack
-from modules.retrieval.shards import Shard, chunks_of
+from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.shards import Shard, tiles_of
 
 SHARD_ROWS = 16_384
 QUERY_ROWS = 4096  # many, since each block goes through the whole gallery
@@ -101,7 +101,7 @@ def _score(
 ) -> Iterator[ScoredQueries]:
     rows = block.rows
     queries = QueryBlock(rows.ids, block.classes, block.members, rows.embeddings)
-    scores = score_block(queries, gallery, ks, verification=verification)
+    scores = score_block(queries, gallery, ks, count_pairs=PairCounters if verification else None)
     yield ScoredQueries(rows, scores)
 
 
@@ -154,10 +154,10 @@ def _find(
     model: str,
 ) -> Iterator[Neighbours]:
     rows, total = block.rows, len(block.rows.ids)
-    tiles = make_tiles(rows.embeddings[model], block.classes, np.full(total, k))
+    tiles = query_tiles(rows.embeddings[model], block.classes, np.full(total, k))
     with search_threads() as pool:
         for shard in gallery:
-            sweep(tiles, chunks_of(shard, model), shard.rows_of(rows.ids), Tile.select, pool)
+            sweep(tiles, tiles_of(shard, model), shard.rows_of(rows.ids), QueryTile.select, pool)
     positions = np.full((total, k), -1)
     distances = np.full((total, k), np.nan, np.float32)
     for tile in tiles:

@@ -1,4 +1,4 @@
-"""What code inside a node tells the process around it, such as how much of the work is done.
+"""What code inside a node tells the process around it, and what it keeps from the terminal.
 
 >>> from modules.runtime import work_done
 >>> work_done.reset()

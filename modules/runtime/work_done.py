@@ -1,8 +1,8 @@
 """How much of a node's work is done, for whoever shows it while the node runs.
 
-Code that works on many things counts them here: `add("images", 256)`, and `expect("images", 10_000)`
-where it knows how many there will be. The counts are of this process: of Beam workers in processes of
-their own nothing is seen here, and nothing depends on it.
+Code that works on many things counts them here: `add("images", 256)`, and
+`expect("images", 10_000)` where it knows how many there will be. The counts are of this process: of
+Beam workers in processes of their own nothing is seen here, and nothing depends on it.
 
 >>> from modules.runtime import work_done
 >>> work_done.reset()

@@ -1,7 +1,13 @@
 from .base import (
     Fraction as Fraction,
     Settings as Settings,
-    from_custom_config as from_custom_config,
+    check_settings as check_settings,
+    read_table as read_table,
+)
+from .evaluation import (
+    Confidence as Confidence,
+    EvaluationSettings as EvaluationSettings,
+    Threshold as Threshold,
 )
 from .export import ExportSettings as ExportSettings
 from .image import ImageSettings as ImageSettings
@@ -13,3 +19,9 @@ from .training import (
     TrainingSettings as TrainingSettings,
 )
 from .triplets import TripletSettings as TripletSettings
+from .validation import (
+    ComparatorThresholds as ComparatorThresholds,
+    DriftThresholds as DriftThresholds,
+    SkewThresholds as SkewThresholds,
+    ValidationSettings as ValidationSettings,
+)

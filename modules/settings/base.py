@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T", bound="Settings")
@@ -16,18 +17,54 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
 
-def from_custom_config(kind: type[T], custom_config: dict[str, Any] | None) -> T:
+def check_settings(kind: type[T], values: Mapping[str, object], place: str) -> T:
+    """Makes settings of values that come from outside.
+
+    Args:
+        kind: The settings class.
+        values: By name of the field; defaults where one is missing.
+        place: Where the values come from, for the message.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        ValueError: A key or a value is not allowed; the message names the place, every key, what
+            was found and what is allowed.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        faults = [
+            (
+                ".".join(map(str, fault["loc"])),
+                fault["msg"].removeprefix("Value error, "),
+                "" if isinstance(fault["input"], dict) else f" (found {fault['input']!r})",
+            )
+            for fault in error.errors()
+        ]
+        lines = [f"{key}{found}: {text}" if key else text for key, text, found in faults]
+        raise ValueError(f"{place}: {'; '.join(lines)}.") from error
+
+
+def read_table(custom_config: Mapping[str, object] | None, table: str, kind: type[T]) -> T:
     """Reads one table out of a node's `custom_config`.
 
     Args:
-        kind: The settings class; its table is named after it (`ImageSettings` is `image`).
-        custom_config: As TFX hands it to `preprocessing_fn` or in `fn_args`; table name to values.
+        custom_config: As TFX hands it to `preprocessing_fn` or in `fn_args`: table name to values.
+        table: Its name, such as `image`.
+        kind: The settings class of the table.
 
     Returns:
-        The checked settings; defaults where the table is missing.
+        The checked settings; defaults for keys that the table lacks.
 
     Raises:
-        pydantic.ValidationError: A key or a value is not allowed; the message names both.
+        ValueError: There is no such table, or a key or a value in it is not allowed.
     """
-    table = kind.__name__.removesuffix("Settings").lower()
-    return kind.model_validate((custom_config or {}).get(table, {}))
+    values = (custom_config or {}).get(table)
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"custom_config has no table {table!r}, only {sorted(custom_config or {})}. Pass "
+            f"{kind.__name__} to the node as custom_config={{{table!r}: …model_dump(mode='json')}}."
+        )
+    return check_settings(kind, values, f"custom_config[{table!r}]")

@@ -8,13 +8,16 @@ from pydantic import Field, model_validator
 
 from modules.settings.base import Settings
 
+Strategy = Literal["random", "class_balanced", "semi_hard", "hard"]
+Positives = Literal["random", "hard"]
+
 
 class TripletSettings(Settings):
-    """`[triplets]`: how TripletGen samples."""
+    """`[triplets]`: how TripletGen samples; `docs/triplet-gen.md` says what each choice is for."""
 
-    strategy: Literal["random", "class_balanced", "semi_hard", "hard"] = "random"
-    positives: Literal["random", "hard"] = "random"
-    per_anchor: Annotated[int, Field(ge=1, le=1000)] = 1
+    strategy: Annotated[Strategy, Field(description="how the negative is chosen")] = "random"
+    positives: Positives = "random"
+    triplets_per_anchor: Annotated[int, Field(ge=1, le=1000)] = 1
     max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
@@ -23,9 +26,19 @@ class TripletSettings(Settings):
     ] = 1
 
     @property
+    def mines_negatives(self) -> bool:
+        """Whether negatives are chosen by their embeddings."""
+        return self.strategy in ("semi_hard", "hard")
+
+    @property
     def needs_model(self) -> bool:
         """Whether an earlier model takes part in the sampling."""
-        return self.strategy in ("semi_hard", "hard") or self.positives == "hard"
+        return self.mines_negatives or self.positives == "hard"
+
+    def without_model(self) -> TripletSettings:
+        """The same settings, with everything that needs a model drawn at random."""
+        strategy = "random" if self.mines_negatives else self.strategy
+        return self.model_copy(update={"strategy": strategy, "positives": "random"})
 
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> TripletSettings:
@@ -34,10 +47,10 @@ class TripletSettings(Settings):
                 "rounds_on_same_data has no effect unless an earlier model mines: set strategy to "
                 "'semi_hard' or 'hard', or positives to 'hard', or remove it"
             )
-        mined = self.strategy in ("semi_hard", "hard")
-        if mined and self.positives == "hard" and self.per_anchor > 1:
+        if self.mines_negatives and self.positives == "hard" and self.triplets_per_anchor > 1:
             raise ValueError(
-                "with a mined strategy and positives = 'hard' an anchor has one triplet, so "
-                f"per_anchor = {self.per_anchor} would write it more than once; set it to 1"
+                f"with strategy = {self.strategy!r} and positives = 'hard' an anchor has one "
+                f"triplet, so triplets_per_anchor = {self.triplets_per_anchor} would write it more "
+                "than once. Set triplets_per_anchor = 1 or positives = 'random'"
             )
         return self

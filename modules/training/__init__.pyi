@@ -1,3 +1,5 @@
-from .callbacks import compile_embedding as compile_embedding
-from .checkpoints import stable_folder as stable_folder
+from .checkpoints import (
+    checkpoint_folder as checkpoint_folder,
+    read_code_fingerprint as read_code_fingerprint,
+)
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy

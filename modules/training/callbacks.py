@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches import LabelledImages
+from modules.models import compile_embedding, embed_in_batches
 from modules.retrieval import COLLAPSED_SPREAD, make_gallery, score_queries
 from modules.settings import TrainingSettings
 
 # How near, as a fraction of it, a loss is to its value without any separation to count as stuck.
 STUCK_TOLERANCE = 0.1
-_EMBED_BATCH = 256
 _HISTOGRAM_IMAGES = 500
 _ADVICE = (
     "Lower training.learning_rate, let it rise slowly (training.rate_warmup_steps), or use "
@@ -87,7 +87,7 @@ class FailureGuard(keras.callbacks.Callback):
 
 
 class RetrievalValidation(keras.callbacks.Callback):
-    """Measures retrieval among the images of the eval split by the Evaluator's own code.
+    """Measures retrieval among the images of the eval split with the code of the Evaluator.
 
     Adds `val_precision@1` and `val_map@r` to the logs, for the callbacks behind it. TensorBoard
     gets the distances between images of one class and of different classes as histograms. Averaged
@@ -127,7 +127,7 @@ class RetrievalValidation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Embeds all images and scores them."""
         with self.model.averaged_weights():
-            embeddings = self._embed(self._data.images)
+            embeddings = embed_in_batches(self._embed, self._data.images)
         scores = score_queries(make_gallery(self._data.ids, self._data.labels, embeddings), [1])
         if logs is not None:
             for name in ("precision@1", "map@r"):
@@ -192,19 +192,3 @@ class BestWeights(keras.callbacks.Callback):
         """Takes over what `state` returned."""
         self._best, self._since = float(state["best"]), int(state["since"])
         self._weights = [state[f"weight_{i}"] for i in range(len(state) - 2)]
-
-
-def compile_embedding(
-    embedder: keras.Model, transform_images: Callable[[tf.Tensor], tf.Tensor]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of encoded images, object [N], to embeddings, float32 [N, D], in small batches."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def embed(images: tf.Tensor) -> tf.Tensor:
-        return embedder(transform_images(images), training=False)
-
-    def embed_all(images: np.ndarray) -> np.ndarray:
-        starts = range(0, len(images), _EMBED_BATCH)
-        return np.concatenate([embed(images[start : start + _EMBED_BATCH]) for start in starts])
-
-    return embed_all

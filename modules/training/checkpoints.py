@@ -7,7 +7,6 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -33,7 +32,7 @@ class Checkpoints(keras.callbacks.Callback):
     the data follows from the number of steps.
 
     Args:
-        folder: Where to write, one per training; see `stable_folder`.
+        folder: Where to write, one per training; see `checkpoint_folder`.
         trainer: Compiled and with a built optimizer.
         callbacks: Those with a memory, by name. This one must come after them.
     """
@@ -79,14 +78,12 @@ class _Memory(tf.train.experimental.PythonState):
 
     def serialize(self) -> bytes:
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            **{
-                f"{name}/{key}": value
-                for name, callback in self._callbacks.items()
-                for key, value in callback.state().items()
-            },
-        )
+        arrays: dict[str, Any] = {
+            f"{name}/{key}": value
+            for name, callback in self._callbacks.items()
+            for key, value in callback.state().items()
+        }
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     def deserialize(self, string_value: bytes) -> None:
@@ -102,25 +99,44 @@ class _Memory(tf.train.experimental.PythonState):
                 )
 
 
-def stable_folder(model_run_dir: str, *determining: Any) -> str:
+def read_code_fingerprint(custom_config: Mapping[str, Any] | None) -> str:
+    """Reads what the pipeline says of the code that Trainer runs.
+
+    Args:
+        custom_config: Of Trainer, with a string `code_fingerprint` that changes with the code.
+
+    Raises:
+        ValueError: There is none.
+    """
+    fingerprint = (custom_config or {}).get("code_fingerprint")
+    if not isinstance(fingerprint, str) or not fingerprint:
+        raise ValueError(
+            "custom_config has no 'code_fingerprint', so a training could go on from a checkpoint "
+            "that other code wrote. Pass Trainer custom_config={'code_fingerprint': a hash of the "
+            "code it runs, ...}."
+        )
+    return fingerprint
+
+
+def checkpoint_folder(model_run_dir: str, code_fingerprint: str, *determining: Any) -> str:
     """Names the folder for the checkpoints of one training.
 
     Every attempt of a node gets an output folder of its own, numbered, so checkpoints lie beside
     them: in `checkpoints/KEY`. The key is a hash of all that determines the training, the code and
-    the versions of the libraries included. Whatever changes, a training never goes on from the
-    state of another one. Where runs of a pipeline may go on at once, the environment variable
+    the versions of the libraries included. If any of it changes, the training does not go on from
+    the state of another one. Where runs of a pipeline may go on at once, the environment variable
     TRIPLET_RUN_ID keeps them apart; a later try of the same run has the same one.
 
     Args:
         model_run_dir: The output folder of this attempt.
+        code_fingerprint: A string that changes with the code of the training.
         *determining: Anything that JSON can hold: settings, names of the input files.
 
     Returns:
         The path; nothing is made.
     """
-    code = [path.read_text() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
     run = os.environ.get("TRIPLET_RUN_ID", "")
-    parts = [*determining, run, code, tf.__version__, keras.__version__]
+    parts = [*determining, run, code_fingerprint, tf.__version__, keras.__version__]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     parent = os.path.dirname(model_run_dir.rstrip("/"))  # noqa: PTH120
     return os.path.join(parent, "checkpoints", key)  # noqa: PTH118

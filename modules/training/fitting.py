@@ -58,7 +58,7 @@ def compile_model(
         slow_factor=model.backbone_learning_rate_factor if fine_tuned else 1.0,
     )
     optimizer.build(embedder.trainable_variables)
-    # XLA was measured at half the speed of plain TensorFlow on CPU for these networks.
+    # Without XLA, which is slower than plain TensorFlow on CPU for these networks.
     trainer.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
     return trainer
 

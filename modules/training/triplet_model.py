@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -67,7 +68,7 @@ class TripletModel(keras.Model):
         with tf.GradientTape() as tape:
             embeddings = self(images, training=True)
             if replicas > 1:
-                # Its gradient adds up what all replicas want of a row, hence the division.
+                # The gradient of all_gather is the sum over all replicas, hence the division.
                 embeddings = replica.all_gather(embeddings, axis=0)
                 labels = replica.all_gather(labels, axis=0)
             mined = self.mine(labels, embeddings)
@@ -116,7 +117,7 @@ class TripletModel(keras.Model):
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Puts the averaged weights into the network for a while, if the optimizer averages."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if not optimizer.use_ema or not optimizer.built:
             yield
             return

@@ -5,7 +5,6 @@ from .cluster import (
     cluster_values as cluster_values,
 )
 from .data import DataSettings as DataSettings
-from .evaluation import EvaluationSettings as EvaluationSettings
 from .kubeflow import KubeflowSettings as KubeflowSettings
 from .loading import (
     CONFIG_VARIABLE as CONFIG_VARIABLE,
@@ -18,4 +17,3 @@ from .model import PretrainedModelSettings as PretrainedModelSettings
 from .paths import PROJECT as PROJECT, ProjectPath as ProjectPath
 from .pipeline import PipelineSettings as PipelineSettings
 from .retraining import RetrainingSettings as RetrainingSettings
-from .validation import ValidationSettings as ValidationSettings

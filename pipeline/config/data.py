@@ -16,8 +16,8 @@ class DataSettings(Settings):
     """`[data]`: where the labelled images are and how they are split.
 
     `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
-    for the splits by hash. They default to `train/*`, `eval/*` and `*` for record files, and to one
-    level deeper for images in class folders.
+    for the splits by hash. They default to `train/*`, `eval/*` and `*` for TFRecord files, and to
+    one level deeper for images in class folders.
 
     Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
     `components.spans.patterns`.
@@ -101,7 +101,10 @@ class DataSettings(Settings):
                 )
         elif self.evaluation_span is not None:
             dates = patterns[0].has_dates
-            if isinstance(self.evaluation_span, datetime.date) != dates or self.fixed_span < 0:
+            if (
+                isinstance(self.evaluation_span, datetime.date) != dates
+                or (self.fixed_span or 0) < 0
+            ):
                 wanted = "a day, such as 2026-01-31," if dates else "a number, at least 0,"
                 raise ValueError(
                     f"evaluation_span is {self.evaluation_span}, expected {wanted} with these "

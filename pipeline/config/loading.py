@@ -10,19 +10,19 @@ from typing import Any, get_args
 from pydantic import ValidationError, model_validator
 
 from modules.settings import (
+    EvaluationSettings,
     ExportSettings,
     ImageSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
+    ValidationSettings,
 )
 from pipeline.config.data import DataSettings
-from pipeline.config.evaluation import EvaluationSettings
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.model import PretrainedModelSettings
 from pipeline.config.pipeline import PipelineSettings
 from pipeline.config.retraining import RetrainingSettings
-from pipeline.config.validation import ValidationSettings
 from pipeline.runtime import ConfigError
 
 CONFIG_VARIABLE = "TRIPLET_CONFIG"

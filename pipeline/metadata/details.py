@@ -97,5 +97,5 @@ def _pushed_to(nodes: list[NodeRun]) -> str | None:
     for node in nodes:
         pushed = node.outputs.get("pushed_model", {})
         if pushed.get(PUSHED) == 1 and node.state == "run":
-            return str(pushed["pushed_destination"])
+            return str(pushed.get("pushed_destination", "")) or None
     return None

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import os
 import re
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
 import absl.logging
+
+from modules.runtime import held_back as held_back
 
 # Written by C++ to the file descriptor, before any log level applies. Everything else passes.
 TENSORFLOW_CHATTER = re.compile(
@@ -30,11 +30,6 @@ def _matters(record: logging.LogRecord) -> bool:
     return not _TFX_CHATTER.search(record.getMessage())
 
 
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
 def set_log_levels() -> None:
     """Asks for warnings and errors only, in this process and in those it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -45,34 +40,6 @@ def set_log_levels() -> None:
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     absl.logging.get_absl_logger().addFilter(_matters)
     logging.getLogger("tensorflow").addFilter(_matters)
-
-
-@contextlib.contextmanager
-def held_back(descriptor: int, chatter: re.Pattern[bytes]) -> Iterator[None]:
-    """Holds back what is written meanwhile and then passes on all lines that are not chatter.
-
-    Works on the file descriptor, so it holds for C++ code and child processes too.
-
-    Args:
-        descriptor: 1 for stdout, 2 for stderr.
-        chatter: Lines to drop. If the block raises, every line is passed on.
-    """
-    _flush()
-    original = os.dup(descriptor)
-    failed = True
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), descriptor)
-        try:
-            yield
-            failed = False
-        finally:
-            _flush()
-            os.dup2(original, descriptor)
-            os.close(original)
-            file.seek(0)
-            for line in file:
-                if failed or not chatter.search(line):
-                    os.write(descriptor, line)
 
 
 @contextlib.contextmanager

@@ -33,12 +33,13 @@ from tfx.utils import proto_utils
 from components.evaluator.executor import Executor
 from modules import evaluator
 from modules.contract import ID, IMAGE, LABEL
-from modules.gate import CANDIDATE, OVERALL, eval_config as gate, read_metrics
+from modules.gate import CANDIDATE, OVERALL, read_metrics
 from modules.models.embedding_network import build_embedding_model
+from modules.retrieval import make_gallery, score_names, score_queries
 from modules.retrieval.clustering import clustering_metrics
-from modules.retrieval.in_memory import make_gallery, score_names, score_queries
 from modules.settings import ImageSettings, ModelSettings
 from pipeline.datasets import read_split
+from tests.gate_cases import eval_config
 from tests.real_data import BEAM_ARGS, digits, examples_artifact, png
 
 KS = [1, 5, 10]
@@ -137,7 +138,7 @@ def run_node(
     trained.uri = model
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(root / "evaluation"), str(root / "blessing")
-    config = gate.make_eval_config(
+    config = eval_config(
         KS, {"precision@1": {"lower": 0.1}}, verification=everything, clustering=everything
     )
     context = BaseBeamExecutor.Context(

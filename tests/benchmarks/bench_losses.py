@@ -22,10 +22,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from modules.images import decode_images
 from modules.losses.loss_sums import mean_over_active
 from modules.losses.triplet_loss import TripletLoss
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.triplet_model import TripletModel
 from tests.benchmarks.bench_triplet_gen import load_rows

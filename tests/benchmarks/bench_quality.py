@@ -34,11 +34,10 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches.of_triplets import triplet_batches
-from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
-from modules.retrieval.in_memory import make_gallery, score_queries
+from modules.images import decode_images
+from modules.models import build_embedding_model, compile_embedding, embed_in_batches
+from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training.callbacks import compile_embedding
 from modules.training.fitting import compile_model, training_batches
 from pipeline.datasets import read_split
 from tests.benchmarks.bench_training import write_triplets
@@ -141,7 +140,8 @@ def score(test: list[Row], embeddings: np.ndarray) -> dict[str, float]:
 
 
 def embed(network: keras.Model, test: list[Row]) -> np.ndarray:
-    return compile_embedding(network, pixels)(np.array([image for image, _, _ in test], object))
+    images = [image for image, _, _ in test]
+    return embed_in_batches(compile_embedding(network, pixels), images)
 
 
 def ours(case: Case, shards: str, test: list[Row]) -> dict[str, Any]:

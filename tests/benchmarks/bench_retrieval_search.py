@@ -37,10 +37,10 @@ import apache_beam as beam
 import faiss
 import numpy as np
 
-from modules.retrieval.in_memory import COUNTS, score_names
+from modules.retrieval import COUNTS, score_names
 from modules.retrieval.order import LabelledRows
-from modules.retrieval.search import TILE_ROWS, Tile, search_threads
-from modules.retrieval.shards import TILE_COLUMNS, Chunk
+from modules.retrieval.search import QUERY_TILE, QueryTile, search_threads
+from modules.retrieval.shards import GALLERY_TILE, GalleryTile
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
 from pipeline.config.pipeline import LOCAL_BEAM
 
@@ -132,11 +132,11 @@ def inner_blocks() -> dict[str, float]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     faiss.omp_set_num_threads(1)
-    _, queries = vectors("query", 0, TILE_ROWS, 10)
-    _, gallery = vectors("gallery", 0, TILE_COLUMNS, 10)
-    tile = Tile(np.arange(TILE_ROWS), queries, np.zeros(TILE_ROWS, np.int32), 1)
-    chunk = Chunk(0, np.zeros(TILE_COLUMNS, np.int32), gallery)
-    nobody, out = np.full(TILE_ROWS, -1), np.empty((TILE_ROWS, TILE_COLUMNS), np.float32)
+    _, queries = vectors("query", 0, QUERY_TILE, 10)
+    _, gallery = vectors("gallery", 0, GALLERY_TILE, 10)
+    tile = QueryTile(np.arange(QUERY_TILE), queries, np.zeros(QUERY_TILE, np.int32), 1)
+    gallery_tile = GalleryTile(0, np.zeros(GALLERY_TILE, np.int32), gallery)
+    nobody, out = np.full(QUERY_TILE, -1), np.empty((QUERY_TILE, GALLERY_TILE), np.float32)
     factor = tf.constant(-2 * queries)
     squares = [tf.reduce_sum(tf.constant(rows) ** 2, axis=1) for rows in (queries, gallery)]
 
@@ -147,7 +147,7 @@ def inner_blocks() -> dict[str, float]:
 
     rows = tf.constant(gallery)
     blocks = {
-        "numpy": lambda: tile.distances(chunk, nobody, out),
+        "numpy": lambda: tile.distances(gallery_tile, nobody, out),
         "tensorflow": lambda: with_tensorflow(rows).numpy(),
         "faiss": lambda: faiss.pairwise_distances(queries, gallery),
     }
@@ -236,7 +236,7 @@ def main() -> None:
         "ratio": round(two["seconds"] / one["seconds"], 2),
     }
     print(json.dumps(line), flush=True)
-    blocks = in_child("blocks", TILE_ROWS, TILE_COLUMNS, workers=0)
+    blocks = in_child("blocks", QUERY_TILE, GALLERY_TILE, workers=0)
     line = {
         "benchmark": "retrieval search, inner block of 256 x 2,048 x 128, 1 thread",
         **{f"{name}_microseconds": round(blocks[name]) for name in LIBRARIES},

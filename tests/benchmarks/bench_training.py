@@ -28,8 +28,8 @@ from tfx.types import standard_artifacts
 
 from components.triplet_gen.executor import Executor
 from modules.batches.of_triplets import triplet_batches
+from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows

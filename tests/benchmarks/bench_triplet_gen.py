@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import apache_beam as beam
 import keras
@@ -34,12 +35,12 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.triplet_gen.executor import Executor
-from components.triplet_gen.settings import STRATEGIES
 from modules.contract import IMAGE
 from modules.export.saved_model import EmbeddingModule
+from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
+from modules.settings.triplets import Strategy
 from pipeline.datasets import read_split
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
@@ -97,7 +98,7 @@ def untrained_model(root: Path) -> standard_artifacts.Model:
 def time_executor(
     examples: standard_artifacts.Examples,
     folder: Path,
-    per_anchor: int,
+    triplets_per_anchor: int,
     strategy: str = "random",
     models: Sequence[standard_artifacts.Model] = (),
 ) -> tuple[float, int]:
@@ -106,7 +107,7 @@ def time_executor(
     triplets.uri = str(folder)
     context = Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
     properties = {
-        "triplets_per_anchor": per_anchor,
+        "triplets_per_anchor": triplets_per_anchor,
         "seed": 0,
         "bucket_size": 4096,
         "strategy": strategy,
@@ -127,11 +128,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = np.array([int(label) for _, label, _ in rows])
     with tempfile.TemporaryDirectory() as scratch:
         examples = examples_artifact(Path(scratch, "examples"), {"train": rows})
-        for per_anchor in (1, 4):
+        for triplets_per_anchor in (1, 4):
             loop, node = [], []
             for _ in range(REPEATS):
                 loop.append(time_tutorial_loop(labels))
-                node.append(time_executor(examples, Path(scratch, "triplets"), per_anchor))
+                node.append(time_executor(examples, Path(scratch, "triplets"), triplets_per_anchor))
             seconds, triplets = statistics.median(s for s, _ in node), node[0][1]
             loop_rate = LOOP_ANCHORS / statistics.median(loop)
             print(
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     {
                         "benchmark": "triplet_gen",
                         "baseline": "tutorial np.where loop",
-                        "per_anchor": per_anchor,
+                        "triplets_per_anchor": triplets_per_anchor,
                         "triplets": triplets,
                         "seconds": round(seconds, 3),
                         "triplets_per_s": round(triplets / seconds),
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         models = [untrained_model(Path(scratch, "model"))]
         random_seconds = None
-        for strategy in STRATEGIES:
+        for strategy in get_args(Strategy):
             runs = [
                 time_executor(examples, Path(scratch, "triplets"), 1, strategy, models)
                 for _ in range(2)

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.ir import compile_ir, dag, for_run
 from kubeflow.metadata_handle import ClusterMetadata
-from modules.training.checkpoints import stable_folder
+from modules.training.checkpoints import checkpoint_folder
 from pipeline.config import parse_config
 from pipeline.config.paths import PROJECT
 from pipeline.launch import RUN_ID, launch_node
@@ -110,11 +110,11 @@ def test_first_run_executes_the_second_is_cached_and_new_data_is_seen(cluster: C
 
 
 def test_the_trainer_is_told_which_run_it_belongs_to(cluster: Cluster) -> None:
-    before = stable_folder("model_run/1")
+    before = checkpoint_folder("model_run/1", "code")
     run_id = new_run()
     cluster.run(SCHEMA_GEN, run_id)
     assert os.environ[RUN_ID] == run_id
-    assert stable_folder("model_run/1") != before
+    assert checkpoint_folder("model_run/1", "code") != before
 
 
 @pytest.mark.parametrize("node", [EXAMPLE_GEN, "BaselineResolver"])

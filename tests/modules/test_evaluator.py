@@ -17,8 +17,9 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from modules import evaluator
-from modules.gate import eval_config as gate
-from modules.retrieval.in_memory import SET_NAMES
+from modules.retrieval import SET_NAMES
+from modules.settings import Threshold
+from tests.gate_cases import eval_config
 from tests.pixel_models import ALL, FEW, NAN, model_artifact
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores, set_metrics
@@ -83,7 +84,7 @@ def evaluate(folder: Path, examples, thresholds, module=MODULE, **models) -> Out
         {"examples": [examples], **{key: [model] for key, model in models.items()}},
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(gate.make_eval_config(KS, thresholds)),
+            "eval_config": proto_utils.proto_to_json(eval_config(KS, thresholds)),
             "example_splits": "null",
             "fairness_indicator_thresholds": "null",
             **module,
@@ -111,8 +112,8 @@ def first(tmp_path_factory, examples, models) -> Outcome:
 def second(tmp_path_factory, examples, models) -> Outcome:
     """A better model than the baseline."""
     thresholds = {
-        "precision@1": gate.Threshold(lower=0.6, max_drop=0.0),
-        "map@r": gate.Threshold(max_drop=0.0),
+        "precision@1": Threshold(lower=0.6, max_drop=0.0),
+        "map@r": Threshold(max_drop=0.0),
     }
     return evaluate(
         tmp_path_factory.mktemp("second"),
@@ -223,7 +224,7 @@ def test_the_wheel_that_tfx_makes_of_the_module_file(tmp_path, examples, models,
 
 
 def test_extractors_need_one_configuration():
-    config = gate.make_eval_config([1])
-    config.metrics_specs.extend(gate.make_eval_config([2]).metrics_specs)
+    config = eval_config([1])
+    config.metrics_specs.extend(eval_config([2]).metrics_specs)
     with pytest.raises(ValueError, match=r"RetrievalMetrics with one configuration, found"):
         evaluator.custom_extractors([], config, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modules.settings import TrainingSettings, from_custom_config
+from modules.settings import TrainingSettings, read_table
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,23 @@ def test_defaults_and_their_way_through_custom_config(given, margin, warmup_step
     assert (settings.margin, settings.warmup_steps) == (margin, warmup_steps)
     # The node receives every key, set or not, and checks them again.
     table = {"training": settings.model_dump(mode="json")}
-    assert from_custom_config(TrainingSettings, table) == settings
+    assert read_table(table, "training", TrainingSettings) == settings
+
+
+@pytest.mark.parametrize(
+    ("custom_config", "message"),
+    [
+        (None, r"custom_config has no table 'training', only \[\]\. Pass TrainingSettings"),
+        ({"image": {}}, r"custom_config has no table 'training', only \['image'\]"),
+        (
+            {"training": {"stepz": 1, "seed": -1}},
+            r"custom_config\['training'\]: seed \(found -1\): .*; stepz \(found 1\): Extra inputs",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(custom_config, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_table(custom_config, "training", TrainingSettings)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from modules.export.tflite import TFLiteError
 from modules.export.tflite_report import extra_assets, read_tflite_report
 from modules.models.embedding_network import build_embedding_model
 from modules.training.callbacks import TrainingFailedError
-from pipeline.definition import MODULES
+from pipeline.config import PROJECT
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 
@@ -42,6 +42,8 @@ SETTINGS = {
     "image": {"height": 28, "width": 28, "channels": 1},
     "model": {"name": "small_cnn", "embedding_size": 16},
     "training": {"steps": 12, "classes_per_batch": 24, "validate_every": 6},
+    "export": {},
+    "code_fingerprint": "of the test",
 }
 
 
@@ -61,7 +63,7 @@ def transform(root: Path, examples: standard_artifacts.Examples) -> Any:
         {"examples": [examples], "schema": [schema]},
         {"transform_graph": [graph]},
         {
-            "module_file": str(MODULES / "preprocessing.py"),
+            "preprocessing_fn": "modules.preprocessing.preprocessing_fn",
             "custom_config": json_utils.dumps({"image": SETTINGS["image"]}),
             "force_tf_compat_v1": 0,
             "disable_statistics": 1,
@@ -100,7 +102,7 @@ def train(prepared: dict[str, list[Any]], root: Path, **training: Any) -> Path:
         prepared,
         {"model": [model], "model_run": [run]},
         {
-            "module_file": str(MODULES / "trainer.py"),
+            "module_file": str(PROJECT / "modules" / "trainer.py"),
             "train_args": proto_utils.proto_to_json(
                 trainer_pb2.TrainArgs(num_steps=settings["training"]["steps"])
             ),

@@ -12,10 +12,9 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import RESOLVER_CONFIG
 from tfx.utils import proto_utils
 
-from modules.gate.eval_config import make_eval_config
-from modules.settings import TripletSettings
+from modules.gate import make_eval_config
+from modules.settings import EvaluationSettings, TripletSettings
 from pipeline.config import load_config
-from pipeline.config.evaluation import EvaluationSettings
 from pipeline.definition import create_pipeline
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
@@ -23,7 +22,7 @@ MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 TRIPLETS = {
     "strategy": "hard",
     "positives": "hard",
-    "per_anchor": 1,
+    "triplets_per_anchor": 1,
     "max_per_class": 7,
     "seed": 3,
     "bucket_size": 123,
@@ -67,8 +66,7 @@ def test_every_key_of_triplets(tmp_path: Path) -> None:
     assert TRIPLETS.keys() == TripletSettings.model_fields.keys()
     found = nodes(tmp_path, tables("triplets", TRIPLETS))
     properties = found["TripletGen"].exec_properties
-    renamed = {"per_anchor": "triplets_per_anchor"}
-    expected = {renamed.get(key, key): value for key, value in TRIPLETS.items()}
+    expected = dict(TRIPLETS)
     rounds = expected.pop("rounds_on_same_data")
     assert {key: properties[key] for key in expected} == expected
     resolver = found["PreviousModelResolver"].exec_properties
@@ -78,7 +76,7 @@ def test_every_key_of_triplets(tmp_path: Path) -> None:
 
 def test_several_triplets_per_anchor(tmp_path: Path) -> None:
     """Not with hard positives, so the test of all keys cannot have it."""
-    found = nodes(tmp_path, "[triplets]\nper_anchor = 5")
+    found = nodes(tmp_path, "[triplets]\ntriplets_per_anchor = 5")
     assert found["TripletGen"].exec_properties["triplets_per_anchor"] == 5
     assert "PreviousModelResolver" not in found  # nothing is mined
 
@@ -89,8 +87,7 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert properties["gallery_split"] == "catalogue"
     configured = config_pb2.EvalConfig()
     proto_utils.json_to_proto(properties["eval_config"], configured)
-    expected = {key: value for key, value in EVALUATION.items() if key != "gallery_split"}
-    assert configured == make_eval_config(**expected)
+    assert configured == make_eval_config(EvaluationSettings(**EVALUATION))
     # Nor do that function and the configuration both leave something out.
     written = json_format.MessageToDict(configured, preserving_proto_field_name=True)
     (specs,) = written["metrics_specs"]

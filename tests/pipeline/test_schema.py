@@ -8,7 +8,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.statistics_gen import IMAGE_FEATURES
 from modules.contract import FEATURES, ID, IMAGE, LABEL
-from pipeline.config.validation import Drift, Skew
+from modules.settings import DriftThresholds, SkewThresholds
 from pipeline.datasets import load_dataset, write_dataset
 from pipeline.schema import SCHEMA_FILE, contract_schema, statistics_options
 from tests.real_data import BEAM_ARGS
@@ -79,6 +79,6 @@ def test_the_contract_knows_nothing_of_what_statistics_derive():
     # Transform parses by this schema; ExampleValidator completes it for itself.
     assert not {feature.name for feature in contract_schema().feature} & set(IMAGE_FEATURES)
     # Features whose values ExampleValidator compares exist under the names of the configuration.
-    for distances in (Drift, Skew):
-        everything = distances(**dict.fromkeys(distances.model_fields, 0.5)).by_feature()
+    for thresholds in (DriftThresholds, SkewThresholds):
+        everything = thresholds(**dict.fromkeys(thresholds.model_fields, 0.5)).by_feature()
         assert set(everything) == {LABEL, *IMAGE_FEATURES}

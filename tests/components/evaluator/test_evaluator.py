@@ -19,9 +19,9 @@ from components.evaluator import Evaluator, executor
 from components.evaluator.revocation import reinstate, revoke
 from modules import evaluator
 from modules.contract import make_example
-from modules.gate.eval_config import make_eval_config
 from modules.gate.report import EvaluationReport, Metrics, read_report
 from modules.gate.result import read_intervals, read_metrics
+from tests.gate_cases import eval_config
 from tests.pixel_models import ALL, FEW, NAN, NONE, model_artifact
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
 from tests.retrieval_oracle import brute_force, mean_scores
@@ -101,7 +101,7 @@ def evaluate(tmp_path, examples):
 
 
 def test_a_first_model_passes_although_one_class_has_no_scores(evaluate, models, caplog):
-    config = make_eval_config(
+    config = eval_config(
         KS,
         {"precision@1": {"lower": 0.6, "max_drop": 0.0}},
         slice_thresholds={"label": {"map@r": {"lower": 0.05, "max_drop": 0.05}}},
@@ -128,7 +128,7 @@ def test_a_first_model_passes_although_one_class_has_no_scores(evaluate, models,
 
 
 def test_a_better_candidate(evaluate, models):
-    config = make_eval_config(
+    config = eval_config(
         KS,
         {"map@r": {"max_drop": 0.0}, "precision@1": {"max_relative_drop": 0.0}},
         slice_thresholds={"label": {"map@r": {"max_drop": 0.2, "max_relative_drop": 0.5}}},
@@ -142,7 +142,7 @@ def test_a_better_candidate(evaluate, models):
 
 
 def test_a_candidate_that_is_worse_for_some_classes(evaluate, models):
-    config = make_eval_config(
+    config = eval_config(
         KS,
         {"map@r": {"max_drop": 1.0}, "precision@1": {"lower": 0.1}},
         slice_thresholds={"label": {"map@r": {"max_drop": 0.3}}},
@@ -175,13 +175,15 @@ def test_a_candidate_that_is_worse_for_some_classes(evaluate, models):
     ],
 )
 def test_a_broken_model_is_not_blessed_by_any_threshold(evaluate, models, name, reason):
-    outcome = evaluate(make_eval_config(KS, {"map@r": {"lower": 0.0}}), model=models[name])
+    outcome = evaluate(eval_config(KS, {"map@r": {"lower": 0.0}}), model=models[name])
     assert not outcome.blessed
     assert reason in outcome.reason.splitlines()
 
 
 def test_without_thresholds_nothing_is_blessed(evaluate, models):
-    outcome = evaluate(make_eval_config(KS), model=models["all"])
+    config = eval_config(KS)
+    config.metrics_specs[0].ClearField("per_slice_thresholds")
+    outcome = evaluate(config, model=models["all"])
     assert not outcome.blessed
     assert outcome.reason == "there are no thresholds, so the model cannot be blessed"
     assert outcome.files == {}
@@ -192,7 +194,7 @@ def test_without_thresholds_nothing_is_blessed(evaluate, models):
 def test_the_gallery_may_be_another_split_or_other_examples(
     evaluate, models, examples, tmp_path, tmp_path_factory
 ):
-    config = make_eval_config(KS, {"precision@1": {"lower": 0.5}})
+    config = eval_config(KS, {"precision@1": {"lower": 0.5}})
     outcome = evaluate(config, gallery_split="catalogue", model=models["all"])
     overall = outcome.metrics["candidate"]["overall"]
     # Also the single nine has positives there.
@@ -220,7 +222,7 @@ def test_a_model_that_fails_only_on_the_gallery_is_not_blessed(
     gallery = examples_artifact(tmp_path_factory.mktemp("gallery"), {"only": catalogue})
     # White is level 3 and 3 · 3e38 is beyond float32.
     model = model_artifact(tmp_path / "model", np.where(np.arange(14 * 14) == 0, 3e38, ALL))
-    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    config = eval_config(KS, {"map@r": {"lower": 0.0}})
     outcome = evaluate(config, gallery_split="only", gallery=gallery, model=model)
     overall = outcome.metrics["candidate"]["overall"]
     assert (overall["non_finite_embeddings"], overall["non_finite_gallery"]) == (0, 2)
@@ -246,7 +248,7 @@ def test_slices_by_other_features(evaluate, models, tmp_path):
             writer.write(example.SerializeToString())
             kept.setdefault(f"camera={camera.decode()}", []).append(row)
             kept.setdefault(f"night={night}", []).append(row)
-    config = make_eval_config(
+    config = eval_config(
         KS,
         {"map@r": {"lower": 0.0}},
         slice_by=["label", "camera", "night"],
@@ -271,7 +273,7 @@ def test_slices_by_other_features(evaluate, models, tmp_path):
 
 
 def test_thresholds_of_a_slice_that_is_missing_are_named(evaluate, models):
-    config = make_eval_config(KS, {"map@r": {"lower": 0.0}})
+    config = eval_config(KS, {"map@r": {"lower": 0.0}})
     missing = tfma.SlicingSpec(feature_values={"label": "none such"})
     config.slicing_specs.append(missing)
     bound = config.metrics_specs[0].per_slice_thresholds["map@r"].thresholds
@@ -285,14 +287,14 @@ def test_thresholds_of_a_slice_that_is_missing_are_named(evaluate, models):
 
 
 def test_the_viewer_of_tfma_shows_the_slices(evaluate, models, tmp_path):
-    evaluate(make_eval_config(KS, {"map@r": {"lower": 0.0}}), model=models["all"])
+    evaluate(eval_config(KS, {"map@r": {"lower": 0.0}}), model=models["all"])
     result = tfma.load_eval_result(str(tmp_path / "evaluation"))
     shown = tfma.view.render_slicing_metrics(result, slicing_column="label")
     assert {row["slice"] for row in shown.data} == {f"label:{i}" for i in range(10)}
 
 
 def test_a_gallery_split_that_does_not_exist(evaluate, models):
-    config = make_eval_config(KS, {"precision@1": {"lower": 0.5}})
+    config = eval_config(KS, {"precision@1": {"lower": 0.5}})
     with pytest.raises(
         ValueError, match=r"gallery_split is 'all', .* has the splits \['eval', 'catalogue'\]"
     ):
@@ -304,9 +306,9 @@ def test_a_gallery_split_that_does_not_exist(evaluate, models):
 def test_confidence_intervals_change_no_verdict(evaluate, models, tmp_path, confidence):
     thresholds = {"precision@1": {"lower": 0.6}, "map@r": {"max_drop": 0.0}}
     pair = {"model": models["all"], "baseline_model": models["few"]}
-    plain = evaluate(make_eval_config(KS, thresholds), **pair)
+    plain = evaluate(eval_config(KS, thresholds), **pair)
     assert read_intervals(str(tmp_path / "evaluation")) == {}
-    outcome = evaluate(make_eval_config(KS, thresholds, confidence=confidence), **pair)
+    outcome = evaluate(eval_config(KS, thresholds, confidence=confidence), **pair)
     assert outcome.blessed
     intervals = read_intervals(str(tmp_path / "evaluation"))
     assert outcome.report.intervals == intervals
@@ -329,17 +331,17 @@ def test_the_node_is_that_of_tfx_for_every_node_behind_it():
     examples, model = (
         channel.Channel(kind) for kind in (standard_artifacts.Examples, standard_artifacts.Model)
     )
-    node = Evaluator(examples, model, make_eval_config(KS), module_file="modules/evaluator.py")
+    node = Evaluator(examples, model, eval_config(KS), module_file="modules/evaluator.py")
     assert node.id == "Evaluator"
     assert set(node.outputs) == {"evaluation", "blessing"}
     with pytest.raises(ValueError, match="gallery_split"):
-        Evaluator(examples, model, make_eval_config(KS), module_file="m.py", gallery=examples)
+        Evaluator(examples, model, eval_config(KS), module_file="m.py", gallery=examples)
     with pytest.raises(ValueError, match="module_file"):
-        Evaluator(examples, model, make_eval_config(KS))
+        Evaluator(examples, model, eval_config(KS))
 
 
 def test_a_model_that_was_rolled_back_is_rejected_whatever_its_figures(evaluate, tmp_path):
-    config = make_eval_config(KS, {"precision@1": {"lower": 0.0}})
+    config = eval_config(KS, {"precision@1": {"lower": 0.0}})
     model = model_artifact(tmp_path / "model", ALL)
     assert evaluate(config, model=model).blessed
     revoke(model.uri, "rolled back")

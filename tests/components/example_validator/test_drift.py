@@ -18,7 +18,7 @@ from tfx.types import standard_artifacts
 
 from components.example_validator.class_changes import ClassChanges
 from modules.contract import make_example
-from pipeline.config.validation import Drift, Skew, ValidationSettings
+from modules.settings import DriftThresholds, ValidationSettings
 from pipeline.schema import contract_schema
 from tests.components.example_validator.validation_nodes import (
     make_statistics,
@@ -27,11 +27,6 @@ from tests.components.example_validator.validation_nodes import (
 )
 from tests.real_data import digits, examples_artifact
 
-DEFAULTS = {
-    "drift": Drift().by_feature(),
-    "skew": Skew().by_feature(),
-    "min_examples": ValidationSettings().min_examples,
-}
 NEXT = digits(25, start=25)
 SPLITS = {
     "ten": digits(25),  # 250 digits, 25 of each class
@@ -83,7 +78,7 @@ class Spans:
             folder,
             previous=self.span(1, train=before),
             schema=schema,
-            **{**DEFAULTS, **settings},
+            **settings,
         )[0]
 
 
@@ -147,7 +142,6 @@ def test_a_class_that_moved_to_another_split_is_neither_new_nor_vanished(spans, 
         spans.span(2, train="eight", eval="held-out"),
         tmp_path,
         previous=spans.span(1, train="rest", eval="held-out"),
-        drift={"label": 0.3},
     )
     # 1 and 6 were in eval alone, 8 and 9 in train.
     assert not anomalies.has_custom_property("new_classes")
@@ -183,7 +177,8 @@ def test_drift_of_the_label_names_the_classes(spans, tmp_path):
 
 
 def test_thresholds_can_be_left_out(spans, tmp_path):
-    anomalies = spans.compare("eight", "many-threes", tmp_path, drift={"image/brightness": 0.5})
+    settings = ValidationSettings(drift=DriftThresholds(label=0, brightness=0.5, contrast=0))
+    anomalies = spans.compare("eight", "many-threes", tmp_path, settings=settings)
     assert set(anomalies.get_json_value_custom_property("drift")["train"]) == {"image/brightness"}
 
 
@@ -235,7 +230,6 @@ def test_a_split_without_a_counterpart_is_not_compared(spans, tmp_path):
         spans.span(2, train="ten"),
         tmp_path,
         previous=spans.span(1, other="inverted"),
-        **DEFAULTS,
     )
     assert anomalies.get_json_value_custom_property("drift") == {}
     spans.compare("empty", "ten", tmp_path)
@@ -245,7 +239,7 @@ def test_a_split_without_a_counterpart_is_not_compared(spans, tmp_path):
 
 def test_skew_between_train_and_eval(spans, tmp_path):
     with pytest.raises(ValueError, match="do not fit the schema") as error:
-        validate_statistics(spans.span(1, train="ten", eval="inverted"), tmp_path, **DEFAULTS)
+        validate_statistics(spans.span(1, train="ten", eval="inverted"), tmp_path)
     _, finding, last = str(error.value).splitlines()
     assert finding.startswith("  split 'train', feature 'image/brightness': High approximate")
     assert "above the threshold 0.6" in finding
@@ -253,9 +247,7 @@ def test_skew_between_train_and_eval(spans, tmp_path):
 
 
 def test_held_out_classes_are_no_skew(spans, tmp_path):
-    anomalies, _ = validate_statistics(
-        spans.span(1, train="rest", eval="held-out"), tmp_path, **DEFAULTS
-    )
+    anomalies, _ = validate_statistics(spans.span(1, train="rest", eval="held-out"), tmp_path)
     skew = anomalies.get_json_value_custom_property("skew")
     assert set(skew) == {"train"}
     assert set(skew["train"]) == {"image/brightness", "image/contrast"}

@@ -18,6 +18,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.example_validator import ExampleValidator, executor
 from modules.contract import make_example
+from modules.settings import ValidationSettings
 from tests.components.example_validator.validation_nodes import make_statistics, validate_statistics
 
 
@@ -186,18 +187,28 @@ def test_component_is_tfx_s_own_with_further_settings():
     assert node.executor_spec.executor_class is executor.Executor
 
 
+def test_the_node_passes_its_settings_on():
+    inputs = {
+        "statistics": channel.Channel(standard_artifacts.ExampleStatistics),
+        "schema": channel.Channel(standard_artifacts.Schema),
+    }
+    settings = ValidationSettings(min_examples=7)
+    for node, expected in (
+        (ExampleValidator(**inputs, settings=settings), settings),
+        (ExampleValidator(**inputs), ValidationSettings()),
+    ):
+        read = ValidationSettings.model_validate_json(node.exec_properties["settings"])
+        assert read == expected
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"drift": {"label": 0.0}}, "label = 0.0"),
-        ({"skew": {"label": -1.0}}, "label = -1.0"),
-        ({"min_examples": -1}, "min_examples is -1"),
+        ({"drift": {"label": -1.0}}, r"drift\.label\s.* greater than or equal to 0"),
+        ({"skew": {"label": 1.5}}, r"skew\.label\s.* less than or equal to 1"),
+        ({"min_examples": 0}, r"min_examples\s.* greater than or equal to 1"),
     ],
 )
-def test_impossible_thresholds_are_refused(settings, message):
+def test_impossible_thresholds_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
-        ExampleValidator(
-            channel.Channel(standard_artifacts.ExampleStatistics),
-            channel.Channel(standard_artifacts.Schema),
-            **settings,
-        )
+        ValidationSettings.model_validate(settings)

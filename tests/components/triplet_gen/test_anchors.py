@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from components.triplet_gen.anchors import AnchorPlan, smallest_by_label
 from components.triplet_gen.buckets import hash_ids
-from components.triplet_gen.settings import Settings
+from modules.settings import TripletSettings
 from tests.components.triplet_gen.triplet_node import make, read
 from tests.real_data import digits, examples_artifact
 
@@ -47,7 +47,7 @@ def slow_repeats(labels, digests, settings) -> list[int]:
 def test_repeats_as_the_slow_rule(numbers, limit, per_anchor, strategy, seed):
     labels = [b"%d" % number for number in numbers]
     digests = hash_ids([b"%d" % i for i in range(len(labels))], seed, "train")
-    chosen = Settings(
+    chosen = TripletSettings(
         triplets_per_anchor=per_anchor, strategy=strategy, max_per_class=limit, seed=seed
     )
     smallest = smallest_by_label(np.array(labels, object), digests, limit) if limit else {}
@@ -58,7 +58,7 @@ def test_repeats_as_the_slow_rule(numbers, limit, per_anchor, strategy, seed):
 
 def test_balanced_classes_get_about_the_same_number():
     counts = {b"%d" % size: size for size in (1, 2, 5, 30, 400, 7000)}
-    settings = Settings(strategy="class_balanced", triplets_per_anchor=2)
+    settings = TripletSettings(strategy="class_balanced", triplets_per_anchor=2)
     labels = [label for label, n in counts.items() for _ in range(n)]
     codes = np.array([sorted(counts).index(label) for label in labels])
     digests = hash_ids([b"%d" % i for i in range(len(labels))], 0, "train")
@@ -100,7 +100,7 @@ def test_the_node_limits_the_anchors_of_a_class(tmp_path):
     expected = slow_repeats(
         labels,
         hash_ids(ids, 0, "train").tolist(),
-        Settings(max_per_class=20, triplets_per_anchor=3),
+        TripletSettings(max_per_class=20, triplets_per_anchor=3),
     )
     anchors = Counter(triplet["anchor"][2] for triplet in triplets)
     assert anchors == Counter(dict(zip(ids, expected, strict=True))) + Counter()

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings, strategies as st
 from scipy.stats import chisquare
 
 from components.triplet_gen.buckets import BucketPlan, hash_ids
-from components.triplet_gen.settings import Settings
+from modules.settings import TripletSettings
 from tests.components.triplet_gen.test_anchors import slow_repeats
 from tests.components.triplet_gen.triplet_models import model_artifact
 from tests.components.triplet_gen.triplet_node import contents, make, read
@@ -90,7 +90,7 @@ def test_guarantees_of_any_class_sizes(model, sizes, configured):
         assert anchor[2] != positive[2]
 
     _, labels, ids = zip(*rows, strict=True)
-    chosen = Settings(**configured)
+    chosen = TripletSettings(**configured)
     assert output.get_string_custom_property("sampled_by") == chosen.strategy
     assert output.get_string_custom_property("positives_sampled_by") == chosen.positives
     repeats = slow_repeats(labels, hash_ids(ids, chosen.seed, "train").tolist(), chosen)
@@ -134,7 +134,7 @@ def test_every_example_meets_every_other_one_equally_often():
             codes, hash_ids(ids, seed, "train")
         )
         met += bucket == bucket[0]
-    # 4 blocks and 4 buckets. Same class: the same block, or another in the same bucket.
+    # 4 groups and 4 buckets. Same class: the same group, or another in the same bucket.
     same, other = met[1:256], met[256:]
     p = 1 / 4 + 3 / 4 * 1 / 4
     assert abs(same.mean() / seeds - p) < 0.05

@@ -16,9 +16,10 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
 from components.triplet_gen.buckets import BucketPlan, derive_key, hash_ids
-from components.triplet_gen.files import write_file
+from components.triplet_gen.framing import frame
 from components.triplet_gen.sampling import Classes, TripletIndices, draw_triplets, order_anchors
 from components.triplet_gen.serialization import serialize_triplets
+from modules.storage import write_file
 
 
 def valid_triplets(codes, is_anchor) -> set[tuple[int, int, int]]:
@@ -206,6 +207,6 @@ def test_shards_are_what_tensorflow_writes(records):
         with tf.io.TFRecordWriter(str(plain)) as writer:
             for record in records:
                 writer.write(record)
-        write_file(iter(records), str(ours), folder)
+        write_file(str(ours), frame(iter(records)), temp_dir=folder)
         assert ours.read_bytes() == plain.read_bytes()
         assert sorted(Path(folder).iterdir()) == [ours, plain]

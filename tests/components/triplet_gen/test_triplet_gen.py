@@ -319,11 +319,20 @@ def test_an_unknown_split_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"triplets_per_anchor": 0}, "triplets_per_anchor is 0, but must be .* at least 1"),
-        ({"bucket_size": 1}, "bucket_size is 1, but must be .* at least 2"),
-        ({"max_per_class": -1}, "max_per_class is -1, but must be .* at least 0"),
-        ({"strategy": "easy"}, "strategy is 'easy', but must be one of random, class_balanced, "),
-        ({"positives": "semi_hard"}, "positives is 'semi_hard', but must be one of random, hard"),
+        (
+            {"triplets_per_anchor": 0},
+            "TripletGen: triplets_per_anchor .found 0.: .* or equal to 1",
+        ),
+        ({"bucket_size": 1}, "TripletGen: bucket_size .found 1.: .* greater than or equal to 2"),
+        ({"max_per_class": -1}, "max_per_class .found -1.: .* greater than or equal to 0"),
+        (
+            {"strategy": "easy"},
+            "strategy .found 'easy'.: .*'random', 'class_balanced', ",
+        ),
+        (
+            {"positives": "semi_hard"},
+            "positives .found 'semi_hard'.: .*'random' or 'hard'",
+        ),
         (
             {"strategy": "hard", "positives": "hard", "triplets_per_anchor": 2},
             "an anchor has one triplet, so triplets_per_anchor = 2 .*Set triplets_per_anchor = 1",

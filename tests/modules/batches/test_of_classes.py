@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from modules.batches.of_classes import class_batches, deal
 from modules.contract import FEATURES, ROLES
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings
 from tests.real_data import Row, digits
 
@@ -70,22 +70,22 @@ def test_deal_against_its_definition(sizes: list[int], p: int, k: int, seed: int
     codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     batches = deal(codes, p, k, np.random.default_rng(seed))
     # Chunks of each class: whole ones, and one for a remainder of 2 or more.
-    chunks = [size // k + (size % k > 1) for size in sizes]
-    count = -(-sum(chunks) // p)
+    groups = [size // k + (size % k > 1) for size in sizes]
+    count = -(-sum(groups) // p)
     assert len(batches) == count
     dealt = Counter(row for batch in batches for row in batch)
     assert set(dealt.values()) <= {1}
     left_out = Counter(codes[row] for row in set(range(len(codes))) - set(dealt))
     assert left_out == Counter(c for c, size in enumerate(sizes) if size % k == 1)
     held = [Counter(codes[batch]) for batch in batches]
-    # A class has at most one chunk smaller than K, so ⌈rows / K⌉ counts its chunks in a batch.
+    # A class has at most one group smaller than K, so ⌈rows / K⌉ counts its groups in a batch.
     in_batch = [{c: -(-rows // k) for c, rows in batch.items()} for batch in held]
     assert all(rows > 1 for batch in held for rows in batch.values())
     if count:
         totals = [sum(batch.values()) for batch in in_batch]
         assert max(totals) <= p
         assert max(totals) - min(totals) <= 1
-    for c, number in enumerate(chunks):
+    for c, number in enumerate(groups):
         spread = [batch.get(c, 0) for batch in in_batch]
         assert sum(spread) == number
         assert max(spread, default=0) <= -(-number // max(count, 1))
@@ -101,7 +101,7 @@ def test_many_classes_meet_in_ever_new_company() -> None:
 
 
 def test_few_classes_come_several_times() -> None:
-    """3 classes of 8 in batches of 6 chunks of 4: all chunks in one batch, two of each class."""
+    """3 classes of 8 in batches of 6 groups of 4: all groups in one batch, two of each class."""
     [batch] = deal(np.repeat(np.arange(3), 8), 6, 4, np.random.default_rng(0))
     assert sorted(batch) == list(range(24))
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from modules.batches.of_triplets import triplet_batches
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings
 from tests.modules.batches.test_of_classes import digit_shards, take, write_shards
 from tests.real_data import digits

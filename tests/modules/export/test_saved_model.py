@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from modules.contract import make_example
 from modules.export.saved_model import EmbeddingModule
+from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
 from tests.real_data import digits
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
@@ -20,9 +21,9 @@ from modules.export.saved_model import EmbeddingModule
 from modules.export.tflite import TFLiteError, export_tflite
 from modules.export.tflite_report import TFLiteReport, extra_assets, read_tflite_report
 from modules.export.tflite_runtime import run_tflite
+from modules.images import decode_images
 from modules.images.pixel_range import PixelRange
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ExportSettings, ImageSettings, ModelSettings
 from tests.real_data import digits
 
@@ -68,7 +69,7 @@ def test_the_models_are_usable_by_the_plain_interpreter(written) -> None:
     black, white = np.array(report["input_black"]), np.array(report["input_white"])
     prepared = (black + (white - black) * raw / 255).astype(np.float32)
     path = folder / report["models"]["float"]["file"]
-    interpreter = tf.lite.Interpreter(str(path))
+    interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], prepared)
     interpreter.invoke()

@@ -1,4 +1,4 @@
-"""The gate: what it refuses, and that TFMA decides by it as its docstring says."""
+"""The gate: what it rejects, and that TFMA decides by it as its docstring says."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
-from modules.gate.eval_config import Threshold, make_eval_config
 from modules.gate.result import describe_failures, drop_undefined_failures
 from modules.retrieval.definitions import NEVER
-from tests.gate_cases import validate
+from modules.settings import EvaluationSettings, Threshold
+from tests.gate_cases import eval_config, validate
 
 KS = [1, 5]
 SOUND = {"queries": 10.0, "excluded_queries": 0.0, **dict.fromkeys(NEVER, 0.0)}
@@ -32,7 +32,7 @@ def verdict(folder, config, candidate, baseline=None) -> tuple[bool, list[str]]:
 
 
 def gate(**threshold) -> config_pb2.EvalConfig:
-    return make_eval_config(KS, {"map@r": threshold})
+    return eval_config(KS, {"map@r": threshold})
 
 
 number = st.one_of(st.none(), st.integers(0, 10).map(lambda n: n / 10))
@@ -64,7 +64,7 @@ def test_tfma_decides_as_the_definition_says(
         worse = baseline - candidate if metric == "map@r" else candidate - baseline
         expected &= drop is None or worse <= drop + 1e-9
         expected &= relative is None or worse <= relative * baseline + 1e-9
-    config = make_eval_config(KS, {metric: fields})
+    config = eval_config(KS, {metric: fields})
     blessed, _ = verdict(
         tmp_path,
         config,
@@ -90,7 +90,7 @@ def test_a_broken_embedding_is_never_blessed(tmp_path, metric):
 
 
 def by_label(**threshold) -> config_pb2.EvalConfig:
-    return make_eval_config(
+    return eval_config(
         KS, {"map@r": {"lower": 0.5}}, slice_thresholds={"label": {"map@r": threshold}}
     )
 
@@ -154,14 +154,14 @@ def test_the_whole_split_without_a_scored_query_is_not_blessed(tmp_path):
     ],
 )
 def test_relative_changes_also_of_zero(tmp_path, metric, before, now, reason):
-    config = make_eval_config(KS, {metric: {"max_relative_drop": 0.1}})
+    config = eval_config(KS, {metric: {"max_relative_drop": 0.1}})
     now, before = {"overall": {metric: now}}, {"overall": {metric: before}}
     lines = [] if reason is None else [f"{metric} (overall): {reason}"]
     assert verdict(tmp_path, config, now, before) == (reason is None, lines)
 
 
 def test_reasons_say_which_threshold_and_by_how_much(tmp_path):
-    config = make_eval_config(
+    config = eval_config(
         KS, {"map@r": {"lower": 0.9, "max_drop": 0.02}, "d_ap": {"upper": 0.5}, "mrr": {"lower": 0}}
     )
     broken = {"non_finite_embeddings": 3.0, "non_finite_gallery": 4.0, "collapsed": 1.0}
@@ -184,7 +184,7 @@ def test_reasons_say_which_threshold_and_by_how_much(tmp_path):
 
 
 def test_the_configuration_survives_the_json_of_an_execution_property():
-    config = make_eval_config(
+    config = eval_config(
         KS,
         {"map@r": {"max_drop": 0.1}, "eer": {"upper": 0.2}},
         slice_thresholds={"label": {"precision@1": {"max_relative_drop": 0.1}}},
@@ -200,30 +200,32 @@ def test_the_configuration_survives_the_json_of_an_execution_property():
 @pytest.mark.parametrize(
     ("thresholds", "message"),
     [
-        ({"precision@2": {"lower": 0.5}}, r"no metric 'precision@2' .*'precision@1'"),
-        ({"roc_auc": {"lower": 0.5}}, "no metric 'roc_auc'"),
-        ({"collapsed": {"upper": 1}}, "no metric 'collapsed'"),
+        ({"precision@2": {"lower": 0.5}}, r"no metric precision@2 to .*'precision@1'"),
+        ({"roc_auc": {"lower": 0.5}}, "no metric roc_auc"),
+        ({"collapsed": {"upper": 1}}, "no metric collapsed"),
+        ({}, "at least 1 item"),
         ({"precision@1": {}}, "at least one of lower, upper, max_drop, max_relative_drop"),
         ({"precision@1": {"lower": None, "max_drop": None}}, "at least one of lower, upper"),
-        ({"precision@1": {"lower": 0.5, "drop": 0.1}}, "it takes lower, upper, .*'drop'"),
-        ({"precision@1": {"lower": math.nan}}, "takes finite numbers, got {'lower': nan}"),
-        ({"precision@1": {"max_drop": -0.1}}, "no negative drop, got {'max_drop': -0.1}"),
+        ({"precision@1": {"lower": 0.5, "drop": 0.1}}, r"precision@1\.drop\s.*not permitted"),
+        ({"precision@1": {"lower": math.nan}}, r"precision@1\.lower\s.*finite number"),
+        ({"precision@1": {"upper": math.inf}}, r"precision@1\.upper\s.*finite number"),
+        ({"precision@1": {"max_drop": -0.1}}, r"precision@1\.max_drop\s.*than or equal to 0"),
         ({"precision@1": {"lower": 0.6, "upper": 0.5}}, "nothing passes"),
     ],
 )
 def test_thresholds_that_would_bind_to_nothing(thresholds, message):
     with pytest.raises(ValueError, match=message):
-        make_eval_config(KS, thresholds)
+        EvaluationSettings(ks=KS, thresholds=thresholds)
 
 
-def test_what_else_is_refused():
-    with pytest.raises(ValueError, match=r"'colour', but there are slices by \['label'\] only"):
-        make_eval_config(KS, slice_thresholds={"colour": {"map@r": {"lower": 0.1}}})
-    with pytest.raises(ValueError, match=r"no metric 'nmi' .* for slices by 'label'"):
-        make_eval_config(KS, slice_thresholds={"label": {"nmi": {"lower": 0.1}}}, clustering=True)
-    with pytest.raises(ValueError, match="neither way is better for 'eer_threshold'"):
-        make_eval_config(KS, {"eer_threshold": {"max_drop": 0.1}}, verification=True)
-    with pytest.raises(ValueError, match="confidence is one of"):
-        make_eval_config(KS, confidence="bayes")
-    with pytest.raises(ValueError, match="takes at least one of"):
+def test_what_else_is_rejected():
+    with pytest.raises(ValueError, match=r"slice_thresholds has colour, .* slice_by \(label\)"):
+        EvaluationSettings(slice_thresholds={"colour": {"map@r": {"lower": 0.1}}})
+    with pytest.raises(ValueError, match=r"no metric nmi to put into slice_thresholds\.label"):
+        EvaluationSettings(slice_thresholds={"label": {"nmi": {"lower": 0.1}}}, clustering=True)
+    with pytest.raises(ValueError, match=r"eer_threshold: neither way is better"):
+        EvaluationSettings(thresholds={"eer_threshold": {"max_drop": 0.1}}, verification=True)
+    with pytest.raises(ValueError, match=r"confidence\s.*'jackknife' or 'poisson_bootstrap'"):
+        EvaluationSettings(confidence="bayes")
+    with pytest.raises(ValueError, match="needs at least one of"):
         Threshold()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modules.images import decode_images
 from modules.images.augmentation import Augmentation
-from modules.preprocessing import decode_images
 from modules.settings import AugmentationSettings, ImageSettings
 from tests.real_data import digits
 

@@ -17,7 +17,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 def mine(name: str, squared: np.ndarray, labels: list[int]) -> list[triplet_oracle.Triplet]:
     batch = miners.make_batch(tf.constant(squared, tf.float32), tf.constant(labels))
-    rows = getattr(miners, name)(batch)
+    rows = miners.MINERS[name](batch, 2, None)
     return [tuple(int(row) for row in triplet) for triplet in zip(*rows, strict=True)]
 
 

@@ -135,7 +135,7 @@ def test_explicit_triplets_by_hand() -> None:
     assert float(soft(labels, x)) == pytest.approx(math.log(1 + math.exp(-2)))
 
 
-@pytest.mark.parametrize("options", [{}, {"swap": True}], ids=["sorted", "in chunks"])
+@pytest.mark.parametrize("options", [{}, {"swap": True}], ids=["sorted", "term by term"])
 def test_a_triplet_exactly_at_the_margin_is_not_active(options: dict) -> None:
     x = tf.constant([[1, 0], [0, 1], [-1, 0]], tf.float32)
     found = TripletLoss(2.0, "all", **options).sums(tf.constant([0, 0, 1]), x)

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
+from modules.images import decode_images
 from modules.images.pixel_range import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -20,7 +21,6 @@ from modules.images.pixel_range import (
 )
 from modules.models.backbones import BACKBONES, WeightsError, build_backbone, small_cnn
 from modules.models.embedding_network import backbone_of, backbone_variables, build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
 from tests.real_data import digits
 

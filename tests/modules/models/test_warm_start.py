@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from modules.export.saved_model import EmbeddingModule
+from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.models.warm_start import WarmStartError, load_weights
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings
 
 IMAGE = ImageSettings()

@@ -16,8 +16,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from modules import evaluator
-from modules.gate import eval_config as gate
-from modules.retrieval.in_memory import COUNTS, metric_names, score_names, set_names
+from modules.retrieval import COUNTS, metric_names, score_names, set_names
+from tests.gate_cases import eval_config
 from tests.pixel_models import ALL, FEW, model_artifact
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, mean_scores, pairs, set_metrics
@@ -67,7 +67,7 @@ def compared(tmp_path_factory) -> tuple[str, bool]:
     """Candidate and baseline with every option, in a gallery of its own."""
     folder = tmp_path_factory.mktemp("compared")
     artifact = examples_artifact(folder / "gallery", {"gallery": GALLERY})
-    config = gate.make_eval_config(
+    config = eval_config(
         KS,
         {"map@r": {"max_drop": 0.0}, "roc_auc": {"lower": 0.5, "max_drop": 0.0}},
         verification=True,
@@ -133,7 +133,7 @@ def intervals(evaluation: str) -> dict[str, tuple[float, float, float]]:
 @pytest.mark.parametrize("confidence", ["jackknife", "poisson_bootstrap"])
 def test_confidence_intervals_resample_queries(tmp_path, confidence):
     rows = digits(40, classes=range(5))
-    config = gate.make_eval_config(
+    config = eval_config(
         KS, {"map@r": {"lower": 0.1}, "spread": {"lower": 0.1}}, confidence=confidence
     )
     evaluation, blessed = evaluate(tmp_path, config, rows, model=ALL)

@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.types import artifact_utils
 
 from modules.contract import FEATURES, IMAGE, make_example
-from modules.gate.eval_config import make_eval_config
+from modules.retrieval import COUNTS, score_names
 from modules.retrieval.extractors import (
     SCORES_KEY,
     SET_KEY,
@@ -23,7 +23,7 @@ from modules.retrieval.extractors import (
     ExtractEmbeddings,
     ExtractRetrievalScores,
 )
-from modules.retrieval.in_memory import COUNTS, score_names
+from tests.gate_cases import eval_config
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 from tests.retrieval_oracle import Rows, brute_force, set_metrics
 
@@ -65,7 +65,7 @@ def record_batch(rows) -> dict:
 
 
 def embed(batches: list[dict], path: str, check: Callable[[list], None]) -> None:
-    config = make_eval_config(KS)
+    config = eval_config(KS)
     config.model_specs[0].inference_batch_size = 8
     shared = tfma.default_eval_shared_model(path, eval_config=config)
     with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
@@ -85,14 +85,14 @@ def test_a_process_loads_a_model_once(model, monkeypatch):
         return load(path, *args, **kwargs)
 
     monkeypatch.setattr(tf.compat.v1.saved_model, "load_v2", counted)
-    shared = tfma.default_eval_shared_model(model, eval_config=make_eval_config(KS))
+    shared = tfma.default_eval_shared_model(model, eval_config=eval_config(KS))
     args = [*BEAM_ARGS, "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
     with beam.Pipeline(argv=args) as pipeline:
         extracts = (
             pipeline
             | beam.Create([record_batch([row]) for row in ROWS])
             | beam.Reshuffle()
-            | ExtractEmbeddings([shared], make_eval_config(KS), FEATURES[1:])
+            | ExtractEmbeddings([shared], eval_config(KS), FEATURES[1:])
             | beam.FlatMap(lambda extract: extract["features"]["id"].tolist())
         )
         assert_that(extracts, equal_to([row[2] for row in ROWS]))
@@ -228,7 +228,7 @@ def test_a_repeated_id_is_named():
 def test_a_gallery_is_read_from_files_and_embedded(model, tmp_path):
     artifact = examples_artifact(tmp_path, {"gallery": ROWS}, shards=3)
     folder = artifact_utils.get_split_uri([artifact], "gallery")
-    config = make_eval_config(KS)
+    config = eval_config(KS)
     shared = tfma.default_eval_shared_model(model, eval_config=config)
     patterns = [f"{folder}/*-0000[01]-*.gz", f"{folder}/*-00002-*.gz"]
 
@@ -252,4 +252,4 @@ def test_a_gallery_is_read_from_files_and_embedded(model, tmp_path):
 def test_a_gallery_pattern_without_files_is_named(tmp_path):
     pipeline = beam.Pipeline(argv=BEAM_ARGS)
     with pytest.raises(ValueError, match=r"gallery_files: no file matches '.*/none-\*'"):
-        _ = pipeline | EmbedGallery([f"{tmp_path}/none-*"], [], make_eval_config(KS))
+        _ = pipeline | EmbedGallery([f"{tmp_path}/none-*"], [], eval_config(KS))

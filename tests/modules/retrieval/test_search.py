@@ -9,14 +9,14 @@ from hypothesis import given, settings, strategies as st
 
 from modules.retrieval import search as retrieval_search
 from modules.retrieval.search import (
-    Tile,
+    QueryTile,
     first_hit_ranks,
-    make_tiles,
+    query_tiles,
     search_threads,
     sweep,
     unpack,
 )
-from modules.retrieval.shards import MAX_POSITION, TILE_COLUMNS, Shard, chunks_of
+from modules.retrieval.shards import GALLERY_TILE, MAX_POSITION, Shard, tiles_of
 
 
 def cut(embeddings: np.ndarray, classes: np.ndarray, size: int) -> list[Shard]:
@@ -31,10 +31,10 @@ def cut(embeddings: np.ndarray, classes: np.ndarray, size: int) -> list[Shard]:
 def search(embeddings, classes, rows, depths, shards) -> tuple[np.ndarray, ...]:
     """Positions, distances and hits of the queries `rows`, as deep as the deepest of them."""
     ids = np.array([b"%06d" % i for i in rows], object)
-    tiles = make_tiles(embeddings[rows], classes[rows], np.asarray(depths))
+    tiles = query_tiles(embeddings[rows], classes[rows], np.asarray(depths))
     with search_threads() as pool:
         for shard in shards:
-            sweep(tiles, chunks_of(shard, "m"), shard.rows_of(ids), Tile.select, pool)
+            sweep(tiles, tiles_of(shard, "m"), shard.rows_of(ids), QueryTile.select, pool)
     keys = np.full((len(rows), max(depths)), np.iinfo(np.int64).max)
     for tile in tiles:
         found = tile.neighbours()
@@ -87,8 +87,8 @@ def test_neighbours_are_exact_with_many_ties(n, largest, size, depths, order, se
     ("largest", "depth"),
     [(50, 3), (50, 700), (1, 40), (0, 40)],  # few and many neighbours, many ties, all the same
 )
-def test_many_chunks_and_shards(largest, depth):
-    n = 2 * TILE_COLUMNS + 500
+def test_many_tiles_and_shards(largest, depth):
+    n = 2 * GALLERY_TILE + 500
     embeddings = whole_numbers(n, 6, largest)
     classes = np.random.default_rng(1).integers(0, 9, n).astype(np.int32)
     rows = np.arange(0, n, 29)
@@ -148,8 +148,8 @@ def test_positions_up_to_the_last():
     assert positions.tolist() == [[-1, -1]]
     assert np.isnan(distances).all()
     assert not hits.any()
-    tiles = make_tiles(embeddings[:1], np.zeros(1, np.int32), np.array([2]))
+    tiles = query_tiles(embeddings[:1], np.zeros(1, np.int32), np.array([2]))
     with search_threads() as pool:
-        sweep(tiles, chunks_of(shard, "m"), shard.rows_of(ids[:1]), Tile.select, pool)
+        sweep(tiles, tiles_of(shard, "m"), shard.rows_of(ids[:1]), QueryTile.select, pool)
     positions, _, _ = unpack(tiles[0].neighbours())
     assert positions.tolist() == [[last, last - 1]]

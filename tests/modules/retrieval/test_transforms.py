@@ -11,8 +11,7 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 
-from modules.retrieval import order as retrieval_order
-from modules.retrieval.in_memory import COUNTS, score_names
+from modules.retrieval import COUNTS, order as retrieval_order, score_names
 from modules.retrieval.order import LabelledRows
 from modules.retrieval.sets import MeasureSet
 from modules.retrieval.transforms import FindNeighbours, ScoreQueries

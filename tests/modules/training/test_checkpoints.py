@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from modules.settings import ModelSettings
-from modules.training import checkpoints
 from modules.training.callbacks import RetrievalValidation
-from modules.training.checkpoints import stable_folder
+from modules.training.checkpoints import checkpoint_folder, read_code_fingerprint
 from tests.modules.training.training_runs import Run
 
 EVERYTHING_RANDOM = {"max_shift": 0.1, "max_rotation": 0.05, "horizontal_flip": True}
@@ -106,20 +105,31 @@ def test_without_resume_nothing_is_written(tmp_path) -> None:
 def test_the_folder_is_beside_the_runs_and_differs_for_what_determines_a_training(
     tmp_path, monkeypatch
 ) -> None:
-    first = stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
-    assert first == stable_folder(f"{tmp_path}/model_run/8/", {"seed": 0}, ["files"])
+    first = checkpoint_folder(f"{tmp_path}/model_run/7", "code", {"seed": 0}, ["files"])
+    assert first == checkpoint_folder(f"{tmp_path}/model_run/8/", "code", {"seed": 0}, ["files"])
     assert Path(first).parent == tmp_path / "model_run" / "checkpoints"
-    assert first != stable_folder(f"{tmp_path}/model_run/7", {"seed": 1}, ["files"])
+    assert first != checkpoint_folder(f"{tmp_path}/model_run/7", "code", {"seed": 1}, ["files"])
     monkeypatch.setenv("TRIPLET_RUN_ID", "one")  # runs that may go on at once
-    of_run = stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
-    assert of_run == stable_folder(f"{tmp_path}/model_run/9", {"seed": 0}, ["files"])
+    of_run = checkpoint_folder(f"{tmp_path}/model_run/7", "code", {"seed": 0}, ["files"])
+    assert of_run == checkpoint_folder(f"{tmp_path}/model_run/9", "code", {"seed": 0}, ["files"])
     monkeypatch.setenv("TRIPLET_RUN_ID", "two")
     assert (
-        len({first, of_run, stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])}) == 3
+        len(
+            {
+                first,
+                of_run,
+                checkpoint_folder(f"{tmp_path}/model_run/7", "code", {"seed": 0}, ["files"]),
+            }
+        )
+        == 3
     )
     monkeypatch.delenv("TRIPLET_RUN_ID")
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "checkpoints.py").write_text("# changed")
-    monkeypatch.setattr(checkpoints, "__file__", str(code / "checkpoints.py"))
-    assert first != stable_folder(f"{tmp_path}/model_run/7", {"seed": 0}, ["files"])
+    changed = checkpoint_folder(f"{tmp_path}/model_run/7", "changed", {"seed": 0}, ["files"])
+    assert first != changed
+
+
+@pytest.mark.parametrize("custom_config", [None, {}, {"code_fingerprint": ""}])
+def test_a_training_must_be_told_its_code(custom_config) -> None:
+    with pytest.raises(ValueError, match="custom_config has no 'code_fingerprint'"):
+        read_code_fingerprint(custom_config)
+    assert read_code_fingerprint({"code_fingerprint": "a1"}) == "a1"

@@ -25,7 +25,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
+from modules.images import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, make_strategy
 from tests.real_data import digits

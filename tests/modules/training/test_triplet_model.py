@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modules.images import decode_images
 from modules.losses.triplet_loss import TripletLoss
 from modules.models.embedding_network import backbone_of, backbone_variables, build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, OptimizerSettings, TrainingSettings
 from modules.training.fitting import compile_model
 from modules.training.optimizers import make_optimizer

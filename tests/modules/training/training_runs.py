@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from modules.batches.reading import anchor_images
+from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
-from modules.preprocessing import decode_images
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.callbacks import BestWeights
 from modules.training.fitting import compile_model, fit

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as proto
 
+from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
-from components.pusher import versioned_push as hand_over
 from components.pusher.versioned_push import same_files
 from pipeline.__main__ import main
 from pipeline.config import load_config
@@ -155,7 +155,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) ->
 
     # Before the push, after it, and before the metadata tell of it.
     with monkeypatch.context() as patch:
-        patch.setattr(hand_over, "push", killed)
+        patch.setattr(pusher, "push", killed)
         with pytest.raises(Killed):
             roll_back(pipeline.config)
     assert pipeline.served()[-1] == bad

@@ -1,4 +1,4 @@
-"""The table of the configuration about metrics and the gate."""
+"""The table `[evaluation]`: metrics and the gate."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from pydantic import Field, model_validator
 
 from modules.contract import LABEL
 from modules.retrieval import WITHOUT_DIRECTION, slice_threshold_names, threshold_names
-from modules.settings import Settings
+from modules.settings.base import Settings
 
 Bound = Annotated[float | None, Field(allow_inf_nan=False)]
 Drop = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+Confidence = Literal["jackknife", "poisson_bootstrap"]
 
 
 class Threshold(Settings):
-    """What one metric of the candidate must reach to be blessed; see `modules.gate.eval_config.Threshold`."""
+    """What one metric must reach for a candidate to be blessed; each bound is inclusive.
+
+    "Worse" is lower, or higher for the metrics in `modules.retrieval.LOWER_IS_BETTER`. A first
+    model has nothing to be worse than: it passes `max_drop` and `max_relative_drop`.
+    """
 
     lower: Annotated[Bound, Field(description="the least value")] = None
     upper: Annotated[Bound, Field(description="the largest value")] = None
@@ -26,7 +31,8 @@ class Threshold(Settings):
 
     @model_validator(mode="after")
     def _something_can_pass(self) -> Threshold:
-        if not self.model_fields_set:
+        bounds = (self.lower, self.upper, self.max_drop, self.max_relative_drop)
+        if all(bound is None for bound in bounds):
             raise ValueError(f"needs at least one of {', '.join(Threshold.model_fields)}")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
             raise ValueError(
@@ -45,7 +51,7 @@ class EvaluationSettings(Settings):
     """`[evaluation]`: the metrics and the gate.
 
     `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
-    Features other than `label` must be in the records (`[data] format = "tfrecord"`), one value of
+    Features other than `label` must be in the examples (`[data] format = "tfrecord"`), one value of
     bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
     """
 
@@ -56,7 +62,7 @@ class EvaluationSettings(Settings):
     ] = None
     verification: bool = False
     clustering: bool = False
-    confidence: Literal["jackknife", "poisson_bootstrap"] | None = None
+    confidence: Confidence | None = None
     thresholds: dict[str, Threshold] = Field(
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )
@@ -64,6 +70,7 @@ class EvaluationSettings(Settings):
 
     @model_validator(mode="after")
     def _thresholds_bind_to_something(self) -> EvaluationSettings:
+        # TFMA silently blesses nothing where a threshold has a name that no metric has.
         known = threshold_names(self.ks, self.verification, self.clustering)
         of_slices = slice_threshold_names(self.ks)
         tables = [("thresholds", self.thresholds, known)] + [

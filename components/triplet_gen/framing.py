@@ -1,42 +1,20 @@
-"""TFRecord files of triplets, written at once or not at all."""
+"""The TFRecord format: what stands around the records of a file.
+
+Nearly all bytes of a triplet are images, which are compressed already. So the files of triplets are
+not compressed: gzip would take more time than all else and save little.
+"""
 
 from __future__ import annotations
 
 import itertools
 import struct
-import uuid
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import google_crc32c
 import numpy as np
-import tensorflow as tf
 
 _RECORDS_PER_WRITE = 256
-
-
-def write_file(records: Iterable[bytes], path: str, temp_dir: str) -> None:
-    """Writes a TFRecord file, uncompressed.
-
-    Nearly all bytes of a triplet are images, which are compressed already: gzip would cost more
-    time than all else here and save a few percent.
-
-    The file is written under a temporary name and then renamed. So a bundle that Beam runs twice
-    replaces its own file, and a reader never sees half of one.
-
-    Args:
-        records: Serialised triplets, at least one.
-        path: Where the file is to appear.
-        temp_dir: Existing folder on the same file system.
-
-    Raises:
-        tf.errors.OpError: If the file cannot be written; the message names it.
-    """
-    temporary = f"{temp_dir}/{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        for piece in frame(records):
-            file.write(piece)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 def frame(records: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,17 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from modules.contract import IMAGE, LABEL
-from modules.settings import Fraction, Settings
+from modules.settings.base import Fraction, Settings
 
 
 class ComparatorThresholds(Settings):
     """How far the values of a feature may be from those of other examples; 0 for any distance.
 
-    For `label` the largest change of the share of a class (L-infinity norm; a class that is new
-    counts as no change); for the numbers that StatisticsGen derives from the images the
-    Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common). Sizes are
-    off unless set: Transform resizes, and after one size a mixture with another (28 pixels, then
-    half of them 32) counts as 1.
+    For `label` it is the largest change of the share of a class (L-infinity norm; a new class
+    counts as no change). For the numbers that StatisticsGen derives from the images it is the
+    Jensen-Shannon divergence of their histograms, from 0 (same) to 1 (nothing in common). The
+    sizes are off unless set: Transform resizes, and where one size is followed by a mixture with
+    another one the divergence is 1.
     """
 
     label: Fraction = 0.0
@@ -36,12 +36,11 @@ class ComparatorThresholds(Settings):
         }
 
 
-class Drift(ComparatorThresholds):
+class DriftThresholds(ComparatorThresholds):
     """`[validation.drift]`: from the same split of the previous span that passed.
 
-    Real digits differ between spans of 100 (200, 1000) by at most .13 (.10, .03) in label and .11
-    (.06, .03) in brightness and contrast, with an outlier by .12. Inverted ones have a brightness
-    of 1.0, half as bright ones of .52 and a contrast of .95.
+    The defaults let chance pass in spans of 100 digits and more, and stop images that are inverted
+    or half as bright.
     """
 
     label: Fraction = 0.3
@@ -49,11 +48,11 @@ class Drift(ComparatorThresholds):
     contrast: Fraction = 0.25
 
 
-class Skew(ComparatorThresholds):
+class SkewThresholds(ComparatorThresholds):
     """`[validation.skew]`: of train from eval of the same span.
 
-    Off for labels, which differ by design when whole classes are held out. Two or four digits of
-    ten differ from the others by up to .28 in brightness, the digit 1 alone by .54.
+    Off for labels, which differ by design when whole classes are held out. Then brightness differs
+    too, so its threshold is higher than that of drift.
     """
 
     brightness: Fraction = 0.6
@@ -63,8 +62,8 @@ class Skew(ComparatorThresholds):
 class ValidationSettings(Settings):
     """`[validation]`: when new data is too different; comparators in a curated schema go first."""
 
-    drift: Drift = Drift()
-    skew: Skew = Skew()
+    drift: DriftThresholds = DriftThresholds()
+    skew: SkewThresholds = SkewThresholds()
     min_examples: Annotated[
         int, Field(ge=1, description="a split with fewer is not compared by these thresholds")
     ] = 100

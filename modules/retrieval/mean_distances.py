@@ -1,16 +1,8 @@
-"""What is summed over all pairs of a query and a gallery row: mean distances, histograms."""
+"""Mean distances of queries to a gallery, summed over all pairs without visiting any."""
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
-
 import numpy as np
-
-from modules.retrieval.search import Tile
-from modules.retrieval.shards import Chunk
-from modules.retrieval.verification import add_pairs, new_histogram
-
-_PORTION = 1 << 20  # pairs that a histogram takes at once
 
 
 class MeanDistances:
@@ -67,56 +59,3 @@ class MeanDistances:
         with np.errstate(invalid="ignore"):
             means = self._sums / np.where(self.counts, self.counts, np.nan)
         return np.maximum(means, 0)  # rounding can fall below 0
-
-
-class PairCounters:
-    """Histograms of pair distances, one for each thread that is at work."""
-
-    def __init__(self) -> None:
-        self._idle: SimpleQueue[_PairCounter] = SimpleQueue()
-        self._left_out = np.zeros(2, np.int64)
-
-    def leave_out(self, same: np.ndarray) -> None:
-        """Notes queries that meet themselves: bool, whether with the class they have there."""
-        self._left_out += [np.count_nonzero(same), np.count_nonzero(~same)]
-
-    def select_and_count(self, tile: Tile, chunk: Chunk, distances: np.ndarray) -> None:
-        """Visits as `sweep` asks."""
-        tile.select(chunk, distances)
-        try:
-            counter = self._idle.get_nowait()
-        except Empty:
-            counter = _PairCounter()
-        counter.add(distances, chunk.classes == tile.classes)
-        self._idle.put(counter)
-
-    def total(self) -> np.ndarray:
-        """The sum of all histograms; ends the counting."""
-        total = new_histogram()
-        while not self._idle.empty():
-            total += self._idle.get().flushed()
-        total[:, -1] -= self._left_out  # their distance was NaN, which has the last bin
-        return total
-
-
-class _PairCounter:
-    """A histogram and the pairs that wait for it: it takes few large portions sooner than many."""
-
-    def __init__(self) -> None:
-        self._histogram = new_histogram()
-        self._distances = np.empty(_PORTION, np.float32)
-        self._same = np.empty(_PORTION, np.bool_)
-        self._filled = 0
-
-    def add(self, distances: np.ndarray, same: np.ndarray) -> None:
-        if self._filled + distances.size > _PORTION:
-            self.flushed()
-        stop = self._filled + distances.size
-        self._distances[self._filled : stop].reshape(distances.shape)[:] = distances
-        self._same[self._filled : stop].reshape(same.shape)[:] = same
-        self._filled = stop
-
-    def flushed(self) -> np.ndarray:
-        add_pairs(self._histogram, self._distances[: self._filled], self._same[: self._filled])
-        self._filled = 0
-        return self._histogram

@@ -1,0 +1,27 @@
+"""The names that settings allow are the names that the code knows."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from modules.losses.distances import DISTANCES
+from modules.losses.miners import MINERS
+from modules.losses.terms import TERMS
+from modules.models.backbones import BACKBONES
+from modules.settings import LossSettings, ModelSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "known"),
+    [
+        (LossSettings, "loss", {*TERMS}),
+        (LossSettings, "distance", {*DISTANCES}),
+        # Neither chooses rows: `none` takes the triplets of the batch, `all` takes every one.
+        (LossSettings, "mining", {*MINERS, "none", "all"}),
+        (ModelSettings, "name", {*BACKBONES}),
+    ],
+)
+def test_settings_and_registry_have_the_same_names(settings, field, known) -> None:
+    assert set(get_args(settings.model_fields[field].annotation)) == known
