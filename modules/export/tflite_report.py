@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from modules.files import read_text
 from modules.settings import Settings
+from modules.storage import read_text
 
 REPORT = "tflite.json"
 # Weights as trained, or quantised to 8 bits.

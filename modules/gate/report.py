@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from modules.files import read_text
 from modules.settings import Settings
+from modules.storage import read_text
 
 FILE = "evaluation.json"
 OVERALL = "overall"

@@ -55,14 +55,18 @@ class EvaluationSettings(Settings):
     bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
     """
 
-    ks: list[Annotated[int, Field(ge=1)]] = Field([1, 5, 10], min_length=1)
+    ks: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 5, 10], min_length=1, description="of the metrics at k"
+    )
     slice_by: list[str] = Field([LABEL], description="features")
     gallery_split: Annotated[
         str | None, Field(min_length=1, description="split to search in; default: eval itself")
     ] = None
-    verification: bool = False
-    clustering: bool = False
-    confidence: Confidence | None = None
+    verification: Annotated[bool, Field(description="ROC AUC, TAR at FAR, EER of pairs")] = False
+    clustering: Annotated[bool, Field(description="NMI and AMI of k-means")] = False
+    confidence: Annotated[
+        Confidence | None, Field(description="how 95% intervals are estimated; default: not")
+    ] = None
     thresholds: dict[str, Threshold] = Field(
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )

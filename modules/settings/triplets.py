@@ -16,10 +16,10 @@ class TripletSettings(Settings):
     """`[triplets]`: how TripletGen samples; `docs/triplet-gen.md` says what each choice is for."""
 
     strategy: Annotated[Strategy, Field(description="how the negative is chosen")] = "random"
-    positives: Positives = "random"
-    triplets_per_anchor: Annotated[int, Field(ge=1, le=1000)] = 1
+    positives: Annotated[Positives, Field(description="how the positive is chosen")] = "random"
+    triplets_per_anchor: Annotated[int, Field(ge=1, le=1000, description="of each anchor")] = 1
     max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, description="of all random choices")] = 0
     bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
     rounds_on_same_data: Annotated[
         int, Field(ge=0, description="how often a new model mines again without new data")

@@ -23,7 +23,7 @@ def reference_scores_command(config_name: str | None, as_json: bool) -> None:
 
     All three are scored on the examples that the latest run evaluated.
     """
-    from pipeline.operations.reference_scores import latest_reference_scores
+    from pipeline.operations import latest_reference_scores
 
     config = load_config(config_name)
     with quiet_imports():
@@ -46,7 +46,7 @@ def score_table(scores: dict[str, dict[str, float]]) -> Table:
     """
     from rich.table import Table
 
-    from pipeline.operations.reference_scores import UNTRAINED
+    from pipeline.operations import UNTRAINED
 
     table = Table(title="Retrieval on the eval split", title_justify="left")
     table.add_column("metric")

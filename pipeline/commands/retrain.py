@@ -19,6 +19,6 @@ def retrain_command(config_name: str | None) -> None:
     The output of the runs goes to DIRECTORY/NAME/logs/retrain.log, and to the terminal if there is
     one. What became of each run is printed in any case.
     """
-    from pipeline.operations.retraining import retrain
+    from pipeline.operations import retrain
 
     sys.exit(retrain(load_config(config_name), config_path(config_name)))

@@ -19,7 +19,7 @@ def run_command(config_name: str | None) -> None:
     check_unlocked(config)  # before the seconds that TFX takes to load
     with quiet_imports():
         from pipeline.local_runner import run_pipeline
-    from pipeline.operations.summary import show_latest
+    from pipeline.operations import show_latest
 
     try:
         run_pipeline(config)

@@ -9,8 +9,15 @@ import click
 
 from pipeline.commands.options import config_option
 from pipeline.config import config_path, load_config
-from pipeline.operations.crontab import cron_line, install_entry, remove_entry
-from pipeline.operations.systemd import install_units, remove_units, systemd_units, unit_folder
+from pipeline.operations import (
+    cron_line,
+    install_entry,
+    install_units,
+    remove_entry,
+    remove_units,
+    systemd_units,
+    unit_folder,
+)
 
 
 @click.command("schedule")

@@ -1,3 +1,8 @@
+from .crontab import (
+    cron_line as cron_line,
+    install_entry as install_entry,
+    remove_entry as remove_entry,
+)
 from .gc import (
     Plan as Plan,
     carry_out as carry_out,
@@ -6,6 +11,11 @@ from .gc import (
     show_plan as show_plan,
 )
 from .history import show_history as show_history
+from .reference_scores import (
+    UNTRAINED as UNTRAINED,
+    latest_reference_scores as latest_reference_scores,
+)
+from .retraining import retrain as retrain
 from .rollback import Rollback as Rollback, roll_back as roll_back
 from .sentences import (
     describe_rejections as describe_rejections,
@@ -13,3 +23,9 @@ from .sentences import (
     format_spans as format_spans,
 )
 from .summary import SLICES as SLICES, show as show, show_latest as show_latest
+from .systemd import (
+    install_units as install_units,
+    remove_units as remove_units,
+    systemd_units as systemd_units,
+    unit_folder as unit_folder,
+)
