@@ -89,6 +89,7 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(change, Mapping)
-        result[key] = _merged(old, change) if both else change
+        if isinstance(old, Mapping) and isinstance(change, Mapping):
+            change = _merged(old, change)
+        result[key] = change
     return result

@@ -216,8 +216,9 @@ def _example_gen(data: DataSettings) -> BaseComponent:
     """Images in class folders go through our node, records of the contract through TFX's."""
     output = None
     if data.split != "given":
-        by = "label" if data.split == "class_disjoint" else "id"
-        output = hash_split(data.eval_fraction, by=by)
+        output = hash_split(
+            data.eval_fraction, by="label" if data.split == "class_disjoint" else "id"
+        )
     if data.format == "tfrecord":
         return RecordExampleGen(
             input_base=data.path, input_config=given_splits(data.patterns), output_config=output

@@ -1,9 +1,9 @@
 """A hash of the code that a node runs, for the key of the cache.
 
-TFX takes a node's result from the cache when its inputs and its execution parameters are the same as
-before. The code of the node is not among them. So every node with code of this project carries the
-hash of that code as the execution parameter `code_fingerprint`: a change of the code is then a change
-of the parameters, and exactly the nodes that run the code are run again.
+TFX takes a node's result from the cache when its inputs and its execution parameters are the same
+as before. The code of the node is not among them. So every node with code of this project carries
+the hash of that code as the execution parameter `code_fingerprint`. A change of the code is then a
+change of the parameters, and exactly the nodes that run the code are run again.
 
 The code of a node is its entry and all modules of this project that the entry imports, directly or
 through others. Nothing is imported to find that out: the sources are read. Comments, docstrings and

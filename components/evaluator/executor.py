@@ -10,6 +10,9 @@ from typing import Any
 from absl import logging
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
+
+# Loads `tfx.components`, also where that is deferred: it gives TFMA the names of its protos.
+from tfx.components import Evaluator as _  # noqa: F401
 from tfx.components.evaluator import constants, executor as tfx_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs

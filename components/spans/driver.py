@@ -146,6 +146,7 @@ class SpanDriver(driver.FileBasedDriver):
         input_base_uri: str | None = None,
     ) -> SpanInputProcessor:
         """Returns the processor of the input folder."""
+        assert input_base_uri is not None  # our ExampleGens read files
         return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried)
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:

@@ -21,6 +21,7 @@ from .log_filters import (
     EVERYTHING as EVERYTHING,
     held_back as held_back,
     quiet_imports as quiet_imports,
+    without_garbage_collection as without_garbage_collection,
 )
 from .programs import call_program as call_program, require_program as require_program
 from .progress import NodeProgress as NodeProgress

@@ -21,8 +21,11 @@ class _LazyPackage(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        self.__class__ = types.ModuleType
-        self.__spec__.loader.exec_module(self)
+        spec = self.__spec__
+        assert spec is not None
+        assert spec.loader is not None
+        self.__class__ = types.ModuleType  # type: ignore[assignment]  # no longer lazy
+        spec.loader.exec_module(self)
         return getattr(self, name)
 
 
@@ -33,6 +36,7 @@ def defer_components() -> None:
     import tfx
 
     spec = importlib.util.find_spec(_PACKAGE)
+    assert spec is not None
     package = importlib.util.module_from_spec(spec)
     package.__class__ = _LazyPackage
     sys.modules[_PACKAGE] = package

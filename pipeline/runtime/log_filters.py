@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -34,7 +35,6 @@ def set_log_levels() -> None:
     """Asks for warnings and errors only, in this process and in those it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    os.environ.setdefault("PIP_QUIET", "1")  # TFX installs the module_file wheels with pip
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
@@ -46,8 +46,21 @@ def set_log_levels() -> None:
 def quiet_imports() -> Iterator[None]:
     """For the import of TensorFlow and TFX; also looks for devices, which is noisy without one."""
     set_log_levels()
-    with held_back(2, TENSORFLOW_CHATTER):
+    with held_back(2, TENSORFLOW_CHATTER), without_garbage_collection():
         yield
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """For imports: what they make stays, and looking through it again and again takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
