@@ -1,11 +1,22 @@
-"""A database server of each kind, once for all tests that need one."""
+"""A database server of each kind, once for all tests that need one; imports without pauses."""
 
 from __future__ import annotations
+
+import gc
 
 import pytest
 
 from pipeline.metadata.connection import PASSWORD, USERNAME
 from tests import databases
+
+# Collecting the tests imports TensorFlow, TFX and Beam. What that makes stays to the end, and the
+# garbage collector would look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(params=["postgresql", "mariadb"], scope="session")
