@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import uuid
 
 from google.protobuf import json_format
 from tfx.dsl.compiler import compiler, constants
-from tfx.dsl.io import fileio
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
@@ -44,15 +42,6 @@ def _forget_connection(ir: pipeline_pb2.Pipeline) -> None:
     ir.deployment_config.Unpack(deployment)
     deployment.ClearField("metadata_connection_config")
     ir.deployment_config.Pack(deployment)
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Writes a file so that nobody ever reads half of it, whoever else writes it too."""
-    fileio.makedirs(path.rpartition("/")[0])
-    unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
-    with fileio.open(unfinished, "wb") as file:
-        file.write(content)
-    fileio.rename(unfinished, path, overwrite=True)
 
 
 def dag(ir: pipeline_pb2.Pipeline) -> Dag:

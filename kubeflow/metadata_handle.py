@@ -19,7 +19,7 @@ class ClusterMetadata(metadata.Metadata):
         self._url = url
 
     def __enter__(self) -> ClusterMetadata:
-        # Private names of TFX; tests/kubeflow/test_metadata_handle.py notices when they change.
+        # Private names of TFX; tests/test_private_names.py notices when they change.
         self._store = connect_store(self._url)
         self._users += 1
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from types import FrameType
@@ -10,14 +9,16 @@ from types import FrameType
 import absl.logging
 import click
 
-# First: it defers what TFX would load although few nodes need it.
-from pipeline.launch import launch_node  # isort: skip
+from pipeline.runtime import NodeFailedError, PipelineError, report, without_garbage_collection
 
-from tfx.dsl.io import fileio
-from tfx.proto.orchestration import pipeline_pb2
+with without_garbage_collection():
+    # First: it defers what TFX would load although few nodes need it.
+    from pipeline.launch import launch_node  # isort: skip
 
-from kubeflow.metadata_handle import ClusterMetadata
-from pipeline.runtime import NodeFailedError, PipelineError
+    from tfx.dsl.io import fileio
+    from tfx.proto.orchestration import pipeline_pb2
+
+    from kubeflow.metadata_handle import ClusterMetadata
 
 
 class TerminatedError(Exception):
@@ -48,9 +49,7 @@ def main(runs: str, run_id: str, node: str, metadata_url: str) -> None:
             ir = pipeline_pb2.Pipeline.FromString(file.read())
         launched = launch_node(ir, node, ClusterMetadata(metadata_url))
     except PipelineError as error:
-        logging.exception(error)
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(report(error))
     click.echo(f"{node}: {launched.outcome}, {launched.seconds:.1f} s")
 
 

@@ -9,8 +9,9 @@ import click
 
 from kubeflow.cluster_config import configured_run
 from kubeflow.options import JsonObject
+from pipeline.config import Config
 from pipeline.metadata import connect_store
-from pipeline.runtime import PipelineError
+from pipeline.runtime import ConfigError, PipelineError, report, without_garbage_collection
 
 
 @click.command()
@@ -38,21 +39,25 @@ def main(
     try:
         config = configured_run(values, directory, **parameters)
         connect_store(metadata_url)
+        pipeline_file = f"{runs}/{run_id}.pb"
+        _compile(config, nodes, run_id, pipeline_file)
     except PipelineError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    from kubeflow.ir import compile_ir, dag, for_run, write_file
+        sys.exit(report(error))
+    click.echo(f"{config.pipeline.name}: {len(nodes)} nodes in {pipeline_file}")
 
+
+def _compile(config: Config, nodes: dict[str, list[str]], run_id: str, pipeline_file: str) -> None:
+    with without_garbage_collection():
+        from kubeflow.ir import compile_ir, dag, for_run
+        from modules.storage import write_file
     ir = compile_ir(config)
     if dag(ir) != nodes:
-        sys.exit(
-            f"error: this image builds the nodes {dag(ir)}, but the pipeline was compiled with "
-            f"{nodes}. The image and the pipeline come from different versions, or a setting "
-            "changed the chain: compile and deploy the pipeline again, with the image's tag."
+        raise ConfigError(
+            f"this image builds the nodes {dag(ir)}, but the pipeline was compiled with {nodes}. "
+            "The image and the pipeline come from different versions, or a setting changed the "
+            "chain: compile and deploy the pipeline again, with the image's tag."
         )
-    pipeline_file = f"{runs}/{run_id}.pb"
     write_file(pipeline_file, for_run(ir, run_id).SerializeToString(deterministic=True))
-    click.echo(f"{config.pipeline.name}: {len(nodes)} nodes in {pipeline_file}")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,17 @@ from __future__ import annotations
 import inspect
 
 import keras
+import ml_metadata as mlmd
 import pytest
 import tensorflow as tf
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability import fn_api_runner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import data_plane
+from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.pusher.executor import Executor as TfxPusher
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.orchestration import metadata
 
 WORKERS = "components/triplet_gen/workers.py"
 ADAMW = "modules/training/scaled_adamw.py"
@@ -50,6 +53,12 @@ def parameters(function) -> list[str]:
             ["urn", "payload_type"],
             WORKERS,
         ),
+        (
+            mlmd.MetadataStore,
+            "_call",
+            ["self", "method_name", "request", "response", "extra_options"],
+            "pipeline/metadata/postgresql.py",
+        ),
         (BaseBeamExecutor, "_make_beam_pipeline", ["self"], "components/*/executor.py"),
         (
             TfxPusher,
@@ -63,6 +72,17 @@ def parameters(function) -> list[str]:
 def test_a_private_method_is_as_it_was(owner, name, expected, used_in) -> None:
     assert hasattr(owner, name), f"{owner.__name__} has no {name} any more; {used_in} uses it"
     assert parameters(getattr(owner, name)) == expected, f"{used_in} calls {owner.__name__}.{name}"
+
+
+def test_the_handle_of_tfx_counts_its_users() -> None:
+    used_in = "kubeflow/metadata_handle.py"
+    database = proto.ConnectionConfig(fake_database=proto.FakeDatabaseConfig())
+    handle = metadata.Metadata(database)
+    assert (handle._store, handle._users) == (None, 0), f"see {used_in}"
+    with handle:
+        assert handle._users == 1, f"see {used_in}"
+        assert handle.store is handle._store, f"see {used_in}"
+    assert (handle._store, handle._users) == (None, 0), f"see {used_in}"
 
 
 def test_keras_sums_gradients_by_the_method_that_is_overridden() -> None:

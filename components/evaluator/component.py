@@ -8,7 +8,6 @@ from typing import ClassVar
 import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.components import Evaluator as TfxEvaluator
-from tfx.components.util import udf_utils
 from tfx.dsl.components.base import executor_spec
 from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
@@ -58,12 +57,11 @@ class Evaluator(TfxEvaluator):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         eval_config: tfma.EvalConfig,
-        module_file: str | None = None,
+        module_path: str,
         baseline_model: types.BaseChannel | None = None,
         example_splits: Sequence[str] | None = None,
         gallery: types.BaseChannel | None = None,
         gallery_split: str | data_types.RuntimeParameter | None = None,
-        module_path: str | None = None,
     ) -> None:
         """Constructs the node.
 
@@ -71,21 +69,17 @@ class Evaluator(TfxEvaluator):
             examples: Examples of the data contract; the queries.
             model: The candidate.
             eval_config: As `modules.gate.eval_config.make_eval_config` writes it.
-            module_file: `modules/evaluator.py`.
+            module_path: Name of a module with `custom_extractors`: `modules.evaluator`.
             baseline_model: The last blessed model, if there is one.
             example_splits: Names of the splits of `examples` to evaluate; default: `eval`.
             gallery: Examples to search in, in place of `examples`; needs `gallery_split`.
             gallery_split: Name of the split to search in; default: the evaluated splits.
-            module_path: In place of `module_file`, a module that can be imported.
 
         Raises:
-            ValueError: `gallery` without `gallery_split`, or not one of module_file and
-                module_path.
+            ValueError: `gallery` without `gallery_split`.
         """
         if gallery is not None and gallery_split is None:
             raise ValueError("Evaluator needs gallery_split to know which part of gallery to use")
-        if bool(module_file) == bool(module_path):
-            raise ValueError("Evaluator needs module_file (modules/evaluator.py) or module_path")
         spec = EvaluatorSpec(
             examples=examples,
             model=model,
@@ -95,16 +89,9 @@ class Evaluator(TfxEvaluator):
             fairness_indicator_thresholds=json_utils.dumps(None),
             gallery=gallery,
             gallery_split=gallery_split,
-            module_file=module_file,
             module_path=module_path,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )
         # Past TFX's own __init__, which would build TFX's specification.
         super(TfxEvaluator, self).__init__(spec=spec)
-        if udf_utils.should_package_user_modules():
-            udf_utils.add_user_module_dependency(
-                self,
-                standard_component_specs.MODULE_FILE_KEY,
-                standard_component_specs.MODULE_PATH_KEY,
-            )

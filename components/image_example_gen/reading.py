@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from modules.contract import make_example
+from modules.runtime import work_done
 from modules.storage import read_file
 
 UNDECODABLE, IGNORED = "undecodable", "ignored"
@@ -63,6 +64,7 @@ class _ReadImage(beam.DoFn):
 
     def process(self, path: str) -> Iterator[Any]:
         """Yields one element for the file."""
+        work_done.add("files")
         example_id = path.removeprefix(self._root)
         parts = example_id.split("/")
         suffix = os.path.splitext(parts[-1])[1].lower()  # noqa: PTH122 — may be a URI
@@ -75,6 +77,12 @@ class _ReadImage(beam.DoFn):
             yield make_example(image, parts[-2].encode(), example_id.encode())
         else:
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (example_id, fault))
+
+
+def _list(pattern: str) -> list[str]:
+    paths: list[str] = tf.io.gfile.glob(pattern)
+    work_done.expect("files", len(paths))
+    return paths
 
 
 class ReadImages(beam.PTransform):
@@ -107,7 +115,7 @@ class ReadImages(beam.PTransform):
             pipeline
             | "Pattern" >> beam.Create([self._root + self._pattern])
             # TensorFlow's file layer, as in the driver's fingerprint: both see the same files.
-            | "List" >> beam.FlatMap(tf.io.gfile.glob)
+            | "List" >> beam.FlatMap(_list)
             | "Spread" >> beam.Reshuffle()
             | "Read"
             >> beam.ParDo(_ReadImage(self._root, self._max_pixels)).with_outputs(

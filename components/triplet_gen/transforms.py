@@ -156,15 +156,17 @@ def _group(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _save_counts(
-    element: tuple[str, Iterable[Read]], temp_dir: str, max_per_class: int
+    element: tuple[str, Iterable[Read]], temp_dir: str, settings: TripletSettings
 ) -> Iterator[tuple[SegmentKey, None]]:
     """Adds up and saves the counts of a split; if they are good, yields its segments as keys."""
     split, reads = element
     stats, segments = InputStats(), []
     for read in reads:
-        stats.merge(read.stats, max_per_class)
+        stats.merge(read.stats, settings.max_per_class)
         segments += read.segments
     _save_result(temp_dir, split, stats)
+    anchors = (min(n, settings.max_per_class or n) for n in stats.labels.values() if n > 1)
+    work_done.expect("triplets", settings.triplets_per_anchor * sum(anchors))
     if not stats.problem():
         yield from (((split, *segment), None) for segment in segments)
 
@@ -232,7 +234,7 @@ def make_triplets(
         | "SpreadFiles" >> beam.GroupByKey()
         | "ReadFile" >> beam.ParDo(ReadFile(settings, temp_dir))
         | "GroupCounts" >> beam.GroupByKey()
-        | "SaveCounts" >> beam.FlatMap(_save_counts, temp_dir, settings.max_per_class)
+        | "SaveCounts" >> beam.FlatMap(_save_counts, temp_dir, settings)
         | "SpreadSegments" >> beam.GroupByKey()
         | "AssignToBuckets" >> beam.ParDo(AssignToBuckets(settings, temp_dir))
         | "GroupByBucket" >> beam.GroupByKey()

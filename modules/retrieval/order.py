@@ -19,7 +19,9 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.shards import MAX_POSITION, Shard, reject_repeated
+from modules.runtime import work_done
 
+EVALUATED = "evaluated examples"
 _SAMPLE = 65_536  # ids that boundaries are taken from
 _RANGE_SHARDS = 4  # in one range: with fewer, smaller parts would be shuffled
 _DEALT_ROWS = 16_384
@@ -99,11 +101,11 @@ def blocks_and_shards(
         PCollections of QueryRows and of Shards.
     """
     if gallery is None:
-        counted = census = queries | "Census" >> _take_census("evaluated examples", shard_rows)
+        counted = census = queries | "Census" >> _take_census(EVALUATED, shard_rows)
         query_ranges = ranges = queries | "Order" >> _OrderById(counted)
     else:
         census = gallery | "GalleryCensus" >> _take_census("gallery examples", shard_rows)
-        counted = queries | "Census" >> _take_census("evaluated examples", shard_rows)
+        counted = queries | "Census" >> _take_census(EVALUATED, shard_rows)
         ranges = gallery | "OrderGallery" >> _OrderById(census)
         query_ranges = queries | "Order" >> _OrderById(counted)
     as_census = beam.pvalue.AsSingleton(census)
@@ -155,6 +157,7 @@ class _CensusFn(beam.CombineFn):
         total = counts.total()
         if not total:
             raise ValueError(f"there are no {self._name}: there is nothing to retrieve")
+        work_done.expect(self._name, total)
         ranges = min(-(-total // (_RANGE_SHARDS * self._shard_rows)), _RANGES, len(sample))
         ids = sorted(id_ for _, id_ in heapq.nsmallest(_SAMPLE, sample))
         boundaries = np.empty(ranges - 1, dtype=object)

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
-from modules.retrieval.order import LabelledRows, QueryRows, blocks_and_shards
+from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import BlockScores, QueryBlock, score_block
 from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
 from modules.retrieval.shards import Shard, tiles_of
+from modules.runtime import work_done
 
 SHARD_ROWS = 16_384
 QUERY_ROWS = 4096  # many, since each block goes through the whole gallery
@@ -102,6 +103,7 @@ def _score(
     rows = block.rows
     queries = QueryBlock(rows.ids, block.classes, block.members, rows.embeddings)
     scores = score_block(queries, gallery, ks, count_pairs=PairCounters if verification else None)
+    work_done.add(EVALUATED, len(rows.ids))
     yield ScoredQueries(rows, scores)
 
 

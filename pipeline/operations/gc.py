@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from components.metadata import all_artifacts, plain_values
+from components.metadata import all_artifacts
 from pipeline.config import Config
 from pipeline.metadata import check_folder, hold_pipeline, mark_deleted, open_store
 from pipeline.operations import gc_files
@@ -110,13 +109,7 @@ def make_plan(store: mlmd.MetadataStore, config: Config, keep_runs: int) -> Plan
         for path in gc_files.output_folders(root)
         if path not in kept and (path in gone or gc_files.is_old(path))
     ]
-    mentioned = _mentioned(needed.executions)
-    left += [
-        path
-        for path in gc_files.temporary(root)
-        if gc_files.is_old(path)
-        and not (path.parent.name == gc_files.WHEELS and path.name in mentioned)
-    ]
+    left += [path for path in gc_files.temporary(root) if gc_files.is_old(path)]
     return Plan(going, {path: gc_files.size(path) for path in left}, kept)
 
 
@@ -129,20 +122,7 @@ def carry_out(store: mlmd.MetadataStore, plan: Plan) -> None:
     """
     mark_deleted(store, plan.artifacts)
     for path in plan.removed:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _mentioned(executions: Iterable[proto.Execution]) -> set[str]:
-    """Names of the packed modules that executions were told to use."""
-    return {
-        Path(value).name
-        for execution in executions
-        for value in plain_values(execution).values()
-        if isinstance(value, str) and value.endswith(".whl")
-    }
+        shutil.rmtree(path)
 
 
 def show_plan(plan: Plan, config: Config, *, done: bool) -> None:

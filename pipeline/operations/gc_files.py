@@ -1,8 +1,8 @@
 """Folders of a pipeline root: which belong to an artifact, and which were left behind.
 
 TFX keeps the output KEY of execution ID of a node in `NODE/KEY/ID`, what it needs while a node runs
-in `NODE/.system`, and packed user modules in `_wheels`. Trainers keep checkpoints in
-`Trainer/model_run/checkpoints`. Anything else in the root is left alone.
+in `NODE/.system`. Trainers keep checkpoints in `Trainer/model_run/checkpoints`. Anything else in
+the root is left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LEFTOVER_AGE = 24 * 3600.0  # seconds; what a killed run left may be wanted by the next attempt
-CHECKPOINTS, WHEELS, SYSTEM = "checkpoints", "_wheels", ".system"
+CHECKPOINTS, SYSTEM = "checkpoints", ".system"
 
 
 def output_folder(root: Path, uri: str) -> Path | None:
@@ -31,18 +31,14 @@ def output_folder(root: Path, uri: str) -> Path | None:
 def output_folders(root: Path) -> Iterator[Path]:
     """All `NODE/KEY/ID` there are."""
     for node in _folders(root):
-        if node.name != WHEELS:
-            for key in _folders(node):
-                if key.name != SYSTEM:
-                    yield from (path for path in _folders(key) if path.name.isdecimal())
+        for key in _folders(node):
+            if key.name != SYSTEM:
+                yield from (path for path in _folders(key) if path.name.isdecimal())
 
 
 def temporary(root: Path) -> Iterator[Path]:
-    """Checkpoints, working folders of nodes, and packed modules."""
+    """Checkpoints, and working folders of nodes."""
     for node in _folders(root):
-        if node.name == WHEELS:
-            yield from sorted(path for path in node.iterdir() if path.is_file())
-            continue
         for key in _folders(node):
             for folder in _folders(key):
                 if key.name == SYSTEM or folder.name == CHECKPOINTS:

@@ -108,7 +108,7 @@ def _batches(config: Config, run: Run, split: str) -> Batches:
     """A split of the evaluated examples, in batches; all spans of a window, each once."""
     import tensorflow as tf
 
-    from modules.contract import FEATURES
+    from modules.storage import read_examples
 
     uris = {node.node: node.uris["examples"] for node in run.nodes if "examples" in node.uris}
     # The first node with examples is the ExampleGen; with spans, resolvers choose among them.
@@ -118,14 +118,7 @@ def _batches(config: Config, run: Run, split: str) -> Batches:
     files = [file for uri in chosen for file in tf.io.gfile.glob(f"{uri}/Split-{split}/*")]
     if not files:
         raise _too_early(config, f"examples of the split {split!r}")
-    features = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
-    batches: Batches = (
-        tf.data.TFRecordDataset(sorted(files), "GZIP")
-        .batch(_BATCH)
-        .map(lambda serialized: tf.io.parse_example(serialized, features))
-        .prefetch(1)
-    )
-    return batches
+    return read_examples(sorted(files), batch_size=_BATCH)
 
 
 def _too_early(config: Config, missing: str) -> NotRunError:

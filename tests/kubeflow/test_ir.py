@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from google.protobuf import json_format
-from tfx.dsl.io import fileio
 
-from kubeflow.ir import compile_ir, dag, for_run, write_file
+from kubeflow.ir import compile_ir, dag, for_run
 from pipeline.config import Config, parse_config
 from pipeline.fingerprint import CODE_FINGERPRINT
 
@@ -63,11 +62,3 @@ def test_compiling_for_another_machine_leaves_no_trace(tmp_path) -> None:
     )
     assert "sqlite" not in json_format.MessageToJson(run)
     assert not ir.runtime_spec.pipeline_run_id.HasField("field_value")  # a copy
-
-
-def test_files_appear_whole(tmp_path) -> None:
-    path = f"{tmp_path}/runs/x.pb"
-    write_file(path, b"one")
-    write_file(path, b"two")
-    assert Path(path).read_bytes() == b"two"
-    assert fileio.listdir(f"{tmp_path}/runs") == ["x.pb"]

@@ -1,4 +1,4 @@
-"""TFX Evaluator's real executor with this project's module_file, on real digits."""
+"""TFX Evaluator's real executor with this project's user module, on real digits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator.executor import Executor
-from tfx.components.util import udf_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -27,7 +26,7 @@ from tests.retrieval_oracle import Rows, brute_force, mean_scores, set_metrics
 KS = [1, 5]
 # 6 of most classes, one nine that no other example can find, in an order that is not that of ids.
 ROWS = [*digits(6, classes=range(9)), *digits(1, classes=[9])][::-1]
-MODULE = {"module_file": evaluator.__file__}
+MODULE = {"module_path": "modules.evaluator"}
 
 
 @functools.cache
@@ -205,22 +204,6 @@ def test_a_model_with_nan_embeddings_is_not_blessed(tmp_path, examples, models):
     assert outcome.failures == {("non_finite_embeddings", False)}
     assert outcome.metrics()["non_finite_embeddings"] == len(ROWS)
     assert outcome.metrics()["recall@5"] == 0
-
-
-@pytest.mark.slow
-def test_the_wheel_that_tfx_makes_of_the_module_file(tmp_path, examples, models, first):
-    _, module_path = udf_utils.package_user_module_file(
-        "Evaluator", evaluator.__file__, str(tmp_path)
-    )
-    packed = evaluate(
-        tmp_path,
-        examples,
-        {"precision@1": {"lower": 0.6}},
-        module={"module_path": module_path},
-        model=models["all"],
-    )
-    assert packed.blessed
-    assert packed.metrics() == pytest.approx(first.metrics(), rel=1e-12)
 
 
 def test_extractors_need_one_configuration():

@@ -17,7 +17,6 @@ from tfx.utils import proto_utils
 
 from components.evaluator import Evaluator, executor
 from components.evaluator.revocation import reinstate, revoke
-from modules import evaluator
 from modules.contract import make_example
 from modules.gate.report import EvaluationReport, Metrics, read_report
 from modules.gate.result import read_intervals, read_metrics
@@ -67,7 +66,7 @@ def evaluate(tmp_path, examples):
             examples=channel.Channel(standard_artifacts.Examples),
             model=channel.Channel(standard_artifacts.Model),
             eval_config=eval_config,
-            module_file=evaluator.__file__,
+            module_path="modules.evaluator",
             gallery_split=gallery_split,
         )
         properties = dict(node.exec_properties)
@@ -331,13 +330,11 @@ def test_the_node_is_that_of_tfx_for_every_node_behind_it():
     examples, model = (
         channel.Channel(kind) for kind in (standard_artifacts.Examples, standard_artifacts.Model)
     )
-    node = Evaluator(examples, model, eval_config(KS), module_file="modules/evaluator.py")
+    node = Evaluator(examples, model, eval_config(KS), "modules.evaluator")
     assert node.id == "Evaluator"
     assert set(node.outputs) == {"evaluation", "blessing"}
     with pytest.raises(ValueError, match="gallery_split"):
-        Evaluator(examples, model, eval_config(KS), module_file="m.py", gallery=examples)
-    with pytest.raises(ValueError, match="module_file"):
-        Evaluator(examples, model, eval_config(KS))
+        Evaluator(examples, model, eval_config(KS), "modules.evaluator", gallery=examples)
 
 
 def test_a_model_that_was_rolled_back_is_rejected_whatever_its_figures(evaluate, tmp_path):

@@ -157,19 +157,11 @@ def test_leftovers_of_killed_runs(tmp_path) -> None:
         make_old(path, days=days)
         return path
 
-    def wheel(name: str, *, days: float) -> Path:
-        path = root / "_wheels" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("x" * 7)
-        make_old(path, days=days)
-        return path
-
     old = {
         folder("Trainer/model/990", days=2),
         folder("Trainer/model_run/checkpoints/abc", days=2),
         folder("Trainer/.system/executor_execution/990", days=2),
         folder("Gone/output/991", days=9),
-        wheel("old.whl", days=2),
     }
     stay = {
         folder("Trainer/model/992", days=0.5),
@@ -177,17 +169,12 @@ def test_leftovers_of_killed_runs(tmp_path) -> None:
         folder("Trainer/.system/executor_execution/992", days=0.5),
         folder("Trainer/model/notes", days=9),  # no name that TFX gives
         folder("notes", days=9),
-        wheel("new.whl", days=0.5),
-        wheel("used.whl", days=9),
     }
     # One file written lately keeps the whole folder.
     young = folder("Trainer/model/993", days=9)
     (young / "late").write_text("x")
     stay.add(young)
     (root / "Trainer" / "model" / "994").symlink_to(tmp_path)
-    used = simulation.store.get_executions_by_type("Trainer")[-1]
-    used.custom_properties["module_path"].string_value = f"trainer@{root}/_wheels/used.whl"
-    simulation.store.put_executions([used])
     for path in all_files(simulation) - old - stay:
         make_old(path, days=30)  # age alone is no reason
 
