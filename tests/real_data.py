@@ -16,7 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from modules.contract import make_example
 from pipeline.config.pipeline import LOCAL_BEAM
 
-BEAM_ARGS = LOCAL_BEAM
+BEAM_ARGS = list(LOCAL_BEAM)
 
 Row = tuple[bytes, bytes, bytes]  # encoded image, label, id
 

@@ -22,6 +22,25 @@ pytestmark = pytest.mark.slow
 RESOLVERS = {"BaselineResolver"}  # TFX never caches them
 
 
+# Loads the libraries once. Each line of the input runs a new child, which loads the project anew.
+_RUNS = """
+import os, runpy, sys
+import tensorflow, apache_beam, tensorflow_transform, tensorflow_model_analysis, tfx.components
+print("ready", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            runpy.run_path("pipeline/local_runner.py", run_name="__main__")
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 class Copy:
     """A copy of the project, and a small pipeline that runs in it."""
 
@@ -52,16 +71,27 @@ tflite = false
 lower = 0.1
 """)
 
-    def run(self) -> set[str]:
-        """Runs the pipeline in a process of its own; the nodes that were not cached."""
-        environment = os.environ | {
-            CONFIG_VARIABLE: str(self.config),
-            "PYTHONPATH": str(self.project),
-        }
-        subprocess.run(
-            [sys.executable, str(self.project / "pipeline" / "local_runner.py")],
-            cwd=self.project, env=environment, check=True, capture_output=True, text=True,
+        self._runs = subprocess.Popen(
+            [sys.executable, "-c", _RUNS],
+            cwd=self.project,
+            env=os.environ | {CONFIG_VARIABLE: str(self.config), "PYTHONPATH": str(self.project)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def __enter__(self) -> Copy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._runs:
+            self._runs.stdin.close()
+
+    def run(self) -> set[str]:
+        """Runs the pipeline as it is now; the nodes that were not cached."""
+        self._runs.stdin.write("\n")
+        self._runs.stdin.flush()
+        lines = iter(self._runs.stdout.readline, "")
+        ended = next(line for line in lines if line.startswith("ended"))
+        assert ended == "ended 0\n"
         run = latest_run(load_config(str(self.config)))
         return {node.node for node in run.nodes if node.state != "cached"}
 
@@ -71,15 +101,15 @@ lower = 0.1
 
 
 def test_an_edit_runs_the_nodes_with_that_code_and_those_after_them(tmp_path) -> None:
-    copy = Copy(tmp_path)
-    assert len(copy.run()) == 10
-    copy.edit("pipeline/operations/summary.py", "\n# A comment.\n")
-    copy.edit("modules/losses/triplet_loss.py", "\n# A comment.\n")
-    assert copy.run() == RESOLVERS
-    copy.edit("modules/losses/triplet_loss.py", "\nEDITED = True\n")
-    trained = {"Trainer", "Evaluator", "Pusher"}
-    assert copy.run() == RESOLVERS | trained
-    copy.edit("modules/retrieval/metrics.py", "\nEDITED = True\n")
-    assert copy.run() == RESOLVERS | {"Evaluator", "Pusher"}
-    copy.edit("components/triplet_gen/sampling.py", "\nEDITED = True\n")
-    assert copy.run() == RESOLVERS | {"TripletGen"} | trained
+    with Copy(tmp_path) as copy:
+        assert len(copy.run()) == 10
+        copy.edit("pipeline/operations/summary.py", "\n# A comment.\n")
+        copy.edit("modules/losses/triplet_loss.py", "\n# A comment.\n")
+        assert copy.run() == RESOLVERS
+        copy.edit("modules/losses/triplet_loss.py", "\nEDITED = True\n")
+        trained = {"Trainer", "Evaluator", "Pusher"}
+        assert copy.run() == RESOLVERS | trained
+        copy.edit("modules/retrieval/metrics.py", "\nEDITED = True\n")
+        assert copy.run() == RESOLVERS | {"Evaluator", "Pusher"}
+        copy.edit("components/triplet_gen/sampling.py", "\nEDITED = True\n")
+        assert copy.run() == RESOLVERS | {"TripletGen"} | trained

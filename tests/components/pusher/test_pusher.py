@@ -17,13 +17,11 @@ from tfx.types import channel, standard_artifacts
 from components.pusher import Pusher, versioned_push as hand_over
 from components.pusher.executor import Executor
 from components.pusher.versioned_push import push as hand_over_push, versions
-from pipeline.config import parse_config
+from pipeline.config import PROJECT, parse_config
 from pipeline.definition import create_pipeline
 from pipeline.runtime import ConfigError
 from tests.components.pusher.push_server import push
 from tests.components.pusher.pushed_models import contents, make_model
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

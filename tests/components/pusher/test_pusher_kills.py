@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -72,8 +71,6 @@ def kill_pushes(kind: str, folder: Path, kills: int, megabytes: int) -> tuple[Re
         assert server.stdout is not None
 
         def ask(model: Path, progress: float) -> str:
-            if kind == "tfx":
-                time.sleep(1.0)  # its versions are seconds, and it skips one that exists
             server.stdin.write(f"{model} {serving} {folder}/archive {progress}\n")
             server.stdin.flush()
             return server.stdout.readline().strip()

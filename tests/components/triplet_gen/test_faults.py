@@ -22,12 +22,14 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from components.triplet_gen import TripletGen
+from pipeline.config import PROJECT
 from tests.components.triplet_gen.triplet_node import check, contents, make, read, run
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 
 _CHILD = """
 import json, sys
 from tfx.types import standard_artifacts
+from pipeline.config import PROJECT
 from tests.components.triplet_gen.triplet_node import make
 
 examples = standard_artifacts.Examples()
@@ -42,7 +44,7 @@ def start(examples, output: Path, settings, beam_args=()) -> subprocess.Popen:
     arguments = [examples.uri, str(output), json.dumps(settings), *beam_args]
     return subprocess.Popen(
         [sys.executable, "-c", _CHILD, *arguments],
-        cwd=Path(__file__).parents[2],
+        cwd=PROJECT,
         stderr=subprocess.PIPE,
         text=True,
     )
