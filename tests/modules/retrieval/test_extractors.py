@@ -99,22 +99,28 @@ def test_a_process_loads_a_model_once(model, monkeypatch):
     assert loaded == [model]
 
 
+def check_embedded_once(extracts):
+    """Each of `ROWS` is there once, with its label and its embedding."""
+    wanted = {row[2]: (row[1], tf.io.decode_png(row[0])[14, :, 0].numpy()) for row in ROWS}
+    for extract in extracts:
+        for example_id, label, embedding in zip(
+            *(extract["features"][name] for name in ("id", "label")),
+            extract["predictions"],
+            strict=True,
+        ):
+            expected_label, expected_embedding = wanted.pop(example_id)
+            assert label == expected_label
+            np.testing.assert_array_equal(embedding, expected_embedding)
+    assert not wanted
+
+
 def test_rows_are_gathered_into_batches_and_images_end(model):
     def check(extracts):
         assert [len(extract["features"]["id"]) for extract in extracts] == [8, 8, 8, 6]
-        wanted = {row[2]: (row[1], tf.io.decode_png(row[0])[14, :, 0].numpy()) for row in ROWS}
         for extract in extracts:
             assert extract.keys() == {"features", "predictions"}
             assert extract["features"].keys() == {"id", "label"}
-            for example_id, label, embedding in zip(
-                *(extract["features"][name] for name in ("id", "label")),
-                extract["predictions"],
-                strict=True,
-            ):
-                expected_label, expected_embedding = wanted.pop(example_id)
-                assert label == expected_label
-                np.testing.assert_array_equal(embedding, expected_embedding)
-        assert not wanted
+        check_embedded_once(extracts)
 
     # TFXIO begins with batches of 1, 1, 2, 4, … rows.
     embed([record_batch(ROWS[a:b]) for a, b in ((0, 1), (1, 2), (2, 4), (4, 30))], model, check)
@@ -232,21 +238,8 @@ def test_a_gallery_is_read_from_files_and_embedded(model, tmp_path):
     shared = tfma.default_eval_shared_model(model, eval_config=config)
     patterns = [f"{folder}/*-0000[01]-*.gz", f"{folder}/*-00002-*.gz"]
 
-    def check(extracts):
-        wanted = {row[2]: (row[1], tf.io.decode_png(row[0])[14, :, 0].numpy()) for row in ROWS}
-        for extract in extracts:
-            for example_id, label, embedding in zip(
-                *(extract["features"][name] for name in ("id", "label")),
-                extract["predictions"],
-                strict=True,
-            ):
-                expected_label, expected_embedding = wanted.pop(example_id)
-                assert label == expected_label
-                np.testing.assert_array_equal(embedding, expected_embedding)
-        assert not wanted
-
     with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
-        assert_that(pipeline | EmbedGallery(patterns, [shared], config), check)
+        assert_that(pipeline | EmbedGallery(patterns, [shared], config), check_embedded_once)
 
 
 def test_a_gallery_pattern_without_files_is_named(tmp_path):
