@@ -6,8 +6,15 @@
 | `label` | bytes | the class name (never an integer: unseen classes stay themselves) |
 | `id`    | bytes | stable and unique, such as the relative path of the file          |
 
-A triplet is a tf.Example with the three features of each of its roles: `anchor/image`,
-`anchor/label`, `anchor/id`, `positive/image`, … , `negative/id`.
+TripletGen writes the same, and what makes it an anchor:
+
+| feature     | type      | meaning                                                            |
+|-------------|-----------|--------------------------------------------------------------------|
+| `positives` | int64 [t] | record numbers, in the same file, of the positives of this anchor  |
+| `negatives` | int64 [t] | of the negatives: the i-th triplet is (this record, `positives[i]`, |
+|             |           | `negatives[i]`); t may be 0                                        |
+| `copy`      | int64 [1] | 1 if the image has its own place in another file and is a negative |
+|             |           | here, else 0                                                       |
 """
 
 from __future__ import annotations
@@ -22,6 +29,11 @@ LABEL = "label"
 ID = "id"
 FEATURES = (IMAGE, LABEL, ID)
 ROLES = ("anchor", "positive", "negative")
+POSITIVES = "positives"
+NEGATIVES = "negatives"
+COPY = "copy"
+# The part of the train split that the Trainer selects its weights on.
+VALIDATION = "validation"
 
 
 def make_example(image: bytes, label: bytes, example_id: bytes) -> tf.train.Example:

@@ -11,10 +11,10 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import ImageSettings as ImageSettings
+from .loss import LossSettings as LossSettings
 from .model import ModelSettings as ModelSettings
 from .training import (
     AugmentationSettings as AugmentationSettings,
-    LossSettings as LossSettings,
     OptimizerSettings as OptimizerSettings,
     TrainingSettings as TrainingSettings,
 )
