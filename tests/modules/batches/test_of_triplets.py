@@ -163,8 +163,9 @@ def test_walk_keeps_its_promises(sizes: list[int], turns: int, size: int, seed: 
 def test_walk_brings_the_classes_together_that_negatives_connect() -> None:
     """100 classes of 4 in pairs of twins: each negative is of the twin. Twins are never parted.
 
-    The last pair of a batch may lack the twin's own anchor, which begins the next batch.
+    A twin of the last anchor of a batch, or one whose anchors are used up, may have fewer images.
     """
+    sizes: Counter[int] = Counter()
     labels = np.repeat(np.arange(100), 4)
     rng = np.random.default_rng(0)
     triplets = np.array(
@@ -177,5 +178,5 @@ def test_walk_brings_the_classes_together_that_negatives_connect() -> None:
     for rows in walk(triplets, labels, 80, rng):
         classes = set(labels[rows].tolist())
         assert classes == {c ^ 1 for c in classes}
-        counts = Counter(labels[rows].tolist())
-        assert sum(count < 4 for count in counts.values()) <= 2
+        sizes.update(Counter(labels[rows].tolist()).values())
+    assert sizes[4] > 0.85 * sizes.total()
