@@ -8,7 +8,7 @@ pairs in it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -127,7 +127,9 @@ def walk(
     negatives. Each negative is then an anchor itself, or if it was one, another image of its class;
     each class is followed once in a batch. When there is nothing to follow, the next anchor is
     drawn at random. So a class of the batch has an anchor and its positives, and the classes are
-    those that TripletGen's negatives connect.
+    those that TripletGen's negatives connect. What is left of the batch is filled with second
+    images of classes that have one: every batch has the same number of rows, since each other
+    number would cost the network a preparation of its own.
 
     Args:
         triplets: Row numbers of anchor, positive and negative, int [T, 3], ascending by anchor.
@@ -159,6 +161,19 @@ def walk(
             candidates.pop()
         return candidates[-1] if candidates else None
 
+    members: dict[int, list[int]] = {}
+    for row in rng.permutation(len(names)).tolist():
+        members.setdefault(names[row], []).append(row)
+
+    def fill(rows: dict[int, None]) -> np.ndarray:
+        counts = Counter(names[row] for row in rows)
+        filled = dict(rows)
+        for name in sorted(counts, key=counts.__getitem__):
+            if len(filled) >= size:
+                break
+            filled |= dict.fromkeys([row for row in members[name] if row not in filled][:1])
+        return np.fromiter(filled, np.int64)
+
     while True:
         unit = None
         while to_follow and unit is None:
@@ -175,7 +190,7 @@ def walk(
         anchor, positives, negatives = units[unit]
         new = {anchor, *positives, *negatives}.difference(rows)
         if rows and len(rows) + len(new) > size:
-            yield np.fromiter(rows, np.int64)
+            yield fill(rows)
             yielded = True
             rows, followed = {}, set()
             to_follow.clear()
@@ -184,7 +199,7 @@ def walk(
         rows |= dict.fromkeys((anchor, *positives, *negatives))
         to_follow.extend(negatives)
     if rows and (not yielded or 2 * len(rows) >= size):
-        yield np.fromiter(rows, np.int64)
+        yield fill(rows)
 
 
 def _units(
