@@ -104,6 +104,6 @@ class ModelSettings(Settings):
             found = " and ".join(f"image.{key} = {side}" for key, side in small.items())
             raise ValueError(
                 f"model.name = '{self.name}' needs images of at least {least} × {least} pixels, "
-                f"not {found}; raise it (smaller files are scaled up), leave it out or choose "
-                "another network"
+                f"not {found}; raise image.height and image.width (smaller files are scaled up), "
+                "leave them out or choose another network"
             )

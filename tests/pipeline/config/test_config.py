@@ -125,7 +125,7 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
         ("[image]\nheight = 0", "image.height: Input should be greater than or equal to 1"),
         (
             '[image]\nwidth = 31\n[model]\nname = "resnet50_v2"',
-            "needs images of at least 32 × 32 pixels, not image.width = 31; raise it",
+            "needs images of at least 32 × 32 pixels, not image.width = 31; raise image",
         ),
         (
             '[image]\nheight = 28\n[model]\nweights = "digits.weights.h5"',
