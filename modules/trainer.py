@@ -17,6 +17,7 @@ from modules.export import (
     extra_assets,
     write_pictures,
 )
+from modules.images import transformed_image
 from modules.models import (
     build_embedding_model,
     compile_embedding,
@@ -26,7 +27,6 @@ from modules.models import (
 )
 from modules.settings import (
     ExportSettings,
-    ImageSettings,
     ModelSettings,
     TrainingSettings,
     read_table,
@@ -49,11 +49,11 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
         fn_args: `train_files` and `eval_files` are the triplets, `transform_output` the transform
             graph, `train_steps` the number of steps, `base_model` (optional) the SavedModel to
-            start from. `custom_config` holds the tables `image`, `model`, `training` and `export`
-            of `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code
-            apart (`weights_fingerprint`, if there, does so for the file of `model.weights`). The
-            model goes to `serving_model_dir`, TensorBoard's files to `model_run_dir`,
-            checkpoints beside it until training is done.
+            start from. `custom_config` holds the tables `model`, `training` and `export` of
+            `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
+            (`weights_fingerprint`, if there, does so for the file of `model.weights`). The model
+            goes to `serving_model_dir`, TensorBoard's files to `model_run_dir`, checkpoints beside
+            it until training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
@@ -61,7 +61,6 @@ def run_fn(fn_args: FnArgs) -> None:
         TFLiteError: The TFLite models differ from the network; nothing is exported then.
         ValueError: No triplets, a table is missing, or a setting makes no sense.
     """
-    image = read_table(fn_args.custom_config, "image", ImageSettings)
     model = read_table(fn_args.custom_config, "model", ModelSettings)
     training = read_table(fn_args.custom_config, "training", TrainingSettings)
     export = read_table(fn_args.custom_config, "export", ExportSettings)
@@ -69,7 +68,9 @@ def run_fn(fn_args: FnArgs) -> None:
     steps = fn_args.train_steps or training.steps
     keras.utils.set_random_seed(training.seed)
 
-    transform = tft.TFTransformOutput(fn_args.transform_output).transform_features_layer()
+    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    image = transformed_image(transform_output)
+    transform = transform_output.transform_features_layer()
 
     def transform_images(encoded: tf.Tensor) -> tf.Tensor:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]

@@ -27,6 +27,7 @@ from components.resolvers import (
 )
 from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
+from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
@@ -77,14 +78,13 @@ def _nodes(config: Config) -> list[BaseNode]:
     for resolver in resolvers:  # the last one is for the evaluation
         evaluated = resolver.outputs["examples"]
     examples = resolvers[0].outputs["examples"] if resolvers else examples
-    transform = tfx_components.Transform(
+    transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn="modules.preprocessing.preprocessing_fn",
-        materialize=False,
-        disable_statistics=True,
-        disable_analyzer_cache=True,
-        custom_config=config.custom_config("image"),
+        image=config.image,
+        limits=config.model.image_limits,
+        statistics=statistics,
     )
     previous = _previous_model(config, examples)
     triplet_gen = TripletGen(
@@ -106,7 +106,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
         base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
         custom_config={
-            **config.custom_config("image", "model", "training", "export"),
+            **config.custom_config("model", "training", "export"),
             CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
             "weights_fingerprint": file_fingerprint(config.model.weights),
         },

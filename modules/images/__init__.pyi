@@ -8,3 +8,4 @@ from .pixel_range import (
 )
 from .standardise import standardise_channels as standardise_channels
 from .thumbnail import png_of as png_of, thumbnail_of as thumbnail_of
+from .transformed import transformed_image as transformed_image

@@ -10,7 +10,11 @@ from .evaluation import (
     Threshold as Threshold,
 )
 from .export import ExportSettings as ExportSettings
-from .image import ImageSettings as ImageSettings
+from .image import (
+    ImageLimits as ImageLimits,
+    ImageSettings as ImageSettings,
+    ImageTable as ImageTable,
+)
 from .loss import LossSettings as LossSettings
 from .model import ModelSettings as ModelSettings
 from .training import (

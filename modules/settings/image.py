@@ -1,4 +1,4 @@
-"""The table `[image]`."""
+"""The table `[image]`, and what becomes of it once the data is known."""
 
 from __future__ import annotations
 
@@ -10,8 +10,38 @@ from modules.settings.base import Settings
 
 
 class ImageSettings(Settings):
-    """`[image]`: what the network sees of an image."""
+    """What the network sees of an image, complete: given, or chosen by Transform."""
 
-    height: Annotated[int, Field(ge=1, le=4096, description="pixels; others are scaled")] = 28
-    width: Annotated[int, Field(ge=1, le=4096, description="pixels; others are scaled")] = 28
-    channels: Annotated[Literal[1, 3], Field(description="1 for grey, 3 for colour")] = 1
+    height: Annotated[int, Field(ge=1, le=4096)] = 28
+    width: Annotated[int, Field(ge=1, le=4096)] = 28
+    channels: Literal[1, 3] = 1
+
+
+class ImageTable(Settings):
+    """`[image]`: what the network sees of an image.
+
+    What is not given, Transform chooses from the statistics of the train split;
+    `docs/training.md` says how.
+    """
+
+    height: Annotated[
+        int | None, Field(ge=1, le=4096, description="pixels; others are scaled. Default: chosen")
+    ] = None
+    width: Annotated[
+        int | None, Field(ge=1, le=4096, description="pixels; others are scaled. Default: chosen")
+    ] = None
+    channels: Annotated[
+        Literal[1, 3] | None, Field(description="1 for grey, 3 for colour. Default: chosen")
+    ] = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The keys that are not given."""
+        return tuple(key for key in type(self).model_fields if getattr(self, key) is None)
+
+
+class ImageLimits(Settings):
+    """How small and how large a side may be where it is chosen, in pixels."""
+
+    least: Annotated[int, Field(ge=1)]
+    most: Annotated[int, Field(ge=1)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from modules.settings.base import Settings
-from modules.settings.image import ImageSettings
+from modules.settings.image import ImageLimits, ImageSettings, ImageTable
 
 
 class ModelSettings(Settings):
@@ -53,6 +53,21 @@ class ModelSettings(Settings):
         """The smallest height and width that the network can take, in pixels."""
         return {"small_cnn": 10, "residual_cnn": 12}.get(self.name, 32)
 
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The sides that Transform may choose for this network.
+
+        The most is what a processor without a GPU trains in minutes. Published weights saw larger
+        images, so with them it is higher.
+        """
+        most = 64 if not self.published else 96 if self.weights == "none" else 160
+        return ImageLimits(least=self.least_image_size, most=most)
+
+    @property
+    def needs_known_image(self) -> bool:
+        """Whether the weights fit images of one shape only, so that none may be chosen."""
+        return not self.published and self.weights != "none"
+
     @model_validator(mode="after")
     def _combination_makes_sense(self) -> ModelSettings:
         if self.weights == "imagenet" and not self.published:
@@ -73,16 +88,22 @@ class ModelSettings(Settings):
             )
         return self
 
-    def check_image(self, image: ImageSettings) -> None:
+    def check_image(self, image: ImageSettings | ImageTable) -> None:
         """Checks that the network can take images of this size.
+
+        Args:
+            image: A side that is not given is chosen large enough.
 
         Raises:
             ValueError: They are too small.
         """
         least = self.least_image_size
-        if min(image.height, image.width) < least:
+        sides = {"height": image.height, "width": image.width}
+        small = {key: side for key, side in sides.items() if side is not None and side < least}
+        if small:
+            found = " and ".join(f"image.{key} = {side}" for key, side in small.items())
             raise ValueError(
                 f"model.name = '{self.name}' needs images of at least {least} × {least} pixels, "
-                f"not {image.height} × {image.width}; raise image.height and image.width (smaller "
-                "files are scaled up) or choose another network"
+                f"not {found}; raise image.height and image.width (smaller files are scaled up), "
+                "leave them out or choose another network"
             )

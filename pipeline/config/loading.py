@@ -12,7 +12,7 @@ from pydantic import ValidationError, model_validator
 from modules.settings import (
     EvaluationSettings,
     ExportSettings,
-    ImageSettings,
+    ImageTable,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -36,7 +36,7 @@ class Config(Settings):
     pipeline: PipelineSettings
     data: DataSettings
     validation: ValidationSettings = ValidationSettings()
-    image: ImageSettings = ImageSettings()
+    image: ImageTable = ImageTable()
     triplets: TripletSettings = TripletSettings()
     model: PretrainedModelSettings = PretrainedModelSettings()
     training: TrainingSettings = TrainingSettings()
@@ -48,6 +48,24 @@ class Config(Settings):
     @model_validator(mode="after")
     def _images_fit_the_network(self) -> Config:
         self.model.check_image(self.image)
+        return self
+
+    @model_validator(mode="after")
+    def _earlier_weights_know_their_images(self) -> Config:
+        if not self.image.missing:
+            return self
+        missing = ", ".join(f"image.{key}" for key in self.image.missing)
+        if self.pipeline.warm_start:
+            raise ValueError(
+                f"pipeline.warm_start = true needs {missing}: chosen from the data they may differ "
+                "from those of the model that training starts from. Set them (the summary shows "
+                "what an earlier run chose)"
+            )
+        if self.model.needs_known_image:
+            raise ValueError(
+                f"model.weights = {self.model.weights!r} needs {missing}: the weights of "
+                f"{self.model.name} fit images of one size only. Set what they were trained with"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from components.metadata import (
 from modules.export import TFLiteReport, extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
+from pipeline.metadata.training_files import TrainingFiles, read_training_files
 from pipeline.runtime import quiet_imports
 
 T = TypeVar("T")
@@ -34,22 +35,29 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
     problems: list[str] = []
     evaluation: Evaluation | None = None
     report: TFLiteReport | None = None
-    evaluated, model = (str(run.first(key).get("uri", "")) for key in ("evaluation", "model"))
+    training: TrainingFiles | None = None
+    evaluated, model, logs = (
+        str(run.first(key).get("uri", "")) for key in ("evaluation", "model", "model_run")
+    )
     # Object stores are read with TensorFlow.
-    with quiet_imports() if "://" in evaluated + model else contextlib.nullcontext():
+    with quiet_imports() if "://" in evaluated + model + logs else contextlib.nullcontext():
         if evaluated:
             evaluation = _readable(lambda: _evaluation(run, evaluated), problems)
         if model:
             folder = extra_assets(serving_files(model))
             report = _readable(lambda: read_tflite_report(folder), problems)
+        if logs:
+            training = _readable(lambda: read_training_files(logs), problems)
     return Run(
         pipeline=pipeline,
         run_id=run.run_id,
         nodes=nodes,
         evaluation=evaluation,
         pushed_to=_pushed_to(nodes),
-        training_logs=str(run.first("model_run").get("uri", "")) or None,
+        training_logs=logs or None,
         tflite=report.model_dump(mode="json") if report else None,
+        choices=training.choices if training else {},
+        advice=training.advice if training else [],
         problems=problems,
     )
 

@@ -99,6 +99,8 @@ class Run:
         pushed_to: The version folder that the run made.
         training_logs: For `tensorboard --logdir`.
         tflite: `TFLiteReport` of the model, new or cached.
+        choices: What the Trainer of that model chose, by name; empty where it did not say.
+        advice: What it advises, in sentences.
         problems: What could not be read, why, and what to do.
     """
 
@@ -109,6 +111,8 @@ class Run:
     pushed_to: str | None
     training_logs: str | None = None
     tflite: dict[str, Any] | None = None
+    choices: dict[str, Any] = dataclasses.field(default_factory=dict)
+    advice: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
     @property

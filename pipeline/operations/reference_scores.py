@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modules.contract import ID, IMAGE, LABEL
 from pipeline.config import Config
 from pipeline.metadata import CANDIDATE, Run, latest_run
 from pipeline.runtime import NotRunError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    import tensorflow_transform as tft
 
     from modules.retrieval import Gallery
 
@@ -71,17 +73,23 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
     """
     import keras
 
+    from modules.images import transformed_image
     from modules.models import build_embedding_model
     from modules.retrieval import score_names
 
-    transform = _transform(config, run)
+    output = _transform_output(config, run)
+    layer = output.transform_features_layer()
+
+    def transform(images: tf.Tensor) -> tf.Tensor:
+        return layer({IMAGE: images[:, None]})[IMAGE]
+
     queries = _batches(config, run, "eval")
     gallery_split = config.evaluation.gallery_split
     gallery = _batches(config, run, gallery_split) if gallery_split else None
     keras.utils.set_random_seed(config.training.seed)
     # A network without weights to start from must be trainable as a whole.
     untrained = config.model.model_copy(update={"weights": "none", "trainable": "all"})
-    network = build_embedding_model(untrained, config.image)
+    network = build_embedding_model(untrained, transformed_image(output))
     names = score_names(config.evaluation.ks)
     scores = {}
     if run.evaluation is not None:
@@ -91,17 +99,14 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
     return scores | _scores(queries, gallery, transform, embedders, config.evaluation.ks)
 
 
-def _transform(config: Config, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function from encoded images to pixels that the run transformed them with."""
+def _transform_output(config: Config, run: Run) -> tft.TFTransformOutput:
+    """What the run transformed encoded images to pixels with."""
     import tensorflow_transform as tft
-
-    from modules.contract import IMAGE
 
     uri = next((n.uris["transform_graph"][0] for n in run.nodes if "transform_graph" in n.uris), "")
     if not uri:
         raise _too_early(config, "transform graph")
-    layer = tft.TFTransformOutput(uri).transform_features_layer()
-    return lambda images: layer({IMAGE: images[:, None]})[IMAGE]
+    return tft.TFTransformOutput(uri)
 
 
 def _batches(config: Config, run: Run, split: str) -> Batches:
@@ -167,7 +172,6 @@ def _embed(
     embedders: Embedders,
 ) -> dict[str, Gallery]:
     """Labelled embeddings by embedder."""
-    from modules.contract import ID, IMAGE, LABEL
     from modules.retrieval import make_gallery
 
     ids: list[bytes] = []

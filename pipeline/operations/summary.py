@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.metadata import Values
 from modules.retrieval import COUNTS, NEVER
 from pipeline.config import Config
 from pipeline.metadata import (
@@ -35,12 +36,23 @@ _NOTED = (
     "vanished_classes",
     "strategy",
     "sampled_by",
+    "bucketed_by",
     "triplets",
     "anchors",
     "anchors_without_positive",
+    "anchors_with_hard_negative",
+    "hard_negatives",
+    "left_out_negatives",
+    "mean_d_ap",
+    "mean_d_an",
     "classes",
     "train_class_sizes",
+    "validation_images",
+    "validation_classes",
+    "validation_by",
 )
+_LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
+_IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
 _COUNTS = (*COUNTS, *NEVER)
 _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
@@ -70,7 +82,7 @@ def show(
         run: As `pipeline.metadata.latest_run` returns it.
         runs: All runs, oldest first; the last is this one.
         alert_after: So many rejected models in a row are an alarm.
-        as_json: All of it as one JSON object; `nodes`, `evaluation`, `pushed_to`, …; `run` as in
+        as_json: All of it as one JSON object; `nodes`, `choices`, `evaluation`, …; `run` as in
             `history --json`, and how often models and data were rejected in a row.
         slices: The most slices in the table of slices.
     """
@@ -85,6 +97,10 @@ def show(
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
+    if run.choices:
+        console.print(_choice_table(run.choices))
+    for line in run.advice:
+        console.print(f"Advice: {line}", markup=False, style="yellow")
     if run.evaluation:
         console.print(_metric_table(run.evaluation))
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
@@ -122,18 +138,15 @@ def _node_table(run: Run) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("")
     for node in run.nodes:
-        noted = {
-            key: value
-            for output in node.outputs.values()
-            for key, value in output.items()
-            if key in _NOTED and value
-        }
+        kept = {key: value for output in node.outputs.values() for key, value in output.items()}
+        notes = [_image_note(kept)] if all(key in kept for key in _IMAGE) else []
+        # In this order: the metadata database has none.
+        notes += [_note(key, kept[key]) for key in _NOTED if kept.get(key)]
         table.add_row(
             node.node,
             f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",
             f"{node.seconds:.1f}",
-            # In this order: the metadata database has none.
-            ", ".join(_note(key, noted[key]) for key in _NOTED if key in noted),
+            ", ".join(notes),
         )
     total = sum(node.seconds for node in run.nodes)
     table.add_section()
@@ -145,8 +158,34 @@ def _note(key: str, value: int | float | str) -> str:
     if key == "train_class_sizes":  # number of classes by size
         sizes = ", ".join(f"{size}: {n:,}" for size, n in json.loads(str(value)).items())
         return f"train classes by size {{{sizes}}}"
-    text = escape(value) if isinstance(value, str) else f"{value:,}"
-    return f"{key.replace('_', ' ')} {text}"
+    if isinstance(value, str):
+        text = escape(value)
+    else:
+        text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+    return f"{_LABELS.get(key, key.replace('_', ' '))} {text}"
+
+
+def _image_note(kept: Values) -> str:
+    """The size that Transform gives to the images, and whose choice it was."""
+    height, width, channels = (kept[key] for key in _IMAGE)
+    noun = "channel" if channels == 1 else "channels"
+    chosen = str(kept.get("image_chosen", "")).split(",")
+    by = "as given"
+    if chosen != [""]:
+        what = "" if len(chosen) == len(_IMAGE) else f"{' and '.join(chosen)} "
+        by = f"{what}chosen from the data"
+    return f"images {height:,} high, {width:,} wide, {channels} {noun} ({by})"
+
+
+def _choice_table(choices: dict[str, Any]) -> Table:
+    """What the Trainer chose, by name."""
+    table = Table(title="Chosen by the Trainer", title_justify="left")
+    table.add_column("name")
+    table.add_column("value", justify="right")
+    for name, value in choices.items():
+        shown = f"{value:,}" if type(value) in (int, float) else value
+        table.add_row(escape(name), escape(shown if isinstance(shown, str) else json.dumps(shown)))
+    return table
 
 
 def _metric_table(evaluation: Evaluation) -> Table:

@@ -47,6 +47,10 @@ split = "hash"
 pattern = "month-{{SPAN}}/*/*"
 window = 2
 evaluation_span = 1
+[image]
+height = 28
+width = 28
+channels = 1
 [training]
 steps = 60
 classes_per_batch = 8

@@ -36,6 +36,10 @@ warm_start = true
 [data]
 path = "{self.data}"
 {data}
+[image]
+height = 28
+width = 28
+channels = 1
 [training]
 steps = 20
 classes_per_batch = 8

@@ -13,7 +13,7 @@ from tfx.dsl.components.common.resolver import RESOLVER_CONFIG
 from tfx.utils import proto_utils
 
 from modules.gate import make_eval_config
-from modules.settings import EvaluationSettings, TripletSettings
+from modules.settings import EvaluationSettings, ImageTable, TripletSettings
 from pipeline.config import load_config
 from pipeline.definition import create_pipeline
 
@@ -79,6 +79,23 @@ def test_several_triplets_per_anchor(tmp_path: Path) -> None:
     found = nodes(tmp_path, "[triplets]\ntriplets_per_anchor = 5")
     assert found["TripletGen"].exec_properties["triplets_per_anchor"] == 5
     assert "PreviousModelResolver" not in found  # nothing is mined
+
+
+def test_every_key_of_image(tmp_path: Path) -> None:
+    given = {"height": 30, "width": 40, "channels": 3}
+    assert given.keys() == ImageTable.model_fields.keys()
+    node = nodes(tmp_path, tables("image", given))["Transform"]
+    assert json.loads(node.exec_properties["custom_config"]) == {"image": given}
+    assert "statistics" not in node.inputs  # nothing is chosen, so other statistics change nothing
+
+
+def test_what_is_not_given_is_chosen_by_statistics_and_the_limits_of_the_network(tmp_path) -> None:
+    node = nodes(tmp_path, '[image]\nwidth = 40\n[model]\nname = "resnet50_v2"')["Transform"]
+    assert json.loads(node.exec_properties["custom_config"]) == {
+        "image": {"height": None, "width": 40, "channels": None},
+        "image_limits": {"least": 32, "most": 96},
+    }
+    assert node.inputs["statistics"].producer_component_id == "StatisticsGen"
 
 
 def test_every_key_of_evaluation(tmp_path: Path) -> None:

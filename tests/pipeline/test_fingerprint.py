@@ -90,6 +90,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("components/spans/driver.py", {"ImportExampleGen", "ImageExampleGen"}),
         ("components/image_example_gen/driver.py", {"ImageExampleGen"}),
         ("modules/preprocessing.py", {"Transform"}),
+        ("components/transform/image_choice.py", {"Transform"}),
         ("modules/settings/training.py", {"Trainer"}),
         ("pipeline/operations/summary.py", set()),
         ("pipeline/definition.py", set()),

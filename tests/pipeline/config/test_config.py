@@ -121,6 +121,16 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
             "evaluation_span is 2026-01-31, expected a number",
         ),
         ('split = "hash"\npattern = "{SPAN}/*"\nwindow = 0', "data.window"),
+        ("[image]\nchannels = 2", "image.channels: Input should be 1 or 3 (found 2)"),
+        ("[image]\nheight = 0", "image.height: Input should be greater than or equal to 1"),
+        (
+            '[image]\nwidth = 31\n[model]\nname = "resnet50_v2"',
+            "needs images of at least 32 × 32 pixels, not image.width = 31; raise image",
+        ),
+        (
+            '[image]\nheight = 28\n[model]\nweights = "digits.weights.h5"',
+            "needs image.width, image.channels: the weights of small_cnn fit images of one size",
+        ),
         ("[training", "is not valid TOML"),
     ],
 )
@@ -131,6 +141,23 @@ def test_messages_name_the_file_the_key_and_what_is_allowed(
         load(tmp_path, MINIMAL + text)
     assert message in str(caught.value)
     assert str(tmp_path / "config.toml") in str(caught.value)
+
+
+def test_a_warm_start_needs_the_size_of_the_images(tmp_path: Path) -> None:
+    warm = MINIMAL.replace("[data]", "warm_start = true\n[data]")
+    with pytest.raises(ConfigError, match=r"warm_start = true needs image.height, image.channels:"):
+        load(tmp_path, f"{warm}[image]\nwidth = 28")
+    config = load(tmp_path, f"{warm}[image]\nwidth = 28\nheight = 28\nchannels = 1")
+    assert config.image.missing == ()
+
+
+def test_what_of_the_image_is_not_given_is_open(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL).image.missing == ("height", "width", "channels")
+    image = load(tmp_path, f"{MINIMAL}[image]\nwidth = 40").image
+    assert (image.missing, image.width) == (("height", "channels"), 40)
+    # Any size fits weights of networks that average over the image.
+    weights = '[model]\nname = "mobilenet_v3_small"\nweights = "photos.weights.h5"'
+    assert load(tmp_path, MINIMAL + weights).model.image_limits.most == 160
 
 
 def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:

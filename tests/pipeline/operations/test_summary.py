@@ -17,7 +17,7 @@ RUN_ID = "2026-01-01T00:00:00"
 @pytest.fixture(autouse=True)
 def wide(monkeypatch) -> None:
     """A terminal in which no line of a table breaks."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
 
 
 def shown(capsys, run: Run, **options) -> list[str]:
@@ -50,6 +50,63 @@ def test_what_nodes_keep_on_their_artifacts_stands_beside_them(capsys) -> None:
         "TripletGen run 1.2 strategy hard, triplets 1,234, train classes by size {1: 2, 4-7: 3,000}"
         in shown(capsys, Run("mine", RUN_ID, [node], None, None))
     )
+
+
+def test_figures_of_mining_and_of_the_validation_part(capsys) -> None:
+    kept = {
+        "strategy": "hard",
+        "sampled_by": "random",
+        "bucketed_by": "class",
+        "anchors": 900,
+        "anchors_with_hard_negative": 300,
+        "hard_negatives": 1234,
+        "left_out_negatives": 5,
+        "mean_d_ap": 0.25,
+        "mean_d_an": 1.5,
+        "validation_images": 1000,
+        "validation_classes": 7,
+        "validation_by": "label",
+    }
+    node = NodeRun("TripletGen", "cached", 0.0, None, {"triplets": kept})
+    assert (
+        "TripletGen cached 0.0 strategy hard, sampled by random, bucketed by class, anchors 900, "
+        "anchors with hard negative 300, hard negatives 1,234, left out negatives 5, "
+        "mean d_ap 0.2500, mean d_an 1.5000, validation images 1,000, validation classes 7, "
+        "validation by label"
+    ) in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "channels", "by"),
+    [
+        ("height,width,channels", 3, "3 channels (chosen from the data)"),
+        ("height,channels", 1, "1 channel (height and channels chosen from the data)"),
+        ("", 3, "3 channels (as given)"),
+    ],
+)
+def test_the_size_of_the_images_and_who_chose_it(capsys, chosen, channels, by) -> None:
+    kept = {
+        "image_height": 48, "image_width": 64, "image_channels": channels, "image_chosen": chosen
+    }  # fmt: skip
+    node = NodeRun("Transform", "run", 1.0, None, {"transform_graph": kept})
+    lines = shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    assert f"Transform run 1.0 images 48 high, 64 wide, {by}" in lines
+    older = NodeRun("Transform", "run", 1.0, None, {"transform_graph": {"uri": "/somewhere"}})
+    assert "Transform run 1.0" in shown(capsys, Run("mine", RUN_ID, [older], None, None))
+
+
+def test_what_the_trainer_chose_and_advises(capsys) -> None:
+    choices = {"steps": 1200, "rate": 0.003, "mining": "hard[0]", "cached": True, "sizes": [1, 2]}
+    run = Run("mine", RUN_ID, [], None, None, choices=choices, advice=["More steps [see docs]."])
+    lines = shown(capsys, run)
+    at = lines.index("name value")
+    assert lines[at + 2 : at + 7] == [
+        "steps 1,200", "rate 0.003", "mining hard[0]", "cached true", "sizes [1, 2]"
+    ]  # fmt: skip
+    assert "Advice: More steps [see docs]." in lines
+    printed = json.loads("\n".join(shown(capsys, run, as_json=True)))
+    assert printed["choices"] == choices
+    assert printed["advice"] == ["More steps [see docs]."]
 
 
 def test_metrics_beside_those_of_the_last_blessed_model(capsys) -> None:

@@ -1,0 +1,47 @@
+"""What the Trainer wrote beside its curves: what it chose, and what it advises."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from pydantic import BaseModel, JsonValue, TypeAdapter
+
+from modules.storage import read_text
+
+CHOICES_FILE, TRAINING_FILE = "choices.json", "training.json"
+
+
+class TrainingFiles(NamedTuple):
+    """`choices`: by name what the Trainer chose. `advice`: sentences."""
+
+    choices: dict[str, JsonValue]
+    advice: list[str]
+
+
+class _Training(BaseModel):
+    """The part of `training.json` that the summary shows."""
+
+    advice: list[str] = []
+
+
+def read_training_files(folder: str) -> TrainingFiles:
+    """Reads both files; what older runs did not write is empty.
+
+    Args:
+        folder: The artifact `model_run`, local or a URI.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValidationError: A file is not what it should be.
+    """
+    choices = TypeAdapter(dict[str, JsonValue]).validate_json(_text(folder, CHOICES_FILE))
+    advice = _Training.model_validate_json(_text(folder, TRAINING_FILE)).advice
+    return TrainingFiles(choices, advice)
+
+
+def _text(folder: str, name: str) -> str:
+    try:
+        return read_text(os.path.join(folder, name))  # noqa: PTH118 — may be a URI
+    except FileNotFoundError:
+        return "{}"
