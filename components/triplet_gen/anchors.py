@@ -6,31 +6,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from components.triplet_gen.hashes import GROUP, RANK
 from modules.settings import TripletSettings
 
 
 class AnchorPlan:
-    """Says how often each example of a split is an anchor.
+    """Says how often each example of the train part is an anchor.
 
     With n_c examples of class c, m_c = min(n_c, max_per_class) of them are anchors: those with the
-    smallest order hashes. Classes of one example have none. Each anchor gets t =
-    `triplets_per_anchor` triplets. But under `class_balanced` C classes share T = t · Σ m_c, so an
-    anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its group hash, as a number in
-    [0, 1), is below the rest. So each class gets about T / C, with a standard deviation of at most
-    √(T / C), and whether an example does depends on the label counts and its own id only.
+    greatest rank hashes, since the smallest are held out. Classes of one example have none. Each
+    anchor gets t = `triplets_per_anchor` triplets. But under `class_balanced` C classes share T =
+    t · Σ m_c, so an anchor expects q = T / (C · m_c): ⌊q⌋ for sure, and one more if its group hash,
+    as a number in [0, 1), is below the rest. So each class gets about T / C, with a standard
+    deviation of at most √(T / C), and whether an example does depends on the label counts and its
+    own id only.
     """
 
     def __init__(
         self,
         label_counts: Mapping[bytes, int],
-        smallest: Mapping[bytes, np.ndarray],
+        highest: Mapping[bytes, np.ndarray],
         settings: TripletSettings,
     ) -> None:
         """Prepares the tables by label.
 
         Args:
-            label_counts: Number of examples of every label of the split.
-            smallest: The `max_per_class` smallest order hashes of every label, ascending uint64;
+            label_counts: Number of examples of every label of the part, 0 included.
+            highest: The `max_per_class` greatest rank hashes of every label, ascending uint64;
                 empty when there is no limit.
             settings: `triplets_per_anchor`, `strategy` and `max_per_class` count here.
         """
@@ -38,9 +40,9 @@ class AnchorPlan:
         counts = np.fromiter(map(label_counts.__getitem__, labels), np.int64, len(labels))
         limit = settings.max_per_class or int(counts.max(initial=1))
         anchors = np.where(counts > 1, np.minimum(counts, limit), 0)
-        self._last = np.full(len(labels), 2**64 - 1, np.uint64)
+        self._first = np.zeros(len(labels), np.uint64)
         for code in np.flatnonzero(counts > limit):
-            self._last[code] = smallest[labels[code]][limit - 1]
+            self._first[code] = highest[labels[code]][-limit]
 
         total = settings.triplets_per_anchor * int(anchors.sum())
         share = np.maximum(1, np.count_nonzero(anchors) * anchors)  # 1 where there is no anchor
@@ -58,35 +60,12 @@ class AnchorPlan:
 
         Args:
             codes: Label of each example, its number among the sorted labels, int64 `[rows]`.
-            digests: uint64 `[rows, 2]` of their ids, see `hash_ids`.
+            digests: uint64 `[rows, 3]` of their ids, see `hash_ids`.
 
         Returns:
             How often each is an anchor, int64 `[rows]`.
         """
         # The group is the remainder of this hash; its leading 53 bits are free to use.
-        uniform = (digests[:, 1] >> np.uint64(11)) * 2.0**-53
+        uniform = (digests[:, GROUP] >> np.uint64(11)) * 2.0**-53
         repeats = self._sure[codes] + (uniform < self._rest[codes])
-        return np.where(digests[:, 0] <= self._last[codes], repeats, 0)
-
-
-def smallest_by_label(
-    labels: np.ndarray, digests: np.ndarray, limit: int
-) -> dict[bytes, np.ndarray]:
-    """Finds the smallest order hashes of each label.
-
-    Args:
-        labels: Label of each example, object array of bytes `[rows]`.
-        digests: uint64 `[rows, 2]` of their ids.
-        limit: How many to keep of each label.
-
-    Returns:
-        Ascending uint64 `[≤ limit]` by label.
-    """
-    names, codes = np.unique(labels, return_inverse=True)
-    order = np.lexsort((digests[:, 0], codes))
-    hashes = digests[order, 0]
-    stops = np.cumsum(np.bincount(codes, minlength=len(names)))
-    starts = np.r_[0, stops[:-1]]
-    kept = np.minimum(stops, starts + limit)
-    spans = zip(names.tolist(), starts.tolist(), kept.tolist(), strict=True)
-    return {name: hashes[start:stop].copy() for name, start, stop in spans}
+        return np.where(digests[:, RANK] >= self._first[codes], repeats, 0)

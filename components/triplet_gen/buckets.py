@@ -8,13 +8,15 @@ on how the input is ordered or split into files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
+from components.triplet_gen.hashes import GROUP, ORDER, derive_key
+
 # Mean number of examples in a group, at least. Groups are filled by hash, so their sizes vary; an
 # example is alone in its group with probability about exp(−64), which is never.
-GROUP = 64
+GROUP_SIZE = 64
 # A bucket in which some class is expected to meet fewer rows of other classes than this gets the
 # reserve. The others are whole classes, or groups of 64 or more on average, so of 128 expected rows
 # fewer than 32 turn up with a probability below exp(−36).
@@ -24,37 +26,8 @@ RESERVE_FREQUENT = 128
 RESERVE_OTHERS = 256
 
 
-def derive_key(seed: int, *parts: object) -> bytes:
-    """Derives an independent 16-byte key from the seed and what it is for.
-
-    Args:
-        seed: The user's seed, any integer.
-        *parts: Names or numbers that tell this key from others of the same seed.
-
-    Returns:
-        16 bytes, the same on every platform and in every process.
-    """
-    return hashlib.blake2b(repr((seed, *parts)).encode(), digest_size=16).digest()
-
-
-def hash_ids(ids: Sequence[bytes], seed: int, split: str) -> np.ndarray:
-    """Hashes the ids of a split to 128 bits each.
-
-    Args:
-        ids: Ids of examples.
-        seed: The user's seed.
-        split: Name of the split; equal ids in two splits have different hashes.
-
-    Returns:
-        uint64 `[rows, 2]`: the first says the order within a bucket, the second the group.
-    """
-    blake2b, key = hashlib.blake2b, derive_key(seed, split, "examples")
-    data = b"".join([blake2b(i, digest_size=16, key=key).digest() for i in ids])
-    return np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
-
-
 class BucketPlan:
-    """Assigns the examples of one split to buckets, and some of them to the reserve as well.
+    """Assigns the examples of one part to buckets, and some of them to the reserve as well.
 
     A label with n examples has b = max(1, ⌊n / 64⌋) groups; an example goes to group
     (group hash mod b) of its label, and a group to a bucket by a hash of label and group number.
@@ -70,25 +43,25 @@ class BucketPlan:
     """
 
     def __init__(
-        self, label_counts: Mapping[bytes, int], bucket_size: int, seed: int, split: str
+        self, label_counts: Mapping[bytes, int], bucket_size: int, seed: int, part: str
     ) -> None:
         """Prepares the table from (label, group) to bucket.
 
         Args:
-            label_counts: Number of examples of every label of the split, not empty.
+            label_counts: Number of examples of every label of the part, 0 included, not all 0.
             bucket_size: Mean number of examples in a bucket.
             seed: The user's seed.
-            split: Name of the split; equal data in two splits is bucketed differently.
+            part: Its name; equal data in two parts is bucketed differently.
         """
         labels = sorted(label_counts)
         counts = np.fromiter(map(label_counts.__getitem__, labels), np.int64, len(labels))
         total = int(counts.sum())
         self.num_buckets = -(-total // bucket_size)
-        groups = np.maximum(1, counts // GROUP)
+        groups = np.maximum(1, counts // GROUP_SIZE)
         self._groups = groups.astype(np.uint64)
         self._first = np.cumsum(groups) - groups
 
-        key = derive_key(seed, split, "blocks")  # the word is part of every key
+        key = derive_key(seed, part, "groups")
         self._bucket = np.fromiter(
             (
                 int.from_bytes(
@@ -105,9 +78,9 @@ class BucketPlan:
         self.needs_reserve = self._few_negatives(counts, groups)
         frequent = len(counts) - 1 - int(np.argmax(counts[::-1]))
         self._reserve_below = np.full(
-            len(labels), _threshold(RESERVE_OTHERS, total - int(counts[frequent]))
+            len(labels), _reserve_threshold(RESERVE_OTHERS, total - int(counts[frequent]))
         )
-        self._reserve_below[frequent] = _threshold(RESERVE_FREQUENT, int(counts[frequent]))
+        self._reserve_below[frequent] = _reserve_threshold(RESERVE_FREQUENT, int(counts[frequent]))
 
     def _few_negatives(self, counts: np.ndarray, groups: np.ndarray) -> list[int]:
         """Buckets in which the greatest class is expected to leave fewer than `MIN_NEGATIVES`."""
@@ -125,20 +98,20 @@ class BucketPlan:
 
         Args:
             codes: Label of each example, its number among the sorted labels, int64 `[rows]`.
-            digests: uint64 `[rows, 2]` of their ids, see `hash_ids`.
+            digests: uint64 `[rows, 3]` of their ids, see `hash_ids`.
 
         Returns:
             The bucket of each row, int64 `[rows]`, and whether it is in the reserve, bool
             `[rows]`.
         """
-        group = (digests[:, 1] % self._groups[codes]).astype(np.int64)
+        group = (digests[:, GROUP] % self._groups[codes]).astype(np.int64)
         return (
             self._bucket[self._first[codes] + group],
-            digests[:, 0] <= self._reserve_below[codes],
+            digests[:, ORDER] <= self._reserve_below[codes],
         )
 
 
-def _threshold(wanted: int, available: int) -> np.uint64:
+def _reserve_threshold(wanted: int, available: int) -> np.uint64:
     """The hash value up to which about `wanted` of `available` uniform 64-bit hashes lie."""
     full = 2**64 - 1
     return np.uint64(full if wanted >= available else full * wanted // available)

@@ -1,9 +1,7 @@
-"""The TFX node TripletGen: labelled images in, triplets (anchor, positive, negative) out."""
+"""The TFX node TripletGen: labelled images in, triplets and a validation part out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tfx import types
@@ -25,7 +23,11 @@ class TripletGenSpec(component_spec.ComponentSpec):
         "strategy": component_spec.ExecutionParameter(type=str),
         "positives": component_spec.ExecutionParameter(type=str),
         "max_per_class": component_spec.ExecutionParameter(type=int),
-        executor.SPLITS_KEY: component_spec.ExecutionParameter(type=str),
+        "validation": component_spec.ExecutionParameter(type=str),
+        "validation_fraction": component_spec.ExecutionParameter(type=float),
+        "validation_images": component_spec.ExecutionParameter(type=int),
+        executor.TRAIN_SPLIT_KEY: component_spec.ExecutionParameter(type=str),
+        executor.EVAL_SPLIT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         executor.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -41,9 +43,15 @@ class TripletGenSpec(component_spec.ComponentSpec):
 class TripletGen(base_beam_component.BaseBeamComponent):
     """Makes triplets of labelled images; `docs/triplet-gen.md` is its full contract.
 
-    Every example whose class has a second example is the anchor of `triplets_per_anchor` triplets.
-    Its positive is another example of its class, its negative one of any other class. Both come
-    from the anchor's bucket: a random part of the split, of about `bucket_size` examples.
+    The train split is dealt out to the splits `train` and `validation` of the output `triplets`, of
+    type Examples. Each image is written once, with the features of `modules.contract`: in `train`
+    those of an anchor name their positives and negatives by the number of their record in the same
+    file. What is held out for `validation` says `ValidationPlan`.
+
+    Every example of `train` whose class has a second one there is the anchor of
+    `triplets_per_anchor` triplets. Its positive is another example of its class, its negative one
+    of any other class. Both come from the anchor's bucket: a random part of the split, of about
+    `bucket_size` examples.
 
     | strategy         | negative                                                                |
     |------------------|-------------------------------------------------------------------------|
@@ -56,10 +64,9 @@ class TripletGen(base_beam_component.BaseBeamComponent):
     `semi_hard`, `hard` and `positives = "hard"` (the farthest positive) need an earlier `model`;
     without one, as in the first run, the node samples at random.
 
-    The output `triplets` is of type Examples. The same examples, settings and seed give the same
-    files, byte for byte. The executor raises ValueError, with the split and the remedy, if no
-    triplets can be made of a split or if an id repeats, and RuntimeError if a worker process of
-    Beam's local runner is killed.
+    The same examples, settings and seed give the same files, byte for byte. The executor raises
+    ValueError, with the split and the remedy, if no triplets can be made of the split or if an id
+    repeats, and RuntimeError if a worker process of Beam's local runner is killed.
     """
 
     SPEC_CLASS = TripletGenSpec
@@ -69,13 +76,17 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         model: types.BaseChannel | None = None,
-        triplets_per_anchor: int | data_types.RuntimeParameter = 1,
+        triplets_per_anchor: int | data_types.RuntimeParameter = 3,
         seed: int | data_types.RuntimeParameter = 0,
         bucket_size: int | data_types.RuntimeParameter = 4096,
         strategy: str | data_types.RuntimeParameter = "random",
         positives: str | data_types.RuntimeParameter = "random",
         max_per_class: int | data_types.RuntimeParameter = 0,
-        splits: Sequence[str] = ("train", "eval"),
+        validation: str | data_types.RuntimeParameter = "auto",
+        validation_fraction: float | data_types.RuntimeParameter = 0.1,
+        validation_images: int | data_types.RuntimeParameter = 2000,
+        train_split: str = "train",
+        eval_split: str = "eval",
     ) -> None:
         """Constructs the node.
 
@@ -92,13 +103,19 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             strategy: `random`, `class_balanced`, `semi_hard` or `hard`.
             positives: `random` or `hard`.
             max_per_class: The most anchors of a class, 0 for no limit.
-            splits: Names of the splits to make triplets of.
+            validation: What is held out: `images`, `classes`, or `auto`, that is classes if no
+                class of the eval split is in the train split, else images.
+            validation_fraction: Of the images of the train split, above 0 and at most 0.5.
+            validation_images: The most images to hold out, about; at least 2.
+            train_split: Name of the split to deal out to `train` and `validation`.
+            eval_split: Name of the split that is never trained on. Its labels are read if
+                `validation` is `auto`; it may be absent.
 
         Raises:
             ValueError: If a setting is out of range, or two contradict each other. (Runtime
                 parameters are checked when the node runs.)
         """
-        executor.check_splits(list(splits) if not isinstance(splits, str) else splits)
+        executor.check_splits(train_split, eval_split)
         settings: dict[str, Any] = {
             "triplets_per_anchor": triplets_per_anchor,
             "bucket_size": bucket_size,
@@ -106,6 +123,9 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             "strategy": strategy,
             "positives": positives,
             "max_per_class": max_per_class,
+            "validation": validation,
+            "validation_fraction": validation_fraction,
+            "validation_images": validation_images,
         }
         # The defaults of what is not known yet contradict no other value.
         known = {
@@ -121,7 +141,8 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             spec=TripletGenSpec(
                 **inputs,
                 **settings,
-                splits=json.dumps(list(splits)),
+                train_split=train_split,
+                eval_split=eval_split,
                 triplets=types.Channel(type=standard_artifacts.Examples),
             )
         )

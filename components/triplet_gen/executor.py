@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,33 +16,31 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
 from components.triplet_gen.preview import write_preview
-from components.triplet_gen.publishing import STATISTICS_FILE, Counts, publish
+from components.triplet_gen.publishing import STATISTICS_FILE, publish
+from components.triplet_gen.results import load_result
 from components.triplet_gen.statistics import InputStats, OutputStats
-from components.triplet_gen.transforms import load_result, make_triplets
+from components.triplet_gen.transforms import make_triplets
+from components.triplet_gen.validation import PARTS, TRAIN
 from components.triplet_gen.workers import watch_workers
 from modules.settings import TripletSettings, check_settings
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
 MODEL_KEY = standard_component_specs.MODEL_KEY
 TRIPLETS_KEY = "triplets"
-SPLITS_KEY = "splits"
+TRAIN_SPLIT_KEY = "train_split"
+EVAL_SPLIT_KEY = "eval_split"
 
 
-def check_splits(splits: Any) -> None:
-    """Checks `splits`.
+def check_splits(train_split: str, eval_split: str) -> None:
+    """Checks the names of the splits.
 
     Raises:
-        ValueError: If it is not a list of different, non-empty names.
+        ValueError: If one is empty, or both are the same.
     """
-    if (
-        not isinstance(splits, list)
-        or not splits
-        or not all(isinstance(split, str) and split for split in splits)
-        or len(set(splits)) < len(splits)
-    ):
+    if not train_split or not eval_split or train_split == eval_split:
         raise ValueError(
-            f"TripletGen: {SPLITS_KEY} is {splits!r}, but must be a list of one or more "
-            "different names of splits of the input, such as ['train', 'eval']."
+            f"TripletGen: {TRAIN_SPLIT_KEY} is {train_split!r} and {EVAL_SPLIT_KEY} is "
+            f"{eval_split!r}, but they must be the names of two splits, such as 'train' and 'eval'."
         )
 
 
@@ -55,25 +53,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Runs one Beam pipeline over all splits, then publishes the counts.
+        """Runs one Beam pipeline over the train split, then publishes the counts.
 
         Args:
-            input_dict: `examples`, one or more Examples artifacts with all splits asked for;
-                `model`, none or one Model artifact.
+            input_dict: `examples`, one or more Examples artifacts with the train split; `model`,
+                none or one Model artifact.
             output_dict: `triplets`, one Examples artifact, see the component.
             exec_properties: The fields of `TripletSettings`, each with its default if it is
-                absent, and `splits` in JSON.
+                absent, `train_split` and `eval_split`.
 
         Raises:
-            ValueError: If a setting is out of range, or triplets cannot be made of a split: it
+            ValueError: If a setting is out of range, or triplets cannot be made of the split: it
                 is not in the input or has no examples, features are absent, files cannot be
-                read, ids are not unique, there is one class only, no class has two examples, or
-                the model gives no finite embedding of an image.
+                read, ids are not unique, there is one class only, no class has two examples,
+                nothing can be held out, or the model gives no finite embedding of an image.
             RuntimeError: If examples were lost, or a step of the Beam pipeline failed, as when a
                 file cannot be written or a worker process was killed; the message has the cause.
         """
-        splits = json.loads(exec_properties[SPLITS_KEY])
-        check_splits(splits)
+        split, eval_split = exec_properties[TRAIN_SPLIT_KEY], exec_properties[EVAL_SPLIT_KEY]
+        check_splits(split, eval_split)
         configured = check_settings(
             TripletSettings,
             {n: exec_properties[n] for n in TripletSettings.model_fields if n in exec_properties},
@@ -81,21 +79,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         settings, model = _resolve_model(configured, input_dict.get(MODEL_KEY) or [])
         examples = input_dict[EXAMPLES_KEY]
-        files = [(split, path) for split in splits for path in _files(examples, split)]
+        files = _train_files(examples, split)
+        eval_files = _files(examples, eval_split) if settings.validation == "auto" else []
 
         output = artifact_utils.get_single_instance(output_dict[TRIPLETS_KEY])
-        output.split_names = artifact_utils.encode_split_names(splits)
+        output.split_names = artifact_utils.encode_split_names(list(PARTS))
         examples_utils.set_payload_format(output, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        split_dirs = {s: artifact_utils.get_split_uri([output], s) for s in splits}
         _clear(output.uri)  # of an earlier attempt at this artifact
         try:
-            counts = self._write(output.uri, files, settings, split_dirs, model)
-            for split in splits:
-                _check(split, examples, *counts[split], settings, model)
-            for split, folder in split_dirs.items():
-                write_preview(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/preview-{split}.png")
+            read, written = self._write(output, files, eval_files, settings, model)
+            problem = _problem_of_data(read, written, model)
+            if problem:
+                raise ValueError(_problem(split, examples, problem))
+            _check_none_lost(read, written, settings)
+            folder = artifact_utils.get_split_uri([output], TRAIN)
+            write_preview(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/preview-{TRAIN}.png")
             # Last, so that an attempt that fails has nothing that looks complete.
-            publish(output, counts, configured, settings)
+            publish(output, read, written[TRAIN], configured, settings)
         except BaseException:
             with contextlib.suppress(tf.errors.OpError):  # the first error is the one to see
                 _clear(output.uri)
@@ -103,28 +103,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _write(
         self,
-        uri: str,
-        files: list[tuple[str, str]],
+        output: types.Artifact,
+        files: list[str],
+        eval_files: list[str],
         settings: TripletSettings,
-        split_dirs: dict[str, str],
         model: str | None,
-    ) -> Counts:
+    ) -> tuple[InputStats, dict[str, OutputStats]]:
         """Runs the Beam pipeline and loads what it counted."""
+        folders = {part: artifact_utils.get_split_uri([output], part) for part in PARTS}
         # Beside the splits, where no pattern Split-*/* finds a file that is not finished.
-        temp_dir = f"{uri}/.tmp"
-        for folder in (temp_dir, *split_dirs.values()):
+        temp_dir = f"{output.uri}/.tmp"
+        for folder in (temp_dir, *folders.values()):
             tf.io.gfile.makedirs(folder)
         with watch_workers(), self._make_beam_pipeline() as pipeline:
-            make_triplets(pipeline, files, settings, split_dirs, temp_dir, model)
-        counts = {
-            split: (
-                load_result(temp_dir, split, InputStats),
-                load_result(temp_dir, split, OutputStats),
-            )
-            for split in split_dirs
-        }
+            make_triplets(pipeline, files, eval_files, settings, folders, temp_dir, model)
+        read = load_result(temp_dir, InputStats)
+        written = {part: load_result(temp_dir, OutputStats, part) for part in PARTS}
         tf.io.gfile.rmtree(temp_dir)
-        return counts
+        return read, written
 
 
 def _resolve_model(
@@ -145,17 +141,26 @@ def _resolve_model(
 
 
 def _files(examples: list[types.Artifact], split: str) -> list[str]:
-    """All files of a split, over all input artifacts."""
-    files: list[str] = []
+    """All files of a split, over the input artifacts that have it."""
+    folders = [
+        artifact_utils.get_split_uri([artifact], split)
+        for artifact in examples
+        if split in artifact_utils.decode_split_names(artifact.split_names)
+    ]
+    return [path for folder in folders for path in tf.io.gfile.glob(f"{folder}/*")]
+
+
+def _train_files(examples: list[types.Artifact], split: str) -> list[str]:
+    """All files of the train split, which every input artifact must have."""
     for artifact in examples:
         names = artifact_utils.decode_split_names(artifact.split_names)
         if split not in names:
             raise ValueError(
                 f"TripletGen: split {split!r} is not in {artifact.uri}, which has "
-                f"{', '.join(map(repr, names))}. Name one of those in `{SPLITS_KEY}`, or add the "
-                "split to the output config of the component that wrote the examples."
+                f"{', '.join(map(repr, names))}. Name one of those in `{TRAIN_SPLIT_KEY}`, or add "
+                "the split to the output config of the component that wrote the examples."
             )
-        files += tf.io.gfile.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*")
+    files = _files(examples, split)
     if not files:
         raise ValueError(_problem(split, examples, InputStats().problem() or ""))
     return files
@@ -176,33 +181,36 @@ def _problem(split: str, examples: list[types.Artifact], what: str) -> str:
     return f"TripletGen: no triplets can be made of split {split!r} ({uris}): {what}"
 
 
-def _check(
-    split: str,
-    examples: list[types.Artifact],
-    read: InputStats,
-    written: OutputStats,
-    settings: TripletSettings,
-    model: str | None,
-) -> None:
-    """Raises what is wrong with the data of a split, if anything."""
-    problem = read.problem()
-    if written.duplicates:
-        problem = (
-            f"ids are not unique ({written.duplicates} repeated, such as "
-            f"{written.duplicate!r}). An example with its own copy as positive teaches "
-            "nothing; remove the copies or give each image its own id."
+def _problem_of_data(
+    read: InputStats, written: Mapping[str, OutputStats], model: str | None
+) -> str | None:
+    """Says what is wrong with the data, if anything."""
+    train = written[TRAIN]
+    if train.duplicates:
+        return (
+            f"ids are not unique ({train.duplicates} repeated, such as {train.duplicate!r}). An "
+            "example with its own copy as positive teaches nothing; remove the copies or give each "
+            "image its own id."
         )
-    elif written.unusable:
-        problem = (
-            f"the model {model} gives no usable embedding of some images ({written.unusable}), "
-            f"such as {written.unusable_example}. Repair the image or train the model again, or "
+    if train.unusable:
+        return (
+            f"the model {model} gives no usable embedding of some images ({train.unusable}), "
+            f"such as {train.unusable_example}. Repair the image or train the model again, or "
             "set strategy = 'random' and positives = 'random', which need no model."
         )
-    if problem:
-        raise ValueError(_problem(split, examples, problem))
-    if written.examples != read.examples or written.unmatched:
+    return read.problem()
+
+
+def _check_none_lost(
+    read: InputStats, written: Mapping[str, OutputStats], settings: TripletSettings
+) -> None:
+    """Raises RuntimeError if not every example is where it should be."""
+    plan = read.validation_plan(settings)
+    expected = [sum(plan.train.values()), sum(plan.validation.values())]
+    found = [written[part].examples for part in PARTS]
+    if found != expected or written[TRAIN].unmatched:
         raise RuntimeError(
-            f"TripletGen: of {read.examples} examples of split {split!r} {written.examples} "
-            f"reached their bucket, and {written.unmatched} found no triplet there. Run again; "
-            f"if it persists, raise bucket_size = {settings.bucket_size}."
+            f"TripletGen: of {expected} examples of {' and '.join(PARTS)} {found} reached their "
+            f"bucket, and {written[TRAIN].unmatched} found no triplet there. Run again; if it "
+            f"persists, raise bucket_size = {settings.bucket_size}."
         )

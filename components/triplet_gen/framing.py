@@ -1,7 +1,7 @@
 """The TFRecord format: what stands around the records of a file.
 
-Nearly all bytes of a triplet are images, which are compressed already. So the files of triplets are
-not compressed: gzip would take more time than all else and save little.
+Nearly all bytes of a record are an image, which is compressed already. So the files are not
+compressed: gzip would take more time than all else and save little.
 """
 
 from __future__ import annotations

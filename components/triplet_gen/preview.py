@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from modules.contract import IMAGE, LABEL, ROLES
+from modules.contract import IMAGE, LABEL, NEGATIVES, POSITIVES, ROLES
 from modules.images import png_of, thumbnail_of
-from modules.storage import read_examples, write_file
+from modules.storage import write_file
 
 _SIZE, _CAPTION, _GAP = 96, 16, 8
 _PAPER, _INK = "white", "black"
 
+_Pair = tuple[bytes, bytes]  # encoded image and label
+
 
 def write_preview(files: Sequence[str], path: str, rows: int = 8) -> None:
-    """Draws the first triplets of a split, one per row: anchor, positive, negative.
+    """Draws the first triplet of the first anchors, one per row: anchor, positive, negative.
 
     Args:
-        files: Paths of the split, at least one triplet in all.
+        files: Paths of the train part; the first one with an anchor is shown.
         path: PNG to write.
         rows: The most triplets to draw.
     """
-    features = [f"{role}/{name}" for role in ROLES for name in (IMAGE, LABEL)]
-    batches = read_examples(sorted(files), features, compression="", batch_size=rows)
-    triplets = {name: column.numpy() for name, column in next(iter(batches)).items()}
-    shown = len(triplets[features[0]])
+    triplets = next(filter(None, (_first_triplets(file, rows) for file in sorted(files))), [])
     width, height = _SIZE + _GAP, _SIZE + _CAPTION + _GAP
-    sheet = Image.new("RGB", (len(ROLES) * width + _GAP, shown * height + _GAP), _PAPER)
+    sheet = Image.new("RGB", (len(ROLES) * width + _GAP, len(triplets) * height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for row in range(shown):
-        for column, role in enumerate(ROLES):
+    for row, triplet in enumerate(triplets):
+        for column, (role, (image, label)) in enumerate(zip(ROLES, triplet, strict=True)):
             left, top = _GAP + column * width, _GAP + row * height
-            label = triplets[f"{role}/{LABEL}"][row].decode(errors="replace")
-            draw.text((left, top), f"{role[0]}: {label}"[:16], _INK)
-            picture = thumbnail_of(triplets[f"{role}/{IMAGE}"][row], _SIZE)
-            sheet.paste(picture, (left, top + _CAPTION))
+            draw.text((left, top), f"{role[0]}: {label.decode(errors='replace')}"[:16], _INK)
+            sheet.paste(thumbnail_of(image, _SIZE), (left, top + _CAPTION))
     write_file(path, png_of(sheet))
+
+
+def _first_triplets(file: str, rows: int) -> list[tuple[_Pair, _Pair, _Pair]]:
+    """Reads the first triplet of the first anchors of a file."""
+    pairs: list[_Pair] = []
+    numbers: list[tuple[int, int, int]] = []
+    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+        features = tf.train.Example.FromString(record).features.feature
+        chosen = [features[name].int64_list.value[:1] for name in (POSITIVES, NEGATIVES)]
+        numbers += ((len(pairs), *pair) for pair in zip(*chosen, strict=True))
+        pairs.append((features[IMAGE].bytes_list.value[0], features[LABEL].bytes_list.value[0]))
+    return [(pairs[a], pairs[p], pairs[n]) for a, p, n in itertools.islice(numbers, rows)]

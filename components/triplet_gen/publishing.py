@@ -3,55 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from absl import logging
 from tfx import types
 
-from components.triplet_gen.statistics import InputStats, OutputStats
+from components.triplet_gen.statistics import InputStats, OutputStats, class_sizes
 from modules.settings import TripletSettings
 from modules.storage import write_file
 
 STATISTICS_FILE = "triplets.json"
 
-# By name of the split: what was read, and what was written.
-Counts = Mapping[str, tuple[InputStats, OutputStats]]
-
 
 def publish(
-    output: types.Artifact, counts: Counts, configured: TripletSettings, used: TripletSettings
+    output: types.Artifact,
+    read: InputStats,
+    written: OutputStats,
+    configured: TripletSettings,
+    used: TripletSettings,
 ) -> None:
     """Writes `triplets.json`, then sets the same as custom properties.
 
     Args:
-        output: The artifact; see the component for the names.
-        counts: Counts of every split.
+        output: The artifact; `docs/triplet-gen.md` has the names.
+        read: Counts of the train split.
+        written: Counts of the train part.
         configured: What the user asked for.
         used: What was done: without a model, mining becomes sampling at random.
     """
-    by_split = {
-        split: {
-            "triplets": written.triplets,
-            "anchors": written.anchors,
-            "anchors_without_positive": read.singletons,
-            "classes": len(read.labels),
-        }
-        for split, (read, written) in counts.items()
-    }
+    plan = read.validation_plan(used)
+    train = [n for n in plan.train.values() if n]
+    held = [n for n in plan.validation.values() if n]
     numbers = {
-        name: sum(values[name] for values in by_split.values())
-        for name in ("triplets", "anchors", "anchors_without_positive")
+        "triplets": written.triplets,
+        "anchors": written.anchors,
+        "anchors_without_positive": train.count(1),
+        "classes": len(train),
+        "train_images": sum(train),
+        "validation_images": sum(held),
+        "validation_classes": len(held),
     }
-    numbers["classes"] = len(set().union(*(read.labels for read, _ in counts.values())))
-    for split, values in by_split.items():
-        numbers |= {f"{split}_{name}": value for name, value in values.items()}
     texts = {
         "strategy": configured.strategy,
         "positives": configured.positives,
         "sampled_by": used.strategy,
         "positives_sampled_by": used.positives,
+        "validation_by": plan.by,
     }
-    sizes = {f"{split}_class_sizes": read.class_sizes() for split, (read, _) in counts.items()}
+    sizes = {"train_class_sizes": class_sizes(plan.train)}
 
     everything = numbers | texts | sizes
     write_file(f"{output.uri}/{STATISTICS_FILE}", json.dumps(everything, indent=2).encode())

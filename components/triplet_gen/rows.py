@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from components.triplet_gen.hashes import GROUP, ORDER
+
 
 class Rows(NamedTuple):
     """Columns of some examples.
 
     Attributes:
-        digests: Hash of each id, uint64 `[rows, 2]`, see `hash_ids`.
+        digests: Hash of each id, uint64 `[rows, 3]`, see `hash_ids`.
         repeats: How often each is an anchor, int64 `[rows]`; 0 until that is known.
         labels: Labels, object array of bytes `[rows]`.
         ids: Ids, object array of bytes `[rows]`.
@@ -31,7 +33,7 @@ class Rows(NamedTuple):
 
     def sorted(self) -> Rows:
         """Sorts by digest, so that the order in which rows arrived leaves no trace."""
-        return self.take(np.lexsort((self.digests[:, 1], self.digests[:, 0])))
+        return self.take(np.lexsort((self.digests[:, GROUP], self.digests[:, ORDER])))
 
 
 def concatenate(parts: Iterable[Rows]) -> Rows:

@@ -24,6 +24,9 @@ class TripletIndices(NamedTuple):
     negative: np.ndarray
 
 
+NO_TRIPLETS = TripletIndices(*(np.zeros(0, np.int64) for _ in range(3)))
+
+
 class Classes:
     """The rows of a bucket, laid out class by class.
 
@@ -44,23 +47,27 @@ class Classes:
         self._place = np.empty(len(codes), np.int64)
         self._place[self._by_class] = np.arange(len(codes))
 
-    def has_triplet(self) -> np.ndarray:
-        """Whether each row has a positive and a negative, bool `[rows]`."""
-        size = self._sizes[self._class]
-        return (size > 1) & (size < len(size))
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of rows of each row's class, itself included, int64 `[rows]`."""
+        return self._sizes[self._class]
 
-    def draw_positives(self, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw_positives(
+        self, anchor: np.ndarray, turn: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """Draws uniformly among the other rows of each anchor's class.
 
-        It is start + (rank + u) mod size with u uniform in 1 … size − 1, where rank is the anchor's
-        place in its class.
+        It is start + (rank + 1 + (u + turn) mod (size − 1)) mod size, where rank is the anchor's
+        place in its class, and u is drawn once for each row, uniform in 0 … size − 2. So an anchor
+        has each other row once before it has one twice.
 
         Args:
             anchor: Row numbers, int64 `[triplets]`; a number may repeat.
+            turn: How often the same anchor came before, int64 `[triplets]`.
             rng: Source of randomness.
 
         Returns:
-            Row numbers, int64 `[triplets]`, drawn independently, with replacement.
+            Row numbers, int64 `[triplets]`.
 
         Raises:
             ValueError: If an anchor's class has no second row.
@@ -68,8 +75,9 @@ class Classes:
         start, size = self._interval(anchor)
         if np.any(size < 2):
             raise ValueError("an anchor has no positive: its class has no second row")
+        first = rng.integers(0, np.maximum(1, self.sizes - 1))[anchor]
         rank = self._place[anchor] - start
-        return self._by_class[start + (rank + rng.integers(1, size)) % size]
+        return self._by_class[start + (rank + 1 + (first + turn) % (size - 1)) % size]
 
     def draw_negatives(self, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws uniformly among all rows of other classes than the anchor's.
@@ -98,23 +106,17 @@ class Classes:
         return self._starts[of_anchor], self._sizes[of_anchor]
 
 
-def order_anchors(repeats: np.ndarray) -> np.ndarray:
-    """Repeats each row number, evenly spread.
-
-    The j-th of r repeats of row i of n stands at (j + (i + ½) / n) / r of the way. So when all have
-    the same number, all anchors follow in row order, then all of them again; and whatever the
-    numbers, every part of the file has about the same mixture.
+def have_triplets(codes: np.ndarray, own: int) -> np.ndarray:
+    """Says which rows have a positive and a negative.
 
     Args:
-        repeats: How often each row is an anchor, int64 `[rows]`.
+        codes: Class of each row, int `[rows]`, any integers.
+        own: How many rows, the first ones, may be anchors and positives; all may be negatives.
 
     Returns:
-        Row numbers, int64 `[Σ repeats]`.
+        bool `[own]`.
     """
-    rows = np.repeat(np.arange(len(repeats)), repeats)
-    turn = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    position = (turn + (rows + 0.5) / len(repeats)) / repeats[rows]
-    return rows[np.argsort(position, kind="stable")]
+    return (Classes(codes[:own]).sizes > 1) & (Classes(codes).sizes[:own] < len(codes))
 
 
 def draw_triplets(
@@ -124,31 +126,35 @@ def draw_triplets(
     settings: TripletSettings | None = None,
     embeddings: np.ndarray | None = None,
 ) -> TripletIndices:
-    """Chooses a positive and a negative for each anchor of a bucket.
+    """Chooses positives and negatives for the anchors of a bucket.
 
     Args:
         codes: Class of each row, int `[rows]`, any integers.
-        repeats: How often each row is an anchor, int64 `[rows]`. Rows with 0 are candidates only.
+        repeats: How often each of the first rows is an anchor, int64 `[≤ rows]`. These are the
+            candidates for positives, and those with 0 are that only. All rows are candidates for
+            negatives.
         rng: Source of randomness of what is not mined.
         settings: `strategy` and `positives` count here; both are random by default.
         embeddings: float32 `[rows, D]` of norm 1, if `settings.needs_model`.
 
     Returns:
-        The triplets, with the anchors of `order_anchors`.
+        The triplets by anchor, ascending.
 
     Raises:
         ValueError: If an anchor's class has no second row, or there is no other class.
     """
     settings = settings or TripletSettings()
-    classes, anchor = Classes(codes), order_anchors(repeats)
+    own = len(repeats)
+    anchor = np.repeat(np.arange(own), repeats)
+    turn = np.arange(len(anchor)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     if settings.positives == "hard":
         assert embeddings is not None
-        positive = farthest_positives(embeddings, codes, anchor)
+        positive = farthest_positives(embeddings[:own], codes[:own], anchor)
     else:
-        positive = classes.draw_positives(anchor, rng)
+        positive = Classes(codes[:own]).draw_positives(anchor, turn, rng)
     if settings.mines_negatives:
         assert embeddings is not None
         negative = mine_negatives(embeddings, codes, anchor, positive, settings.strategy)
     else:
-        negative = classes.draw_negatives(anchor, rng)
+        negative = Classes(codes).draw_negatives(anchor, rng)
     return TripletIndices(anchor, positive, negative)

@@ -1,23 +1,28 @@
-"""Serialised triplets, built by joining bytes.
+"""Serialised records, built by joining bytes.
 
 `tf.train.Example` is one field, `Features`, and that is a map. On the wire a map is a sequence of
-entries, and entries of any origin may be concatenated
-(https://protobuf.dev/programming-guides/encoding/#maps). So the entries of a row are encoded once
-per role. A triplet is the tag and length of the whole and then the entries of its three rows.
-Images are not copied until a triplet is joined.
+entries (https://protobuf.dev/programming-guides/encoding/#maps). All but the values depends on a
+few sizes and is made once. The protobuf classes need several times as long, which would be most of
+the node's time for small images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
+from components.triplet_gen.rows import Rows
 from components.triplet_gen.sampling import TripletIndices
-from modules.contract import ID, IMAGE, LABEL, ROLES
+from modules.contract import COPY, ID, IMAGE, LABEL, NEGATIVES, POSITIVES
+
+_BYTES_LIST, _INT64_LIST = 1, 3  # numbers of the fields of Feature
 
 
+# Sizes and row numbers repeat.
+@lru_cache(maxsize=1 << 16)
 def _varint(value: int) -> bytes:
     """Encodes a non-negative integer, seven bits a byte, least significant first."""
     out = bytearray()
@@ -33,69 +38,55 @@ def _field(number: int, length: int) -> bytes:
     return _varint(number << 3 | 2) + _varint(length)
 
 
-# Buckets share most sizes.
 @lru_cache(maxsize=1 << 14)
-def _entry_header(name: str, size: int) -> bytes:
-    """All bytes of a map entry name -> Feature(bytes_list=[value]) before the value itself.
+def _entry_header(name: str, kind: int, size: int) -> bytes:
+    """All bytes of a map entry name -> Feature of one list before the value itself.
 
-    The nesting is Features.feature (1) { key (1), value (2) Feature.bytes_list (1)
-    { BytesList.value (1) } }.
+    The nesting is Features.feature (1) { key (1), value (2) Feature.bytes_list (1) or .int64_list
+    (3) { value (1) } }. Integers are packed, so their list has one value on the wire as well.
     """
     key = name.encode()
-    value = _field(1, size)
-    bytes_list = _field(1, len(value) + size) + value
-    feature = _field(2, len(bytes_list) + size) + bytes_list
+    value = _field(1, size) if size or kind == _BYTES_LIST else b""
+    values = _field(kind, len(value) + size) + value
+    feature = _field(2, len(values) + size) + values
     entry = _field(1, len(key)) + key + feature
     return _field(1, len(entry) + size) + entry
 
 
-def _prefixes(
-    role: str, labels: Sequence[bytes], ids: Sequence[bytes], image_sizes: Sequence[int]
-) -> list[bytes]:
-    """The entries of each row in one role, up to where its image follows.
-
-    Headers depend on sizes only, and sizes repeat, so each is made once.
-    """
-    label_entry = {
-        label: _entry_header(f"{role}/{LABEL}", len(label)) + label for label in set(labels)
-    }
-    id_header = {size: _entry_header(f"{role}/{ID}", size) for size in set(map(len, ids))}
-    image_header = {size: _entry_header(f"{role}/{IMAGE}", size) for size in set(image_sizes)}
-    parts = zip(
-        map(label_entry.__getitem__, labels),
-        map(id_header.__getitem__, map(len, ids)),
-        ids,
-        map(image_header.__getitem__, image_sizes),
-        strict=True,
-    )
-    return list(map(b"".join, parts))
+def _bytes_entry(name: str, value: bytes) -> tuple[bytes, bytes]:
+    return _entry_header(name, _BYTES_LIST, len(value)), value
 
 
-def serialize_triplets(
-    labels: Sequence[bytes], ids: Sequence[bytes], images: Sequence[bytes], triplets: TripletIndices
-) -> Iterator[bytes]:
-    """Serialises triplets of the data contract.
+def _int_entry(name: str, values: list[int]) -> tuple[bytes, bytes]:
+    packed = b"".join(map(_varint, values))
+    return _entry_header(name, _INT64_LIST, len(packed)), packed
+
+
+def serialize_rows(rows: Rows, triplets: TripletIndices, own: int) -> Iterator[bytes]:
+    """Serialises the rows of a file.
 
     Args:
-        labels: Label of each row.
-        ids: Id of each row.
-        images: Encoded image of each row.
-        triplets: Row numbers, see `draw_triplets`.
+        rows: In the order of the file.
+        triplets: Their row numbers; anchors ascend.
+        own: The rows from this one on have their own place in another file.
 
     Yields:
-        One serialised tf.train.Example per triplet, with the nine features `anchor/image`,
-        `anchor/label`, `anchor/id`, `positive/image`, …, `negative/id`.
+        One serialised tf.train.Example per row, with the features of `modules.contract`.
     """
-    image_sizes = np.fromiter(map(len, images), np.int64, len(images))
-    image_column = np.array(images, object)
-    totals = np.zeros(len(triplets.anchor), np.int64)
-    columns: list[list[bytes]] = []
-    for role, rows in zip(ROLES, triplets, strict=True):
-        prefixes = _prefixes(role, labels, ids, image_sizes.tolist())
-        sizes = image_sizes + np.fromiter(map(len, prefixes), np.int64, len(prefixes))
-        totals += sizes[rows]
-        columns += [np.array(prefixes, object)[rows].tolist(), image_column[rows].tolist()]
-    # Example.features (1) around them all.
-    header = {total: _field(1, total) for total in set(totals.tolist())}
-    headers = map(header.__getitem__, totals.tolist())
-    return map(b"".join, zip(headers, *columns, strict=True))
+    bounds = np.searchsorted(triplets.anchor, np.arange(len(rows.ids) + 1)).tolist()
+    positives, negatives = triplets.positive.tolist(), triplets.negative.tolist()
+    columns = (rows.images.tolist(), rows.labels.tolist(), rows.ids.tolist())
+    of_rows = itertools.starmap(slice, itertools.pairwise(bounds))
+    for number, (chosen, image, label, example_id) in enumerate(
+        zip(of_rows, *columns, strict=True)
+    ):
+        entries = (
+            *_bytes_entry(IMAGE, image),
+            *_bytes_entry(LABEL, label),
+            *_bytes_entry(ID, example_id),
+            *_int_entry(POSITIVES, positives[chosen]),
+            *_int_entry(NEGATIVES, negatives[chosen]),
+            *_int_entry(COPY, [int(number >= own)]),
+        )
+        # Example.features (1) around them all.
+        yield b"".join((_field(1, sum(map(len, entries))), *entries))

@@ -73,7 +73,7 @@ def read_rows(segment: Segment) -> Rows:
     """Reads back what `SegmentWriter.write_rows` wrote."""
     digests, repeats, *columns = _load(segment)
     return Rows(
-        np.frombuffer(digests, np.uint64).reshape(-1, 2),
+        np.frombuffer(digests, np.uint64).reshape(-1, 3),
         np.frombuffer(repeats, np.int64),
         *map(as_column, columns),
     )

@@ -1,4 +1,4 @@
-"""Counts of a split before and after sampling, and which of them are an error of the data."""
+"""Counts of the examples before and after sampling, and which of them are an error of the data."""
 
 from __future__ import annotations
 
@@ -10,29 +10,42 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from components.triplet_gen.hashes import threshold
+from components.triplet_gen.validation import (
+    TOGETHER,
+    ValidationPlan,
+    feasible,
+    held_fraction,
+)
 from modules.contract import FEATURES, ID, LABEL
+from modules.settings import TripletSettings
 
 _SHOWN = 3  # how many broken files an error names
 
 
 @dataclasses.dataclass
 class InputStats:
-    """Counts of the examples of one split, before any triplet is made.
+    """Counts of the examples of the train split, before any of them is dealt out.
 
     Attributes:
         labels: Number of complete examples by label.
+        eval_labels: Labels of the eval split.
         missing: Number of examples by name of a feature that is absent or empty.
         missing_where: One of those examples: its id, or else its place in a file.
         unreadable: What TensorFlow says about each file it cannot read, by path.
-        smallest: The `max_per_class` smallest order hashes of each label, ascending uint64; empty
+        lowest: Of each label, ascending uint64, the four smallest rank hashes and all others that
+            may be held out.
+        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes; empty
             when there is no limit.
     """
 
     labels: Counter[bytes] = dataclasses.field(default_factory=Counter)
+    eval_labels: set[bytes] = dataclasses.field(default_factory=set)
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
     missing_where: str = ""
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
-    smallest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
+    lowest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
+    highest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def count(self, batch: Mapping[str, np.ndarray], path: str, first: int) -> None:
         """Counts the labels and absent features of a batch.
@@ -53,43 +66,44 @@ class InputStats:
             where = f"id {name!r}" if name else f"record {first + row} of {path}"
             self.missing_where = self.missing_where or where
 
-    def keep_smallest(self, smallest: Mapping[bytes, np.ndarray], limit: int) -> None:
-        """Adds order hashes by label, and keeps the `limit` smallest of each label."""
-        for label, hashes in smallest.items():
-            if label in self.smallest:
-                hashes = np.sort(np.concatenate((self.smallest[label], hashes)))[:limit]
-            self.smallest[label] = hashes
+    def keep_ranks(
+        self,
+        lowest: Mapping[bytes, np.ndarray],
+        highest: Mapping[bytes, np.ndarray],
+        settings: TripletSettings,
+    ) -> None:
+        """Adds rank hashes by label, ascending, and keeps those that the plans will ask for.
 
-    def merge(self, other: InputStats, max_per_class: int = 0) -> None:
-        """Adds the counts of other files of the split to this object."""
+        The more examples are counted, the fewer of them can be held out.
+        """
+        below = np.uint64(min(threshold(held_fraction(self.examples, settings)), 2**64 - 1))
+        for label, hashes in lowest.items():
+            joined = _join(self.lowest.get(label), hashes)
+            kept = max(TOGETHER, int(np.searchsorted(joined, below)))
+            self.lowest[label] = joined[:kept].copy()
+        if limit := settings.max_per_class:
+            for label, hashes in highest.items():
+                self.highest[label] = _join(self.highest.get(label), hashes)[-limit:].copy()
+
+    def merge(self, other: InputStats, settings: TripletSettings) -> None:
+        """Adds the counts of other files to this object."""
         self.labels.update(other.labels)
+        self.eval_labels |= other.eval_labels
         self.missing.update(other.missing)
         self.missing_where = min(
             filter(None, (self.missing_where, other.missing_where)), default=""
         )
         self.unreadable.update(other.unreadable)
-        self.keep_smallest(other.smallest, max_per_class)
+        self.keep_ranks(other.lowest, other.highest, settings)
 
     @property
     def examples(self) -> int:
         """Number of complete examples."""
         return self.labels.total()
 
-    @property
-    def singletons(self) -> int:
-        """Number of examples that are alone in their class, so without any positive."""
-        return sum(count == 1 for count in self.labels.values())
-
-    def class_sizes(self) -> dict[str, int]:
-        """Histogram of the class sizes: number of classes by size, in powers of two.
-
-        The keys are "1", "2-3", "4-7", "8-15" and so on, ascending, without empty ones.
-        """
-        powers = Counter(size.bit_length() - 1 for size in self.labels.values())
-        return {
-            f"{2**power}-{2 ** (power + 1) - 1}" if power else "1": powers[power]
-            for power in sorted(powers)
-        }
+    def validation_plan(self, settings: TripletSettings) -> ValidationPlan:
+        """What is held out, when there is no `problem`."""
+        return ValidationPlan(self.labels, self.lowest, self.eval_labels, settings)
 
     def problem(self) -> str | None:
         """Says why no triplets can be made of the split, and the remedy; None if they can."""
@@ -111,7 +125,7 @@ class InputStats:
         if not self.labels:
             return (
                 "it has no examples. Give it a larger share of the data in the component that "
-                "wrote the examples, or leave it out of TripletGen's `splits`."
+                "wrote the examples."
             )
         if len(self.labels) == 1:
             return (
@@ -124,12 +138,30 @@ class InputStats:
                 f"each of its {len(self.labels)} classes has a single example, so there is no "
                 "positive. Add images, or check that `label` holds the class and not the id."
             )
+        if not feasible(self.labels):
+            return (
+                f"its {len(self.labels)} classes are too small to hold out images for the "
+                "validation, which takes two classes of four images or four classes of two. Add "
+                "images."
+            )
         return None
+
+
+def class_sizes(label_counts: Mapping[bytes, int]) -> dict[str, int]:
+    """Histogram of the class sizes: number of classes by size, in powers of two.
+
+    The keys are "1", "2-3", "4-7", "8-15" and so on, ascending, without empty ones.
+    """
+    powers = Counter(size.bit_length() - 1 for size in label_counts.values() if size)
+    return {
+        f"{2**power}-{2 ** (power + 1) - 1}" if power else "1": powers[power]
+        for power in sorted(powers)
+    }
 
 
 @dataclasses.dataclass
 class OutputStats:
-    """Counts of what became of the examples of one split.
+    """Counts of what became of the examples of one part.
 
     Attributes:
         examples: Number of examples that arrived in a bucket.
@@ -161,7 +193,7 @@ class OutputStats:
             )
 
     def merge(self, other: OutputStats) -> None:
-        """Adds the counts of other buckets of the split; of two texts the first in order stays."""
+        """Adds the counts of other buckets of the part; of two texts the first in order stays."""
         for field in dataclasses.fields(self):
             mine, others = getattr(self, field.name), getattr(other, field.name)
             if isinstance(mine, str):
@@ -178,6 +210,10 @@ def explain(error: tf.errors.OpError) -> str:
     text = re.sub(r"\{\{.*?\}\}|\s*\[(\[|Op:).*", "", text, flags=re.DOTALL).strip()
     # tf.data puts the names of its stages before the message of the function it maps.
     return re.sub(r"^Error in user-defined function .*? iterator: [\w:]+: ", "", text)[:200]
+
+
+def _join(ascending: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+    return more if ascending is None else np.sort(np.concatenate((ascending, more)))
 
 
 def _show(value: bytes) -> str:

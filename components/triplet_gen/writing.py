@@ -1,4 +1,4 @@
-"""The last step of TripletGen's Beam pipeline: the triplets of one bucket, written to a file."""
+"""The last step of TripletGen's Beam pipeline: one bucket, sampled and written to a file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils import shared
 
-from components.triplet_gen.buckets import derive_key
 from components.triplet_gen.embedding import Embedder, UnreadableImageError
 from components.triplet_gen.framing import frame
+from components.triplet_gen.hashes import derive_key
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
-from components.triplet_gen.sampling import Classes, TripletIndices, draw_triplets
-from components.triplet_gen.serialization import serialize_triplets
+from components.triplet_gen.sampling import (
+    NO_TRIPLETS,
+    TripletIndices,
+    draw_triplets,
+    have_triplets,
+)
+from components.triplet_gen.serialization import serialize_rows
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
+from components.triplet_gen.validation import TRAIN
 from modules.runtime import work_done
 from modules.settings import TripletSettings
 from modules.storage import write_file
 
-# Name of the split, number of the bucket, number of buckets of the split.
+# Name of the part, number of the bucket, number of buckets of the part.
 Bucket = tuple[str, int, int]
 
 
@@ -34,21 +40,20 @@ class Kind(enum.IntEnum):
 
 
 class WriteTriplets(beam.DoFn):
-    """Makes the triplets of a bucket and writes them to files named after the bucket.
+    """Makes the triplets of a bucket and writes its images to one file, each once.
 
-    It is one file, unless `class_balanced` asks for many more triplets than the bucket has
-    examples; see `cut`.
+    A bucket of the validation part has images only.
     """
 
     def __init__(
         self,
         settings: TripletSettings,
-        split_dirs: Mapping[str, str],
+        folders: Mapping[str, str],
         temp_dir: str,
         model: str | None = None,
     ) -> None:
         self._settings = settings
-        self._split_dirs = split_dirs
+        self._folders = folders
         self._temp_dir = temp_dir
         self._model = model
         self._shared = shared.Shared()
@@ -62,7 +67,7 @@ class WriteTriplets(beam.DoFn):
     def process(
         self, element: tuple[Bucket, Iterable[tuple[int, Segment]]]
     ) -> Iterator[tuple[str, OutputStats]]:
-        """Writes the files of a bucket and yields (split, its counts)."""
+        """Writes the file of a bucket and yields (part, its counts)."""
         bucket, segments = element
         of_kind: dict[int, list[Segment]] = {kind: [] for kind in Kind}
         for kind, place in segments:
@@ -71,39 +76,41 @@ class WriteTriplets(beam.DoFn):
         result.compare([i for segment in of_kind[Kind.IDS] for i in read_ids(segment)])
         rows = _read(of_kind[Kind.ROWS])
         if rows is not None:  # some buckets get ids only, since all their groups are empty
-            self._write(bucket, rows, _read(of_kind[Kind.RESERVE]), result)
+            own = result.examples = len(rows.ids)
+            triplets = NO_TRIPLETS
+            if bucket[0] == TRAIN:
+                rows = with_reserve(rows, _read(of_kind[Kind.RESERVE]))
+                triplets = self._choose(bucket, rows, own, result)
+                rows, triplets = without_unused(rows, triplets, own)
+            if not result.unusable:
+                self._write(bucket, rows, triplets, own)
         yield bucket[0], result
 
-    def _write(self, bucket: Bucket, rows: Rows, reserve: Rows | None, result: OutputStats) -> None:
-        """Writes the triplets of the rows of a bucket and counts them in `result`."""
-        split, number, of = bucket
-        result.examples = len(rows.ids)
-        rows = with_reserve(rows, reserve)
+    def _choose(self, bucket: Bucket, rows: Rows, own: int, result: OutputStats) -> TripletIndices:
+        """Chooses the triplets of a bucket, of `own` rows and the reserve, and counts them."""
         codes = encode_labels(rows.labels)
-        repeats = np.where(Classes(codes).has_triplet(), rows.repeats, 0)
+        wanted = rows.repeats[:own]
+        repeats = np.where(have_triplets(codes, own), wanted, 0)
         result.anchors = int(np.count_nonzero(repeats))
-        result.unmatched = int(np.count_nonzero(rows.repeats)) - result.anchors
+        result.unmatched = int(np.count_nonzero(wanted)) - result.anchors
         if not result.anchors:
-            return
+            return NO_TRIPLETS
         embeddings = self._embed(rows, result)
         if result.unusable:
-            return
-        key = int.from_bytes(derive_key(self._settings.seed, split, "triplets", number))
+            return NO_TRIPLETS
+        key = int.from_bytes(derive_key(self._settings.seed, "triplets", bucket[1]))
         rng = np.random.Generator(np.random.Philox(key=key))
         triplets = draw_triplets(codes, repeats, rng, self._settings, embeddings)
-        columns = (rows.labels.tolist(), rows.ids.tolist(), rows.images.tolist())
-        parts = cut(triplets, self._settings, result.examples)
-        for place, part in enumerate(parts):
-            name = f"triplets-{number:05d}-of-{of:05d}"
-            if len(parts) > 1:
-                name += f"-part-{place:05d}-of-{len(parts):05d}"
-            records = serialize_triplets(*columns, part)
-            path = f"{self._split_dirs[split]}/{name}.tfrecord"
-            # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
-            # reader of the split looks.
-            write_file(path, frame(records), temp_dir=self._temp_dir)
         result.triplets = len(triplets.anchor)
         work_done.add("triplets", result.triplets)
+        return triplets
+
+    def _write(self, bucket: Bucket, rows: Rows, triplets: TripletIndices, own: int) -> None:
+        part, number, of = bucket
+        path = f"{self._folders[part]}/triplets-{number:05d}-of-{of:05d}.tfrecord"
+        # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
+        # reader of the split looks.
+        write_file(path, frame(serialize_rows(rows, triplets, own)), temp_dir=self._temp_dir)
 
     def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
         """Embeds the rows of a bucket; notes in `result` what cannot be used."""
@@ -127,7 +134,7 @@ def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
 
     Args:
         rows: Rows of the bucket, sorted.
-        reserve: Rows of the reserve of its split, sorted, if the bucket gets it.
+        reserve: Rows of the reserve, sorted, if the bucket gets it.
 
     Returns:
         The rows of the bucket followed by those new to it.
@@ -139,26 +146,21 @@ def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
     return concatenate([rows, reserve.take(is_new)])
 
 
-def cut(triplets: TripletIndices, settings: TripletSettings, examples: int) -> list[TripletIndices]:
-    """Cuts the triplets of a bucket into parts of a bounded size.
-
-    A bucket of n examples has at most t · n triplets, t = `triplets_per_anchor`, when all are
-    anchors equally often. Under `class_balanced` it can have any number, as when one of two classes
-    has two examples only: half of all triplets. So a part has at most t · max(2 · `bucket_size`, n)
-    triplets, and all parts the same number, up to one.
+def without_unused(rows: Rows, triplets: TripletIndices, own: int) -> tuple[Rows, TripletIndices]:
+    """Drops the rows of the reserve that no triplet uses.
 
     Args:
-        triplets: Those of the bucket, in the order of the file.
-        settings: `triplets_per_anchor` and `bucket_size` count here.
-        examples: Number n of examples of the bucket.
+        rows: Rows of a bucket, followed by those of the reserve.
+        triplets: Their row numbers.
+        own: Number of rows of the bucket.
 
     Returns:
-        The parts, in order; one if that is enough.
+        The rows that remain, and the same triplets by their new numbers.
     """
-    limit = settings.triplets_per_anchor * max(2 * settings.bucket_size, examples)
-    parts = -(-len(triplets.anchor) // limit)
-    columns = (np.array_split(column, parts) for column in triplets)
-    return [TripletIndices(*part) for part in zip(*columns, strict=True)]
+    used = np.arange(len(rows.ids)) < own
+    used[triplets.negative] = True
+    number = np.cumsum(used) - 1
+    return rows.take(used), triplets._replace(negative=number[triplets.negative])
 
 
 def _read(segments: Iterable[Segment]) -> Rows | None:

@@ -10,6 +10,7 @@ from modules.settings.base import Settings
 
 Strategy = Literal["random", "class_balanced", "semi_hard", "hard"]
 Positives = Literal["random", "hard"]
+Validation = Literal["auto", "images", "classes"]
 
 
 class TripletSettings(Settings):
@@ -17,10 +18,23 @@ class TripletSettings(Settings):
 
     strategy: Annotated[Strategy, Field(description="how the negative is chosen")] = "random"
     positives: Annotated[Positives, Field(description="how the positive is chosen")] = "random"
-    triplets_per_anchor: Annotated[int, Field(ge=1, le=1000, description="of each anchor")] = 1
+    triplets_per_anchor: Annotated[int, Field(ge=1, le=1000, description="of each anchor")] = 3
     max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
     seed: Annotated[int, Field(ge=0, description="of all random choices")] = 0
     bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
+    validation: Annotated[
+        Validation,
+        Field(
+            description="what is held out of the train split; `auto`: classes if no class of the "
+            "eval split is in the train split, else images"
+        ),
+    ] = "auto"
+    validation_fraction: Annotated[
+        float, Field(gt=0, le=0.5, description="of the images of the train split")
+    ] = 0.1
+    validation_images: Annotated[
+        int, Field(ge=2, description="hold out no more than about so many")
+    ] = 2000
     rounds_on_same_data: Annotated[
         int, Field(ge=0, description="how often a new model mines again without new data")
     ] = 1

@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from components.triplet_gen.anchors import AnchorPlan, smallest_by_label
-from components.triplet_gen.buckets import hash_ids
+from components.triplet_gen.anchors import AnchorPlan
+from components.triplet_gen.hashes import hash_ids, hashes_by_label
 from modules.settings import TripletSettings
-from tests.components.triplet_gen.triplet_node import make, read
+from tests.components.triplet_gen.triplet_node import check, images, make, read
 from tests.real_data import digits, examples_artifact
 
 
@@ -19,17 +19,17 @@ def slow_repeats(labels, digests, settings) -> list[int]:
     """The rule, example by example, in exact arithmetic."""
     limit = settings.max_per_class or len(labels)
     hashes = defaultdict(list)
-    for label, (order, _) in zip(labels, digests, strict=True):
-        hashes[label].append(order)
-    chosen = {label: set(sorted(own)[:limit]) for label, own in hashes.items() if len(own) > 1}
+    for label, (_, _, rank) in zip(labels, digests, strict=True):
+        hashes[label].append(rank)
+    chosen = {label: set(sorted(own)[-limit:]) for label, own in hashes.items() if len(own) > 1}
     total = settings.triplets_per_anchor * sum(map(len, chosen.values()))
     repeats = []
-    for label, (order, block) in zip(labels, digests, strict=True):
-        if order not in chosen.get(label, ()):
+    for label, (_, group, rank) in zip(labels, digests, strict=True):
+        if rank not in chosen.get(label, ()):
             repeats.append(0)
         elif settings.strategy == "class_balanced":
             share = Fraction(total, len(chosen) * len(chosen[label]))
-            extra = Fraction(block >> 11, 2**53) < share % 1
+            extra = Fraction(group >> 11, 2**53) < share % 1
             repeats.append(int(share) + extra)
         else:
             repeats.append(settings.triplets_per_anchor)
@@ -46,12 +46,13 @@ def slow_repeats(labels, digests, settings) -> list[int]:
 )
 def test_repeats_as_the_slow_rule(numbers, limit, per_anchor, strategy, seed):
     labels = [b"%d" % number for number in numbers]
-    digests = hash_ids([b"%d" % i for i in range(len(labels))], seed, "train")
+    digests = hash_ids([b"%d" % i for i in range(len(labels))], seed)
     chosen = TripletSettings(
         triplets_per_anchor=per_anchor, strategy=strategy, max_per_class=limit, seed=seed
     )
-    smallest = smallest_by_label(np.array(labels, object), digests, limit) if limit else {}
-    plan = AnchorPlan(Counter(labels), smallest, chosen)
+    ranks = hashes_by_label(np.array(labels, object), digests[:, 2])
+    highest = {label: own[-limit:] for label, own in ranks.items()} if limit else {}
+    plan = AnchorPlan(Counter(labels), highest, chosen)
     codes = np.array([sorted(set(labels)).index(label) for label in labels])
     assert plan.repeats(codes, digests).tolist() == slow_repeats(labels, digests.tolist(), chosen)
 
@@ -61,7 +62,7 @@ def test_balanced_classes_get_about_the_same_number():
     settings = TripletSettings(strategy="class_balanced", triplets_per_anchor=2)
     labels = [label for label, n in counts.items() for _ in range(n)]
     codes = np.array([sorted(counts).index(label) for label in labels])
-    digests = hash_ids([b"%d" % i for i in range(len(labels))], 0, "train")
+    digests = hash_ids([b"%d" % i for i in range(len(labels))], 0)
     repeats = AnchorPlan(counts, {}, settings).repeats(codes, digests)
     totals = np.bincount(codes, repeats, len(counts))
     expected = 2 * (2 + 5 + 30 + 400 + 7000) / 5
@@ -75,19 +76,18 @@ def test_the_node_balances_classes(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": rows})
     settings = {"strategy": "class_balanced", "triplets_per_anchor": 2, "bucket_size": 300}
     output = make(tmp_path / "out", examples, **settings)
+    train = check(output, rows)
     triplets = read(output)
     assert output.get_string_custom_property("sampled_by") == "class_balanced"
     assert output.get_int_custom_property("triplets") == len(triplets)
     anchors = Counter(triplet["anchor"][1] for triplet in triplets)
-    expected = 2 * (len(rows) - 1) / 9
+    expected = 2 * (len(train) - 1) / 9
     assert set(anchors) == {b"%d" % c for c in range(9)}
     assert all(abs(n - expected) < 5 * expected**0.5 for n in anchors.values())
     # Each anchor of a class has nearly the same number.
     by_id = Counter(triplet["anchor"][2] for triplet in triplets)
-    assert {by_id[i] for _, label, i in rows if label == b"0"} <= {63, 64}  # 2 · 855 / (9 · 3)
-    for triplet in triplets:
-        assert triplet["anchor"][1] == triplet["positive"][1] != triplet["negative"][1]
-        assert triplet["anchor"][2] != triplet["positive"][2]
+    share = int(expected / 3)
+    assert {by_id[i] for _, label, i in rows if label == b"0"} <= {share, share + 1}
 
 
 def test_the_node_limits_the_anchors_of_a_class(tmp_path):
@@ -95,19 +95,21 @@ def test_the_node_limits_the_anchors_of_a_class(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": rows}, shards=3)
     settings = {"max_per_class": 20, "triplets_per_anchor": 3, "bucket_size": 100}
     output = make(tmp_path / "out", examples, **settings)
+    train = check(output, rows)
     triplets = read(output)
-    labels, ids = [row[1] for row in rows], [row[2] for row in rows]
+    _, labels, ids = zip(*train, strict=True)
     expected = slow_repeats(
         labels,
-        hash_ids(ids, 0, "train").tolist(),
+        hash_ids(ids, 0).tolist(),
         TripletSettings(max_per_class=20, triplets_per_anchor=3),
     )
     anchors = Counter(triplet["anchor"][2] for triplet in triplets)
     assert anchors == Counter(dict(zip(ids, expected, strict=True))) + Counter()
-    assert Counter(labels[ids.index(i)] for i in anchors) == {b"0": 20, b"1": 5, b"2": 20}
-    assert output.get_int_custom_property("anchors") == 20 + 5 + 20
-    assert output.get_int_custom_property("triplets") == 3 * (20 + 5 + 20)
+    ones = labels.count(b"1")
+    assert Counter(labels[ids.index(i)] for i in anchors) == {b"0": 20, b"1": ones, b"2": 20}
+    assert output.get_int_custom_property("anchors") == 20 + ones + 20
+    assert output.get_int_custom_property("triplets") == 3 * (20 + ones + 20)
     # The others are still positives and negatives.
-    others = set(ids) - set(anchors)
+    others = {i for _, _, i in images(output)} - set(anchors)
     assert others & {triplet["positive"][2] for triplet in triplets}
     assert others & {triplet["negative"][2] for triplet in triplets}

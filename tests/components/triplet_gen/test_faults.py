@@ -23,7 +23,7 @@ from tfx.types import standard_artifacts
 
 from components.triplet_gen import TripletGen
 from pipeline.config import PROJECT
-from tests.components.triplet_gen.triplet_node import check, contents, make, read, run
+from tests.components.triplet_gen.triplet_node import check, contents, make, run
 from tests.real_data import BEAM_ARGS, digits, examples_artifact
 
 _CHILD = """
@@ -144,9 +144,8 @@ def largest_file(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-# 300 digits have 81 kB. They are copied to one file per input file; four triplets of each are
-# twelve times as much, in one shard.
-@pytest.mark.parametrize(("size", "place"), [(20_000, r"\.tmp/"), (400_000, r"\.tmp/")])
+# 300 digits have 81 kB. They are copied to one file per input file, and come out in one file.
+@pytest.mark.parametrize(("size", "place"), [(20_000, r"\.tmp/"), (70_000, r"\.tmp/triplets-")])
 def test_a_full_disk_fails_the_node_and_leaves_nothing_complete(tmp_path, size, place):
     rows = digits(30)
     examples = examples_artifact(tmp_path / "examples", {"train": rows})
@@ -163,11 +162,11 @@ def test_a_full_disk_fails_the_node_and_leaves_nothing_complete(tmp_path, size, 
     assert not output.has_custom_property("strategy")
 
     run(output, examples, triplets_per_anchor=4)
-    check(read(output), rows, 4)
+    check(output, rows, 4)
 
 
 def test_a_full_disk_through_driver_and_launcher(tmp_path):
-    rows = digits(30)
+    rows = digits(60)
     uri = examples_artifact(tmp_path / "examples", {"train": rows}).uri
     database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
 
@@ -175,7 +174,7 @@ def test_a_full_disk_through_driver_and_launcher(tmp_path):
         examples = Importer(
             uri, standard_artifacts.Examples, properties={"split_names": '["train"]'}
         ).with_id("Examples")
-        node = TripletGen(examples.outputs["result"], triplets_per_anchor=12, splits=["train"])
+        node = TripletGen(examples.outputs["result"], triplets_per_anchor=1000)
         components = [examples, node]
         LocalDagRunner().run(
             Pipeline(
@@ -188,7 +187,7 @@ def test_a_full_disk_through_driver_and_launcher(tmp_path):
             )
         )
 
-    # The database is smaller than that, the triplets are 36 times the 81 kB of the digits.
+    # The database is smaller than that, and 1,000 triplets of 540 digits are larger.
     with largest_file(1_500_000), pytest.raises(Exception, match="File too large") as error:
         run_pipeline()
     assert f"{tmp_path}/root/TripletGen/triplets/" in str(error.value)
@@ -204,7 +203,7 @@ def test_a_full_disk_through_driver_and_launcher(tmp_path):
     assert done.last_known_state == proto.Execution.COMPLETE
     (triplets,) = outputs(store, done)
     assert triplets.state == proto.Artifact.LIVE
-    assert triplets.custom_properties["triplets"].int_value == 12 * len(rows)
+    assert triplets.custom_properties["triplets"].int_value > 500_000
 
 
 def executions(store: mlmd.MetadataStore) -> list[proto.Execution]:

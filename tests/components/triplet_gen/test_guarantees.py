@@ -13,11 +13,13 @@ import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 from scipy.stats import chisquare
 
-from components.triplet_gen.buckets import BucketPlan, hash_ids
+from components.triplet_gen.buckets import BucketPlan
+from components.triplet_gen.hashes import hash_ids
+from components.triplet_gen.validation import feasible
 from modules.settings import TripletSettings
 from tests.components.triplet_gen.test_anchors import slow_repeats
 from tests.components.triplet_gen.triplet_models import model_artifact
-from tests.components.triplet_gen.triplet_node import contents, make, read
+from tests.components.triplet_gen.triplet_node import check, contents, images, make, read
 from tests.real_data import digits, examples_artifact
 
 IMAGES = [row[0] for row in digits(3)]
@@ -56,6 +58,9 @@ CONFIGURED = st.builds(
     triplets_per_anchor=st.integers(1, 3),
     max_per_class=st.sampled_from([0, 0, 1, 7]),
     seed=st.integers(0, 2**31),
+    validation=st.sampled_from(["auto", "images", "classes"]),
+    validation_fraction=st.sampled_from([0.01, 0.1, 0.5]),
+    validation_images=st.sampled_from([2, 20, 2000]),
 ).filter(possible)
 
 
@@ -66,47 +71,48 @@ def model(tmp_path_factory):
 
 @settings(deadline=None, max_examples=10)
 @given(SIZES, CONFIGURED)
-@example([2] + 9_999 * [1], {"bucket_size": 16})
+@example([4, 4] + 9_998 * [1], {"bucket_size": 16})
 @example([20, *(5_000 * [2]), *(4_999 * [1])], {"strategy": "class_balanced"})
-@example([1_500, 1], {"bucket_size": 2})
+@example([1_500, 4, 1], {"bucket_size": 2})
 @example(heavy_tail(300, 400), {"strategy": "semi_hard", "triplets_per_anchor": 2})
-@example([300, 2, 1], {"strategy": "hard", "positives": "hard", "bucket_size": 16})
+@example([300, 2, 2, 2, 1], {"strategy": "hard", "positives": "hard", "bucket_size": 16})
 def test_guarantees_of_any_class_sizes(model, sizes, configured):
-    assume(len(sizes) > 1 and max(sizes) > 1)
+    assume(feasible(dict(enumerate(sizes))))
     rows = rows_of(sizes)
     folder = Path(tempfile.mkdtemp())
     try:
         examples = examples_artifact(folder / "examples", {"train": rows})
         output = make(folder / "out", examples, models=[model], **configured)
+        train = check(output, rows)
         triplets = read(output)
     finally:
         shutil.rmtree(folder)
 
-    known = set(rows)
-    for triplet in triplets:
-        anchor, positive, negative = triplet["anchor"], triplet["positive"], triplet["negative"]
-        assert known.issuperset((anchor, positive, negative))
-        assert anchor[1] == positive[1] != negative[1]
-        assert anchor[2] != positive[2]
-
-    _, labels, ids = zip(*rows, strict=True)
-    chosen = TripletSettings(**configured)
+    _, labels, ids = zip(*train, strict=True)
+    chosen = TripletSettings(**{"triplets_per_anchor": 1} | configured)
     assert output.get_string_custom_property("sampled_by") == chosen.strategy
     assert output.get_string_custom_property("positives_sampled_by") == chosen.positives
-    repeats = slow_repeats(labels, hash_ids(ids, chosen.seed, "train").tolist(), chosen)
+    repeats = slow_repeats(labels, hash_ids(ids, chosen.seed).tolist(), chosen)
     expected = {i: n for i, n in zip(ids, repeats, strict=True) if n}
     assert Counter(triplet["anchor"][2] for triplet in triplets) == expected
-    assert output.get_int_custom_property("triplets") == sum(repeats)
-    assert output.get_int_custom_property("anchors") == len(expected)
-    assert output.get_int_custom_property("classes") == len(sizes)
-    assert output.get_int_custom_property("anchors_without_positive") == sizes.count(1)
+    counts = Counter(labels)
+    numbers = {
+        "triplets": sum(repeats),
+        "anchors": len(expected),
+        "classes": len(counts),
+        "anchors_without_positive": sizes.count(1),
+        "train_images": len(train),
+        "validation_images": len(rows) - len(train),
+    }
+    assert {name: output.get_int_custom_property(name) for name in numbers} == numbers
+    assert max(counts.values()) > 1 < len(counts)
 
 
 def test_positives_and_negatives_are_uniform(tmp_path):
-    rows = rows_of([4, 6, 10, 1])
-    label = {row[2]: row[1] for row in rows}
-    examples = examples_artifact(tmp_path / "examples", {"train": rows})
-    triplets = read(make(tmp_path / "out", examples, triplets_per_anchor=400))
+    examples = examples_artifact(tmp_path / "examples", {"train": rows_of([6, 8, 10, 1])})
+    output = make(tmp_path / "out", examples, triplets_per_anchor=400)
+    label = {row[2]: row[1] for row in images(output)}
+    triplets = read(output)
     for role in ("positive", "negative"):
         counts = Counter((t["anchor"][2], t[role][2]) for t in triplets)
         for anchor in {anchor for anchor, _ in counts}:
@@ -117,7 +123,7 @@ def test_positives_and_negatives_are_uniform(tmp_path):
             ]
             observed = [counts[anchor, row] for row in allowed]
             assert sum(observed) == 400
-            # 40 tests: one of them fails by chance with a probability below 0.0001.
+            # Up to 50 tests: one of them fails by chance with a probability below 0.0001.
             assert len(observed) == 1 or chisquare(observed).pvalue > 1e-6
 
 
@@ -130,9 +136,7 @@ def test_every_example_meets_every_other_one_equally_often():
     seeds = 1_000
     met = np.zeros(len(ids), int)
     for seed in range(seeds):
-        bucket, _ = BucketPlan(counts, 138, seed, "train").assign(
-            codes, hash_ids(ids, seed, "train")
-        )
+        bucket, _ = BucketPlan(counts, 138, seed, "train").assign(codes, hash_ids(ids, seed))
         met += bucket == bucket[0]
     # 4 groups and 4 buckets. Same class: the same group, or another in the same bucket.
     same, other = met[1:256], met[256:]

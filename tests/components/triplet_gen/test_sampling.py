@@ -15,18 +15,21 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
-from components.triplet_gen.buckets import BucketPlan, derive_key, hash_ids
+from components.triplet_gen.buckets import BucketPlan
 from components.triplet_gen.framing import frame
-from components.triplet_gen.sampling import Classes, TripletIndices, draw_triplets, order_anchors
-from components.triplet_gen.serialization import serialize_triplets
+from components.triplet_gen.hashes import derive_key, hash_ids
+from components.triplet_gen.rows import Rows, as_column
+from components.triplet_gen.sampling import TripletIndices, draw_triplets, have_triplets
+from components.triplet_gen.serialization import serialize_rows
 from modules.storage import write_file
 
 
 def valid_triplets(codes, is_anchor) -> set[tuple[int, int, int]]:
-    rows = range(len(codes))
+    """Of the first rows some are anchors; they are all the candidates for positives."""
+    own, rows = range(len(is_anchor)), range(len(codes))
     return {
         (a, p, n)
-        for a, p, n in itertools.product(rows, rows, rows)
+        for a, p, n in itertools.product(own, own, rows)
         if is_anchor[a] and p != a and codes[p] == codes[a] and codes[n] != codes[a]
     }
 
@@ -35,21 +38,35 @@ def valid_triplets(codes, is_anchor) -> set[tuple[int, int, int]]:
 def buckets(draw):
     """Class codes with any gaps between them, and anchors that have a positive and a negative."""
     codes = draw(st.lists(st.integers(-3, 5), min_size=3, max_size=12))
-    sizes = Counter(codes)
-    allowed = [1 < sizes[code] < len(codes) for code in codes]
+    own = draw(st.integers(1, len(codes)))
+    sizes = Counter(codes[:own])
+    allowed = [sizes[code] > 1 and set(codes) != {code} for code in codes[:own]]
     chosen = [a and draw(st.booleans()) for a in allowed]
     return np.array(codes), np.array(chosen)
 
 
+def of_anchor(found: TripletIndices) -> dict[int, list[tuple[int, int]]]:
+    pairs: dict[int, list[tuple[int, int]]] = {}
+    for anchor, positive, negative in zip(*(column.tolist() for column in found), strict=True):
+        pairs.setdefault(anchor, []).append((positive, negative))
+    return pairs
+
+
 @settings(deadline=None, max_examples=200)
-@given(buckets(), st.integers(1, 3), st.integers(0, 2**32))
-def test_triplets_are_valid_and_repeat_major(bucket, triplets_per_anchor, seed):
+@given(buckets(), st.integers(1, 5), st.integers(0, 2**32))
+def test_triplets_are_valid_and_positives_differ(bucket, triplets_per_anchor, seed):
     codes, is_anchor = bucket
-    repeats = triplets_per_anchor * is_anchor
-    found = draw_triplets(codes, repeats, np.random.default_rng(seed))
-    assert found.anchor.tolist() == np.flatnonzero(is_anchor).tolist() * triplets_per_anchor
-    triplets = set(zip(*(column.tolist() for column in found), strict=True))
-    assert triplets <= valid_triplets(codes, is_anchor)
+    found = draw_triplets(codes, triplets_per_anchor * is_anchor, np.random.default_rng(seed))
+    assert found.anchor.tolist() == sorted(found.anchor.tolist())
+    pairs = of_anchor(found)
+    assert set(pairs) == set(np.flatnonzero(is_anchor))
+    valid = valid_triplets(codes, is_anchor)
+    for anchor, chosen in pairs.items():
+        assert len(chosen) == triplets_per_anchor
+        assert {(anchor, *pair) for pair in chosen} <= valid
+        others = {p for a, p, _ in valid if a == anchor}
+        times = Counter(p for p, _ in chosen)
+        assert max(times.values()) <= -(-triplets_per_anchor // len(others))
 
 
 def test_every_valid_triplet_of_an_anchor_is_equally_likely():
@@ -66,48 +83,45 @@ def test_every_valid_triplet_of_an_anchor_is_equally_likely():
         assert chisquare(observed).pvalue > 1e-4
 
 
+def test_the_first_positive_of_an_anchor_is_uniform():
+    codes = np.array([0, 1, 0, 0, 1, 0, 0])
+    counts = Counter()
+    for seed in range(2_000):
+        found = draw_triplets(codes, np.array([0, 0, 2, 0, 0, 0, 0]), np.random.default_rng(seed))
+        counts.update(found.positive[:1].tolist())
+    assert set(counts) == {0, 3, 5, 6}
+    assert chisquare(list(counts.values())).pvalue > 1e-4
+
+
 @pytest.mark.parametrize(
     ("codes", "message"), [([1, 2, 2], "no positive"), ([1, 1, 1], "no negative")]
 )
 def test_impossible_anchors_are_refused(codes, message):
     with pytest.raises(ValueError, match=message):
         draw_triplets(np.array(codes), np.array([1, 0, 0]), np.random.default_rng(0))
-    assert not Classes(np.array(codes)).has_triplet()[0]
+    assert not have_triplets(np.array(codes), 3)[0]
 
 
 @settings(deadline=None, max_examples=100)
 @given(buckets())
 def test_rows_with_a_triplet(bucket):
-    codes, _ = bucket
-    anchors = {anchor for anchor, _, _ in valid_triplets(codes, np.ones(len(codes), bool))}
-    assert set(np.flatnonzero(Classes(codes).has_triplet())) == anchors
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.integers(0, 40), max_size=20))
-def test_repeats_of_an_anchor_are_spread_evenly(repeats):
-    order = order_anchors(np.array(repeats, np.int64)).tolist()
-    assert Counter(order) == {row: n for row, n in enumerate(repeats) if n}
-    total = len(order)
-    for row, n in enumerate(repeats):
-        # In any beginning of the list, each row has its share, give or take one of every row.
-        for stop in range(0, total, 7):
-            share = n * stop / total
-            assert abs(order[:stop].count(row) - share) <= 1 + n * len(repeats) / total
+    codes, chosen = bucket
+    anchors = {anchor for anchor, _, _ in valid_triplets(codes, np.ones(len(chosen), bool))}
+    assert set(np.flatnonzero(have_triplets(codes, len(chosen)))) == anchors
 
 
 def blake(data: bytes, size: int, key: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=size, key=key).digest()
 
 
-def slow_bucket(example_id, label, counts, bucket_size, seed, split) -> int:
-    key = blake(repr((seed, split, "examples")).encode(), 16, b"")
-    _, block_hash = struct.unpack("<QQ", blake(example_id, 16, key))
-    block = block_hash % max(1, counts[label] // 64)
-    key = blake(repr((seed, split, "blocks")).encode(), 16, b"")
+def slow_bucket(example_id, label, counts, bucket_size, seed, part) -> int:
+    key = blake(repr((seed, "examples")).encode(), 16, b"")
+    _, group_hash, _ = struct.unpack("<QQQ", blake(example_id, 24, key))
+    group = group_hash % max(1, counts[label] // 64)
+    key = blake(repr((seed, part, "groups")).encode(), 16, b"")
     total = sum(counts.values())
     buckets = total // bucket_size + (total % bucket_size > 0)
-    return int.from_bytes(blake(b"%d:%b" % (block, label), 8, key), "big") % buckets
+    return int.from_bytes(blake(b"%d:%b" % (group, label), 8, key), "big") % buckets
 
 
 def expand(counts: dict[bytes, int]) -> tuple[list[bytes], np.ndarray, list[bytes]]:
@@ -124,23 +138,23 @@ def expand(counts: dict[bytes, int]) -> tuple[list[bytes], np.ndarray, list[byte
     st.integers(),
     st.text(max_size=5),
 )
-def test_buckets_as_the_slow_reference(counts, bucket_size, seed, split):
-    plan = BucketPlan(counts, bucket_size, seed, split)
+def test_buckets_as_the_slow_reference(counts, bucket_size, seed, part):
+    plan = BucketPlan(counts, bucket_size, seed, part)
     labels, codes, ids = expand(counts)
-    found, _ = plan.assign(codes, hash_ids(ids, seed, split))
+    found, _ = plan.assign(codes, hash_ids(ids, seed))
     assert found.tolist() == [
-        slow_bucket(i, label, counts, bucket_size, seed, split)
+        slow_bucket(i, label, counts, bucket_size, seed, part)
         for i, label in zip(ids, labels, strict=True)
     ]
     for label, n in counts.items():
-        if n < 2 * 64:  # one block
+        if n < 2 * 64:  # one group
             assert len({b for b, name in zip(found, labels, strict=True) if name == label}) == 1
 
 
 def reserve_of(counts: dict[bytes, int]) -> Counter[bytes]:
     plan = BucketPlan(counts, 64, 0, "train")
     labels, codes, ids = expand(counts)
-    _, chosen = plan.assign(codes, hash_ids(ids, 0, "train"))
+    _, chosen = plan.assign(codes, hash_ids(ids, 0))
     return Counter(label for label, c in zip(labels, chosen, strict=True) if c)
 
 
@@ -164,21 +178,28 @@ def test_keys_differ_by_seed_and_by_purpose():
     assert keys[0] == derive_key(0, "a")
 
 
-def plain_triplet(rows, triplet) -> tf.train.Example:
-    """A triplet as one would build it with the protobuf classes."""
+def plain_record(rows, number, triplets, own) -> tf.train.Example:
+    """A record as one would build it with the protobuf classes."""
     example = tf.train.Example()
-    for role, row in zip(("anchor", "positive", "negative"), triplet, strict=True):
-        for name, value in zip(("label", "id", "image"), rows[row], strict=True):
-            example.features.feature[f"{role}/{name}"].bytes_list.value.append(value)
+    features = example.features.feature
+    for name, value in zip(("label", "id", "image"), rows[number], strict=True):
+        features[name].bytes_list.value.append(value)
+    mine = [triplet for triplet in triplets if triplet[0] == number]
+    features["positives"].int64_list.value.extend([p for _, p, _ in mine])
+    features["negatives"].int64_list.value.extend([n for _, _, n in mine])
+    features["copy"].int64_list.value.append(number >= own)
     return example
 
 
-def check_records(rows, triplets):
-    columns = TripletIndices(*(np.array(column) for column in zip(*triplets, strict=True)))
-    records = list(serialize_triplets(*zip(*rows, strict=True), columns))
-    assert len(records) == len(triplets)
-    for record, triplet in zip(records, triplets, strict=True):
-        expected = plain_triplet(rows, triplet)
+def check_records(rows, triplets, own):
+    triplets = sorted(triplets)
+    labels, ids, encoded = (as_column(column) for column in zip(*rows, strict=True))
+    none = np.zeros(len(rows), np.int64)
+    indices = TripletIndices(*np.array(triplets, np.int64).reshape(-1, 3).T)
+    records = list(serialize_rows(Rows(none, none, labels, ids, encoded), indices, own))
+    assert len(records) == len(rows)
+    for number, record in enumerate(records):
+        expected = plain_record(rows, number, triplets, own)
         assert tf.train.Example.FromString(record) == expected
         assert len(record) == expected.ByteSize()  # so no byte is superfluous
 
@@ -186,17 +207,18 @@ def check_records(rows, triplets):
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.tuples(*[st.binary(max_size=200)] * 3), min_size=1, max_size=5),
-    st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=4),
+    st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=12),
+    st.integers(0, 5),
 )
-def test_records_are_what_protobuf_makes(rows, picks):
-    check_records(rows, [tuple(i % len(rows) for i in pick) for pick in picks])
+def test_records_are_what_protobuf_makes(rows, picks, own):
+    check_records(rows, [tuple(i % len(rows) for i in pick) for pick in picks], own)
 
 
 def test_records_at_sizes_where_a_length_grows_by_a_byte():
     # Every size near 2^7 and 2^14 makes some of the five nested lengths one byte longer.
     sizes = [*range(100, 135), *range(16_340, 16_390), 2**21]
     rows = [(b"label", b"id-%d" % size, bytes(size)) for size in sizes]
-    check_records(rows, [(i, i, i - 1) for i in range(len(rows))])
+    check_records(rows, [(i, 85 - i, i // 2) for i in range(86) for _ in range(i)], 80)
 
 
 @settings(deadline=None, max_examples=50)

@@ -19,7 +19,15 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.triplet_gen import TripletGen
 from modules.contract import ROLES, make_example
-from tests.components.triplet_gen.triplet_node import check, contents, make, read
+from modules.settings import TripletSettings
+from tests.components.triplet_gen.triplet_node import (
+    check,
+    contents,
+    images,
+    make,
+    read,
+    read_files,
+)
 from tests.real_data import digits, examples_artifact, png
 
 
@@ -34,28 +42,34 @@ def test_guarantees(tmp_path, bucket_size, triplets_per_anchor):
         bucket_size=bucket_size,
         triplets_per_anchor=triplets_per_anchor,
     )
-    triplets = read(output)
-    check(triplets, rows, triplets_per_anchor)
-    assert output.get_int_custom_property("triplets") == 300 * triplets_per_anchor
-    # 300 examples in buckets of bucket_size: the names tell how many there are.
-    buckets = -(-300 // bucket_size)
-    files = [name for name in contents(output) if name.startswith("Split-")]
-    assert files
-    assert all(name.endswith(f"-of-{buckets:05d}.tfrecord") for name in files)
+    train = check(output, rows, triplets_per_anchor)
+    assert output.get_int_custom_property("triplets") == len(train) * triplets_per_anchor
+    # The names tell how many buckets of bucket_size there are.
+    for part, size in (("train", len(train)), ("validation", 300 - len(train))):
+        files = [name for name in contents(output) if name.startswith(f"Split-{part}/")]
+        assert files
+        assert all(name.endswith(f"-of-{-(-size // bucket_size):05d}.tfrecord") for name in files)
+
+
+def test_the_output_is_as_large_as_the_input_whatever_is_asked(tmp_path):
+    rows = digits(30)
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    output = make(tmp_path / "out", examples, triplets_per_anchor=20)
+    size = sum(len(data) for name, data in contents(output).items() if "Split-" in name)
+    # Beside each image its label, its id, names of features, and 40 numbers of up to two bytes.
+    assert size < sum(len(image) for image, _, _ in rows) + 300 * 300
 
 
 def test_neighbours_in_a_file_are_random(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": digits(30)})
-    triplets = read(make(tmp_path / "out", examples, triplets_per_anchor=2))
-    labels = [triplet["anchor"][1] for triplet in triplets]
-    # In class order 290 of 299 neighbours would be equal, at random 29/299 of them.
-    assert sum(a == b for a, b in itertools.pairwise(labels[:300])) < 60
-    ids = [triplet["anchor"][2] for triplet in triplets]
-    assert ids[:300] == ids[300:]
-    assert len(set(ids[:300])) == 300
+    output = make(tmp_path / "out", examples)
+    for part in ("train", "validation"):
+        labels = [label for _, label, _ in images(output, part)]
+        # In class order all but nine of the neighbours would be equal, at random a tenth of them.
+        assert sum(a == b for a, b in itertools.pairwise(labels)) < len(labels) / 3
 
 
-def test_gallery_shows_the_first_triplets(tmp_path):
+def test_preview_shows_the_first_triplets(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": digits(5)})
     output = make(tmp_path / "out", examples)
     sheet = Image.open(Path(output.uri, "preview-train.png"))
@@ -69,94 +83,70 @@ def test_gallery_shows_the_first_triplets(tmp_path):
             assert sheet.crop((left, top, left + 96, top + 96)).tobytes() == tile.tobytes()
 
 
-def test_gallery_fits_any_shape_and_shows_broken_images_in_grey(tmp_path):
-    shapes = [np.zeros((2, 500), np.uint8), np.zeros((300, 1), np.uint8)]
-    rows = [(png(pixels), b"thin", b"%d" % i) for i, pixels in enumerate(shapes)]
-    rows.append((b"not an image", b"broken", b"2"))
+def test_preview_fits_any_shape_and_shows_broken_images_in_grey(tmp_path):
+    thin = [np.zeros((2, 500), np.uint8), np.zeros((300, 1), np.uint8)]
+    rows = [(png(thin[i % 2]), b"thin", b"%d" % i) for i in range(4)]
+    rows += [(b"not an image", b"broken", b"%d" % i) for i in range(4, 8)]
     output = make(tmp_path / "out", examples_artifact(tmp_path / "examples", {"train": rows}))
     sheet = Image.open(Path(output.uri, "preview-train.png"))
-    broken = sheet.crop((8 + 2 * 104, 24, 8 + 2 * 104 + 96, 24 + 96))
-    assert broken.getcolors() == [(96 * 96, (220, 220, 220))]
+    for row, triplet in enumerate(read(output)):
+        for column, role in enumerate(("anchor", "positive", "negative")):
+            left, top = 8 + column * 104, 8 + row * 120 + 16
+            tile = sheet.crop((left, top, left + 96, top + 96))
+            grey = tile.getcolors() == [(96 * 96, (220, 220, 220))]
+            assert grey == (triplet[role][1] == b"broken")
 
 
-def test_counts_of_several_splits_with_singletons(tmp_path):
-    splits = {
-        "train": digits(5, classes=[0, 1, 2]) + digits(1, classes=[3, 4]),
-        "eval": digits(4, start=5, classes=[1, 2]) + digits(1, start=5, classes=[5]),
-    }
-    examples = examples_artifact(tmp_path / "examples", splits)
-    output = make(
-        tmp_path / "out", examples, splits='["train", "eval"]', triplets_per_anchor=2, bucket_size=9
-    )
+def test_counts(tmp_path):
+    rows = digits(40, classes=[0, 1, 2]) + digits(1, classes=[3, 4])
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    output = make(tmp_path / "out", examples, triplets_per_anchor=2, bucket_size=9)
+    train = check(output, rows)
     expected = {
-        "triplets": 2 * (15 + 8),
-        "anchors": 15 + 8,
-        "anchors_without_positive": 2 + 1,
-        "classes": 6,
-        "train_triplets": 2 * 15,
-        "train_anchors": 15,
-        "train_anchors_without_positive": 2,
-        "train_classes": 5,
-        "eval_triplets": 2 * 8,
-        "eval_anchors": 8,
-        "eval_anchors_without_positive": 1,
-        "eval_classes": 3,
+        "triplets": 2 * (len(train) - 2),
+        "anchors": len(train) - 2,
+        "anchors_without_positive": 2,
+        "classes": 5,
+        "train_images": len(train),
+        "validation_images": 122 - len(train),
+        "validation_classes": len({label for _, label, _ in images(output, "validation")}),
     }
     assert {name: output.get_int_custom_property(name) for name in expected} == expected
-    # 5 of each of three classes and two singletons; 4 of each of two classes and a singleton.
-    sizes = {"train_class_sizes": {"1": 2, "4-7": 3}, "eval_class_sizes": {"1": 1, "4-7": 2}}
     texts = {
         "strategy": "random",
         "positives": "random",
         "sampled_by": "random",
         "positives_sampled_by": "random",
+        "validation_by": "images",
     }
-    assert json.loads(Path(output.uri, "triplets.json").read_text()) == expected | texts | sizes
+    sizes = output.get_string_custom_property("train_class_sizes")
+    assert json.loads(sizes) == {"1": 2, "32-63": 3}
+    assert json.loads(Path(output.uri, "triplets.json").read_text()) == {
+        **expected,
+        **texts,
+        "train_class_sizes": {"1": 2, "32-63": 3},
+    }
     assert {name: output.get_string_custom_property(name) for name in texts} == texts
-    for name, histogram in sizes.items():
-        assert json.loads(output.get_string_custom_property(name)) == histogram
-    assert artifact_utils.decode_split_names(output.split_names) == ["train", "eval"]
-    for split, rows in splits.items():
-        check(read(output, split), rows, 2)
+    assert artifact_utils.decode_split_names(output.split_names) == ["train", "validation"]
     negatives = {triplet["negative"][1] for triplet in read(output)}
     assert negatives >= {b"3", b"4"}
 
 
+@pytest.mark.parametrize("strategy", ["random", "class_balanced"])
 @pytest.mark.parametrize("bucket_size", [16, 150, 4096])
-def test_a_dominant_class_finds_its_negatives(tmp_path, bucket_size):
-    rows = digits(300, classes=[0]) + digits(2, classes=[1])
+def test_a_dominant_class_finds_its_negatives(tmp_path, bucket_size, strategy):
+    rows = digits(300, classes=[0]) + digits(4, classes=[1])
     examples = examples_artifact(tmp_path / "examples", {"train": rows})
-    triplets = read(make(tmp_path / "out", examples, bucket_size=bucket_size))
-    check(triplets, rows, 1)
-    # Each of the two is the negative of about half of the 300; 4 deviations are 35.
-    negatives = Counter(t["negative"][2] for t in triplets if t["anchor"][1] == b"0")
+    output = make(tmp_path / "out", examples, bucket_size=bucket_size, strategy=strategy)
+    train = check(output, rows)
+    # Each of the two that remain is the negative of about half of the others.
+    negatives = Counter(t["negative"][2] for t in read(output) if t["anchor"][1] == b"0")
     assert len(negatives) == 2
-    assert all(abs(n - 150) < 4 * (300 / 4) ** 0.5 for n in negatives.values())
-
-
-def test_files_stay_small_when_a_rare_class_has_half_of_the_triplets(tmp_path):
-    rows = digits(300, classes=[0]) + digits(2, classes=[1])
-    settings = {"strategy": "class_balanced", "bucket_size": 16, "triplets_per_anchor": 2}
-    examples = examples_artifact(tmp_path / "examples", {"train": rows})
-    output = make(tmp_path / "out", examples, **settings)
-    files = [name for name in contents(output) if name.startswith("Split-")]
-    # 302 · 2 / 2 triplets of the rare class in one bucket, 2 · 2 · 16 triplets or fewer in a file.
-    parts = [name for name in files if "-part-" in name]
-    (of,) = {name[-len("00005.tfrecord") :] for name in parts}
-    assert int(of[:5]) == len(parts) >= 302 / 64
-    sizes = {
-        name: sum(1 for _ in tf.data.TFRecordDataset(str(Path(output.uri, name)))) for name in files
-    }
-    assert max(sizes.values()) <= 2 * max(2 * 16, 128)  # a block has up to about 128 rows
-    assert all(sizes[name] <= 2 * 2 * 16 for name in parts)
-    assert max(map(sizes.get, parts)) - min(map(sizes.get, parts)) <= 1
-    anchors = Counter(triplet["anchor"][1] for triplet in read(output))
-    assert abs(anchors[b"1"] - 302) <= 2
-    assert anchors.total() == output.get_int_custom_property("triplets")
-
-    shuffled = random.Random(0).sample(rows, len(rows))
-    examples = examples_artifact(tmp_path / "shuffled", {"train": shuffled}, shards=5)
-    assert contents(output) == contents(make(tmp_path / "again", examples, **settings))
+    total = negatives.total()
+    assert total == len(train) - 2 or strategy == "class_balanced"
+    assert all(abs(n - total / 2) < 4 * (total / 4) ** 0.5 for n in negatives.values())
+    copies = [r for records in read_files(output) for r in records if r.copy]
+    assert bool(copies) == (bucket_size < 300)
 
 
 def test_output_depends_on_rows_and_seed_only(tmp_path):
@@ -182,6 +172,7 @@ def test_output_depends_on_rows_and_seed_only(tmp_path):
     other = make(tmp_path / "out-e", examples, bucket_size=90, triplets_per_anchor=2, seed=1)
     pairs = {tuple(t[role][2] for role in ROLES) for t in read(other)}
     output = make(tmp_path / "out-f", examples, bucket_size=90, triplets_per_anchor=2)
+    assert set(images(other, "validation")) != set(images(output, "validation"))
     common = pairs & {tuple(t[role][2] for role in ROLES) for t in read(output)}
     # A triplet repeats by chance with probability about 2 / (39 · 360).
     assert len(common) < len(pairs) / 20
@@ -238,15 +229,16 @@ def serialized(rows) -> list[bytes]:
     return [make_example(*row).SerializeToString() for row in rows]
 
 
-PAIRS = digits(2)
+PAIRS = digits(2)  # of each digit
 
 
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([], "has no examples. Give it a larger share .* or leave it out"),
+        ([], "has no examples. Give it a larger share of the data"),
         (serialized(digits(9, classes=[4])), "all 9 examples have the label '4'.*second class"),
         (serialized(digits(1)), "each of its 10 classes has a single example.*Add images"),
+        (serialized(digits(3, classes=range(3))), "its 3 classes are too small to hold out images"),
         (
             [*serialized(PAIRS), without("label", PAIRS[3]), without("label", PAIRS[4])],
             rf"\(label: 2\), such as id '{PAIRS[3][2].decode()}'.*ImageExampleGen",
@@ -271,8 +263,10 @@ PAIRS = digits(2)
             rf"ids are not unique \(1 repeated, such as '{PAIRS[5][2].decode()}'\)",
         ),
         (
-            serialized([(b"png", label, i) for label in (b"0", b"1") for i in (b"x", b"y")]),
-            r"ids are not unique \(2 repeated, such as 'x'\)",
+            serialized(
+                [(b"png", label, i) for label in (b"0", b"1") for i in (b"u", b"v", b"x", b"y")]
+            ),
+            r"ids are not unique \(4 repeated, such as 'u'\)",
         ),
     ],
 )
@@ -313,7 +307,7 @@ def test_a_split_without_files_is_an_error(tmp_path):
 def test_an_unknown_split_is_an_error(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": PAIRS})
     with pytest.raises(ValueError, match=r"split 'test' is not in .*which has 'train'\. Name one"):
-        make(tmp_path / "out", examples, splits='["train", "test"]')
+        make(tmp_path / "out", examples, train_split="test")
 
 
 @pytest.mark.parametrize(
@@ -337,9 +331,15 @@ def test_an_unknown_split_is_an_error(tmp_path):
             {"strategy": "hard", "positives": "hard", "triplets_per_anchor": 2},
             "an anchor has one triplet, so triplets_per_anchor = 2 .*Set triplets_per_anchor = 1",
         ),
-        ({"splits": []}, r"splits is \[\], but must be a list of one or more"),
-        ({"splits": ["a", "a"]}, "splits is .* different names"),
-        ({"splits": "train"}, "splits is 'train', but must be a list"),
+        ({"validation": "eval"}, "validation .found 'eval'.: .*'auto', 'images' or 'classes'"),
+        ({"validation_fraction": 0.0}, "validation_fraction .found 0.0.: .* greater than 0"),
+        ({"validation_fraction": 0.6}, "validation_fraction .found 0.6.: .* equal to 0.5"),
+        ({"validation_images": 1}, "validation_images .found 1.: .* equal to 2"),
+        (
+            {"eval_split": "train"},
+            "train_split is 'train' and eval_split is 'train', but they must be",
+        ),
+        ({"train_split": ""}, "train_split is '' .* the names of two splits"),
     ],
 )
 def test_settings_out_of_range_are_errors_of_constructor_and_executor(
@@ -349,8 +349,6 @@ def test_settings_out_of_range_are_errors_of_constructor_and_executor(
     with pytest.raises(ValueError, match=message):
         TripletGen(channel, **properties)
     examples = examples_artifact(tmp_path / "examples", {"train": PAIRS})
-    if "splits" in properties:
-        properties = {"splits": json.dumps(properties["splits"])}
     with pytest.raises(ValueError, match=message):
         make(tmp_path / "out", examples, **properties)
 
@@ -358,21 +356,23 @@ def test_settings_out_of_range_are_errors_of_constructor_and_executor(
 def test_component_passes_its_settings_on():
     channel = types.Channel(type=standard_artifacts.Examples)
     seed = data_types.RuntimeParameter(name="seed", ptype=int, default=3)
-    node = TripletGen(channel, triplets_per_anchor=2, seed=seed, splits=["train"])
+    node = TripletGen(channel, triplets_per_anchor=2, seed=seed, train_split="a")
     assert node.exec_properties["triplets_per_anchor"] == 2
     assert node.exec_properties["bucket_size"] == 4096
     assert node.exec_properties["seed"] is seed
     assert node.exec_properties["strategy"] == node.exec_properties["positives"] == "random"
     assert node.exec_properties["max_per_class"] == 0
-    assert json.loads(node.exec_properties["splits"]) == ["train"]
-    assert json.loads(TripletGen(channel).exec_properties["splits"]) == ["train", "eval"]
+    assert node.exec_properties["train_split"] == "a"
+    assert node.exec_properties["eval_split"] == "eval"
+    defaults = TripletSettings().model_dump(exclude={"rounds_on_same_data"})
+    assert TripletGen(channel).exec_properties.items() >= defaults.items()
     assert node.outputs["triplets"].type is standard_artifacts.Examples
 
 
 def test_component_takes_a_model():
     examples = types.Channel(type=standard_artifacts.Examples)
     model = types.Channel(type=standard_artifacts.Model)
-    node = TripletGen(examples, model=model, strategy="hard", positives="hard")
+    node = TripletGen(examples, model=model, strategy="hard")
     assert node.inputs["model"] is model
     assert "model" not in TripletGen(examples, strategy="hard").inputs
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
@@ -12,7 +12,9 @@ from tfx.types import standard_artifacts
 
 from components.triplet_gen.executor import Executor
 from modules.contract import ROLES
-from tests.real_data import BEAM_ARGS
+from tests.real_data import BEAM_ARGS, Row
+
+_FEATURES = {"image", "label", "id", "positives", "negatives", "copy"}
 
 
 def make(root: Path, examples, beam_args=(), models=(), **properties):
@@ -28,7 +30,7 @@ def run(output, examples, beam_args=(), models=(), **properties) -> None:
     context = Executor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(argv=[*BEAM_ARGS, *beam_args])
     )
-    defaults = {"triplets_per_anchor": 1, "seed": 0, "bucket_size": 4096, "splits": '["train"]'}
+    defaults = {"triplets_per_anchor": 1, "train_split": "train", "eval_split": "eval"}
     Executor(context).Do(
         {
             "examples": examples if isinstance(examples, list) else [examples],
@@ -45,34 +47,83 @@ def contents(artifact) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def read(artifact, split="train") -> list[dict[str, tuple[bytes, bytes, bytes]]]:
-    """All triplets of a split, each a (image, label, id) by role."""
-    files = sorted(Path(artifact.uri, f"Split-{split}").iterdir())
-    triplets = []
-    batches = tf.data.TFRecordDataset([str(f) for f in files]).batch(1024).as_numpy_iterator()
-    for record in itertools.chain.from_iterable(batches):
-        features = tf.train.Example.FromString(record).features.feature
-        assert len(features) == 9
-        triplets.append(
-            {
-                role: tuple(
-                    features[f"{role}/{name}"].bytes_list.value[0]
-                    for name in ("image", "label", "id")
-                )
-                for role in ROLES
-            }
-        )
-    return triplets
+class Record(NamedTuple):
+    """A record as it is in a file."""
+
+    row: Row
+    positives: list[int]
+    negatives: list[int]
+    copy: int
 
 
-def check(triplets, rows, triplets_per_anchor) -> None:
-    """The guarantees: roles, content, and how often each example is an anchor."""
-    known = set(rows)
-    sizes = Counter(label for _, label, _ in rows)
-    for triplet in triplets:
-        assert known.issuperset(triplet.values())
+def read_files(artifact, part: str = "train") -> list[list[Record]]:
+    """The records of each file of a part."""
+    files = sorted(Path(artifact.uri, f"Split-{part}").iterdir())
+    return [list(map(_parse, tf.data.TFRecordDataset(str(f)).as_numpy_iterator())) for f in files]
+
+
+def _parse(serialized: bytes) -> Record:
+    features = tf.train.Example.FromString(serialized).features.feature
+    assert set(features) == _FEATURES
+    (image,), (label,), (example_id,) = (
+        features[name].bytes_list.value for name in ("image", "label", "id")
+    )
+    positives, negatives, (copy,) = (
+        list(features[name].int64_list.value) for name in ("positives", "negatives", "copy")
+    )
+    return Record((image, label, example_id), positives, negatives, copy)
+
+
+def images(artifact, part: str = "train") -> list[Row]:
+    """The images that have their place in a part."""
+    return [r.row for records in read_files(artifact, part) for r in records if not r.copy]
+
+
+def read(artifact) -> list[dict[str, Row]]:
+    """All triplets, each a (image, label, id) by role."""
+    return [
+        dict(zip(ROLES, (record.row, records[p].row, records[n].row), strict=True))
+        for records in read_files(artifact)
+        for record in records
+        for p, n in zip(record.positives, record.negatives, strict=True)
+    ]
+
+
+def check(artifact, rows: list[Row], triplets_per_anchor: int | None = None) -> list[Row]:
+    """The guarantees: who is where, roles, and how often each image is an anchor.
+
+    Args:
+        artifact: The output.
+        rows: All images of the train split.
+        triplets_per_anchor: Of every image with a second one of its class; None: of any.
+
+    Returns:
+        The images of the train part.
+    """
+    train, held = images(artifact), images(artifact, "validation")
+    assert sorted(train + held) == sorted(rows)
+    sizes = Counter(label for _, label, _ in held)
+    assert len(sizes) >= 2
+    assert min(sizes.values()) >= 2
+
+    for records in read_files(artifact, "validation"):
+        assert not any(r.positives or r.negatives or r.copy for r in records)
+    known = set(train)
+    for records in read_files(artifact):
+        assert known.issuperset(record.row for record in records)
+        ids = {record.row[2] for record in records}
+        assert len(ids) == len(records)
+        used = {number for record in records for number in record.negatives}
+        for number, record in enumerate(records):
+            assert len(record.positives) == len(record.negatives)
+            assert all(not records[p].copy for p in record.positives)
+            assert not record.copy or (not record.positives and number in used)
+    for triplet in read(artifact):
         (_, label, anchor), (_, same, positive), (_, other, _) = (triplet[role] for role in ROLES)
         assert same == label != other
         assert positive != anchor
-    anchors = Counter(triplet["anchor"][2] for triplet in triplets)
-    assert anchors == {i: triplets_per_anchor for _, label, i in rows if sizes[label] > 1}
+    if triplets_per_anchor is not None:
+        sizes = Counter(label for _, label, _ in train)
+        anchors = Counter(triplet["anchor"][2] for triplet in read(artifact))
+        assert anchors == {i: triplets_per_anchor for _, label, i in train if sizes[label] > 1}
+    return train
