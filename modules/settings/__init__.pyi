@@ -13,6 +13,7 @@ from .export import ExportSettings as ExportSettings
 from .image import ImageSettings as ImageSettings
 from .loss import LossSettings as LossSettings
 from .model import ModelSettings as ModelSettings
+from .own_code import is_own as is_own, load_own as load_own
 from .training import (
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,
