@@ -58,8 +58,8 @@ class MultiSimilarityLoss:
         """The pairs to keep, bool [N, K] each."""
         nearest = tf.reduce_max(tf.where(negatives, cosine, -math.inf), axis=1, keepdims=True)
         farthest = tf.reduce_min(tf.where(positives, cosine, math.inf), axis=1, keepdims=True)
-        # Written so that NaN is kept: the loss must show it.
+        unknown = tf.math.is_nan(cosine)  # kept, for the loss to become NaN
         return (
-            positives & ~(cosine >= nearest + self._epsilon),
-            negatives & ~(cosine <= farthest - self._epsilon),
+            positives & ((cosine < nearest + self._epsilon) | unknown),
+            negatives & ((cosine > farthest - self._epsilon) | unknown),
         )

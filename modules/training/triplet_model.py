@@ -28,11 +28,11 @@ class TripletModel(keras.Model):
     look at the gathered embeddings of the whole batch, so loss and gradient are those of one device
     with the same batch. (Batch normalisation sees the replica's share only.)
 
-    Logged: `loss`; of triplets `active` (fraction of the mined ones with a loss above 0), `d_ap` and
-    `d_an` (mean distances of the mined ones, in the chosen distance); of other losses `active` as
-    their docstring says, `d_ap` and `d_an` (mean squared L2 distances of all pairs of one class and
-    of different classes); `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0 when
-    they have collapsed). All are means over the steps since the last validation.
+    Logged: `loss`; of triplets `active` (fraction of the mined ones with a loss above 0), `d_ap`
+    and `d_an` (mean distances of the mined ones, in the chosen distance); of other losses `active`
+    as their docstring says, `d_ap` and `d_an` (mean squared L2 distances of all pairs of one class
+    and of different classes); `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0
+    when they have collapsed). All are means over the steps since the last validation.
 
     Args:
         embedder: Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
