@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import click
 import pytest
@@ -26,6 +25,7 @@ from tests.documents import (
     name_of,
     without_blocks,
 )
+from tests.modules.test_registries import choices
 
 TEXTS = {name_of(path): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 TOPS = r"(?:modules|components|pipeline|kubeflow|tests|docs|\.ci)"
