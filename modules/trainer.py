@@ -51,9 +51,10 @@ def run_fn(fn_args: FnArgs) -> None:
             graph, `train_steps` the number of steps, `base_model` (optional) the SavedModel to
             start from. `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
-            (`weights_fingerprint`, if there, does so for the file of `model.weights`). The model
-            goes to `serving_model_dir`, TensorBoard's files to `model_run_dir`, checkpoints beside
-            it until training is done.
+            (`weights_fingerprint` and `own_code_fingerprint`, if there, do so for the file of
+            `model.weights` and for a loss or miner of one's own). The model goes to
+            `serving_model_dir`, TensorBoard's files to `model_run_dir`, checkpoints beside it until
+            training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
@@ -84,6 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
     checkpoints = checkpoint_folder(
         fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
+        fn_args.custom_config.get("own_code_fingerprint"),
         fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip

@@ -32,6 +32,7 @@ from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.fingerprint import CODE_FINGERPRINT, PACKAGES, code_fingerprint, file_fingerprint
+from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
 
 
@@ -108,6 +109,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         custom_config={
             **config.custom_config("model", "training", "export"),
             CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
+            OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
             "weights_fingerprint": file_fingerprint(config.model.weights),
         },
     )

@@ -42,7 +42,7 @@ def code_fingerprint(entries: Iterable[str]) -> str:
     for module in sorted(import_closure(entries)):
         path = _source(module)
         assert path is not None
-        digest.update(f"{module}\0{_code(path)}\0".encode())
+        digest.update(f"{module}\0{read_code(path)}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -113,7 +113,7 @@ def _source(module: str) -> Path | None:
     return next((p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file()), None)
 
 
-def _code(path: Path) -> str:
+def read_code(path: Path) -> str:
     """The source without comments, docstrings and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import click
 import pytest
@@ -26,6 +25,7 @@ from tests.documents import (
     name_of,
     without_blocks,
 )
+from tests.modules.test_registries import choices
 
 TEXTS = {name_of(path): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 TOPS = r"(?:modules|components|pipeline|kubeflow|tests|docs|\.ci)"
@@ -209,9 +209,9 @@ def test_the_metrics_page_defines_every_metric() -> None:
 @pytest.mark.parametrize("key", ["mining", "loss", "distance", "name"])
 def test_the_training_page_knows_every_choice(key: str) -> None:
     tables = {**LossSettings.model_fields, **ModelSettings.model_fields}
-    choices = get_args(tables[key].annotation)
-    assert len(choices) > 1
-    assert [c for c in choices if f"`{c}`" not in TEXTS["docs/training.md"]] == []
+    known = choices(tables[key].annotation)
+    assert len(known) > 1
+    assert {c for c in known if f"`{c}`" not in TEXTS["docs/training.md"]} == set()
 
 
 def test_the_example_of_the_metrics_page() -> None:

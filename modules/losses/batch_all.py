@@ -1,6 +1,7 @@
 """The sum over all triplets of a batch ("batch all", Hermans et al. 2017, arXiv:1703.07737).
 
-There are up to N³ of them for N rows; neither way here keeps more than O(N²) numbers in memory.
+There are up to N·K² of them for N rows and K candidates (the rows and the memory); neither way here
+keeps more than O(N·K) numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _PAIRS_AT_ONCE = 4
 
 
 def all_with_margin(batch: Batch, distances: tf.Tensor, margin: float) -> LossSums:
-    """Sums max(0, d_ap − d_an + margin) over all triplets by sorting, O(N² log N) time.
+    """Sums max(0, d_ap − d_an + margin) over all triplets by sorting, O(N·K log K) time.
 
     For a pair (a, p) the active negatives are those nearer than d_ap + margin: the first c of the
     sorted ones. So D[a, p] enters the sum c times, and D[a, n] enters it, negatively, as often as a
@@ -27,7 +28,7 @@ def all_with_margin(batch: Batch, distances: tf.Tensor, margin: float) -> LossSu
 
     Args:
         batch: Which rows belong together.
-        distances: float32 [N, N], the distance that the margin refers to; the gradient flows here.
+        distances: float32 [N, K], the distance that the margin refers to; the gradient flows here.
         margin: At most 4.
     """
     fixed = tf.stop_gradient(distances)
@@ -37,16 +38,16 @@ def all_with_margin(batch: Batch, distances: tf.Tensor, margin: float) -> LossSu
     ranking = rank_negatives(fixed, batch.same)
     reached = insertion_point(ranking, anchor, d_ap + margin, "left")
 
-    n = tf.shape(fixed)[0]
+    n, k = tf.unstack(tf.shape(fixed))
     # How many pairs of a row reach exactly its first c negatives, for every c; then at least c.
     exactly = tf.math.unsorted_segment_sum(
-        tf.ones_like(d_ap), anchor * (n + 1) + reached, n * (n + 1)
+        tf.ones_like(d_ap), anchor * (k + 1) + reached, n * (k + 1)
     )
-    at_least = tf.cumsum(tf.reshape(exactly, [n, n + 1]), axis=1, reverse=True)
-    flat = tf.reshape(ranking.order + tf.range(n)[:, None] * n, [-1])
-    by_negative = tf.math.unsorted_segment_sum(tf.reshape(at_least[:, 1:], [-1]), flat, n * n)
+    at_least = tf.cumsum(tf.reshape(exactly, [n, k + 1]), axis=1, reverse=True)
+    flat = tf.reshape(ranking.order + tf.range(n)[:, None] * k, [-1])
+    by_negative = tf.math.unsorted_segment_sum(tf.reshape(at_least[:, 1:], [-1]), flat, n * k)
     weight = tf.tensor_scatter_nd_add(
-        -tf.reshape(by_negative, [n, n]), chosen, tf.cast(reached, tf.float32)
+        -tf.reshape(by_negative, [n, k]), chosen, tf.cast(reached, tf.float32)
     )
     active = tf.reduce_sum(tf.cast(reached, tf.float32))
     count, d_ap_sum = _pair_sums(batch, chosen, fixed)
@@ -68,14 +69,14 @@ def all_term_by_term(
 ) -> LossSums:
     """Sums any loss term over all triplets, 4·N pairs (anchor, positive) at a time.
 
-    Time is O(P·N) for P pairs, so N³ / C for C classes of equal size. Automatic differentiation
+    Time is O(P·K) for P pairs, so N·K² / C for C classes of equal size. Automatic differentiation
     through the loop would keep everything; instead each turn adds its gradient.
 
     Args:
         batch: Which rows belong together.
-        distances: float32 [N, N], the distance of the loss; the gradient flows here.
+        distances: float32 [N, K], the distance of the loss; the gradient flows here.
         term: The loss of (d_ap, d_an), float32 of any shape.
-        swap: Whether d_an is the smaller one of d_an and d_pn.
+        swap: Whether d_an is the smaller one of d_an and d_pn; only without a memory.
     """
     chosen = pairs(batch)
     size = _PAIRS_AT_ONCE * tf.shape(distances)[0]

@@ -22,16 +22,18 @@ import tensorflow as tf
 _NOISE = 1e-6
 
 
-def pairwise_squared(embeddings: tf.Tensor) -> tf.Tensor:
-    """Squared L2 distances between all rows.
+def pairwise_squared(embeddings: tf.Tensor, candidates: tf.Tensor | None = None) -> tf.Tensor:
+    """Squared L2 distances between all rows and all candidates.
 
     Args:
         embeddings: float32 [N, D], each row of norm 1.
+        candidates: float32 [K, D], each row of norm 1; default: the embeddings.
 
     Returns:
-        float32 [N, N], 2 − 2·cos, never negative.
+        float32 [N, K], 2 − 2·cos, never negative.
     """
-    return tf.maximum(2.0 - 2.0 * tf.matmul(embeddings, embeddings, transpose_b=True), 0.0)
+    candidates = embeddings if candidates is None else candidates
+    return tf.maximum(2.0 - 2.0 * tf.matmul(embeddings, candidates, transpose_b=True), 0.0)
 
 
 def rowwise_squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,10 @@
 """Miners: which triplets of a batch count. They return row numbers and carry no gradient.
 
-All of them read the squared L2 distances [N, N] of a batch and its labels [N]. Every distance of
-`modules.losses.distances` orders rows alike, so the choice does not depend on the one that the loss
-uses. None builds the N³ cube of triplets: memory is O(N²).
+All of them read the squared L2 distances of the N rows of a batch to K candidates: the rows
+themselves and, behind them, those of the memory if there is one (`modules.losses.memory`). Anchors
+are rows, positives and negatives are candidates. Every distance of `modules.losses.distances`
+orders rows alike, so the choice does not depend on the one that the loss uses. None builds the cube
+of triplets: memory is O(N·K).
 
 | name                | anchors and positives              | negative                            |
 |---------------------|------------------------------------|-------------------------------------|
@@ -16,7 +18,9 @@ Anchors without a positive or without a negative are left out. Between equally d
 choice is any one of them. The minings `none` (explicit triplets, `modules.losses.triplet_loss`) and
 `all` (`modules.losses.batch_all`) are no miners: they do not choose rows.
 
-A new miner is a function here, an entry in `MINERS` and a name in `LossSettings.mining`.
+A new miner is a function here, an entry in `MINERS` and a name in `LossSettings.mining`. A miner of
+one's own needs no change here: any function from a `Batch` to `TripletIndices` will do, see
+`modules.losses.own_code`.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ _EXCLUDED = -1e6
 
 
 class TripletIndices(NamedTuple):
-    """Row numbers of T triplets, int32 [T] each."""
+    """Numbers of T triplets, int32 [T] each: the anchor's row, and two candidates."""
 
     anchor: tf.Tensor
     positive: tf.Tensor
@@ -44,31 +48,33 @@ class TripletIndices(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a miner looks at."""
+    """What a miner looks at: N rows beside K candidates, of which the first N are the rows."""
 
-    squared: tf.Tensor  # float32 [N, N], squared L2 distances of unit rows
-    same: tf.Tensor  # bool [N, N], whether the labels are equal
-    positives: tf.Tensor  # bool [N, N], `same` without the diagonal
+    squared: tf.Tensor  # float32 [N, K], squared L2 distances of unit rows
+    same: tf.Tensor  # bool [N, K], whether the labels are equal
+    positives: tf.Tensor  # bool [N, K], `same` without the row itself
 
 
-def make_batch(squared: tf.Tensor, labels: tf.Tensor) -> Batch:
+def make_batch(squared: tf.Tensor, labels: tf.Tensor, candidates: tf.Tensor | None = None) -> Batch:
     """Compares the labels.
 
     Args:
-        squared: float32 [N, N], squared L2 distances of unit rows.
+        squared: float32 [N, K], squared L2 distances of unit rows.
         labels: [N] of any type that has an equality.
+        candidates: Labels [K], those of the rows first; default: the labels, K = N.
 
     Returns:
         The batch, without gradient.
     """
-    same = labels[:, None] == labels[None, :]
+    candidates = labels if candidates is None else candidates
+    same = labels[:, None] == candidates[None, :]
     positives = tf.linalg.set_diag(same, tf.zeros(tf.shape(labels), tf.bool))
     return Batch(tf.stop_gradient(squared), same, positives)
 
 
 def pairs(batch: Batch) -> tf.Tensor:
     """All ordered (anchor, positive) whose anchor has a negative, int32 [P, 2], by row."""
-    # One row has a negative exactly if all have one: there are at least two classes.
+    # One row has a negative exactly if all have one: the candidates have at least two classes.
     has_negative = tf.reduce_any(~batch.same[:1])
     return tf.cast(tf.where(batch.positives & has_negative), tf.int32)
 
@@ -78,7 +84,7 @@ def semi_hard(batch: Batch) -> TripletIndices:
 
     If there is none, the farthest negative. This is the rule of FaceNet (Schroff et al. 2015,
     arXiv:1503.03832, section 3.2) with TensorFlow Addons' fallback. The negatives of each anchor
-    are sorted once and each positive looks up its place: O(N² log N) time.
+    are sorted once and each positive looks up its place: O(N·K log K) time.
     """
     chosen = pairs(batch)
     ranking = rank_negatives(batch.squared, batch.same)
@@ -176,13 +182,13 @@ MINERS: dict[str, Miner] = {
 class Ranking(NamedTuple):
     """The negatives of every row, nearest first."""
 
-    distances: tf.Tensor  # float32 [N, N], ascending, FAR behind the last negative
-    order: tf.Tensor  # int32 [N, N], their columns
+    distances: tf.Tensor  # float32 [N, K], ascending, FAR behind the last negative
+    order: tf.Tensor  # int32 [N, K], their columns
     count: tf.Tensor  # int32 [N], how many there are
 
 
 def rank_negatives(distances: tf.Tensor, same: tf.Tensor) -> Ranking:
-    """Sorts each row's negatives by a distance float32 [N, N], 0 ≤ distance < FAR."""
+    """Sorts each row's negatives by a distance float32 [N, K], 0 ≤ distance < FAR."""
     # Floats ≥ 0 order like their bits, and integers sort faster.
     keys = -tf.bitcast(tf.where(same, FAR, distances), tf.int32)
     nearest_first = tf.math.top_k(keys, k=tf.shape(same)[1])

@@ -17,6 +17,7 @@ from .image import (
 )
 from .loss import LossSettings as LossSettings
 from .model import ModelSettings as ModelSettings
+from .own_code import is_own as is_own, load_own as load_own
 from .training import (
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,

@@ -128,9 +128,15 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     @model_validator(mode="after")
     def _warmup_has_an_effect(self) -> TrainingSettings:
         if self.warmup_steps and self.mining != "hard":
+            chosen = f"mining = '{self.mining}'" if self.mining else f"loss = '{self.loss}'"
             raise ValueError(
-                f"warmup_steps has no effect with mining = '{self.mining}'; it trains with "
-                "semi_hard before mining = 'hard'"
+                f"warmup_steps has no effect with {chosen}; it trains with semi_hard before "
+                "mining = 'hard'"
+            )
+        if self.memory and self.memory_from_step >= self.steps:
+            raise ValueError(
+                f"the memory would never count: memory_from_step is {self.memory_from_step} and "
+                f"steps is {self.steps}; lower memory_from_step"
             )
         if self.mining == "hard" and self.warmup_steps >= self.steps:
             raise ValueError(

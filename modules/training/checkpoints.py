@@ -28,8 +28,8 @@ class Checkpoints(keras.callbacks.Callback):
     """Writes the whole state of a training at every validation, the last one is kept.
 
     The state is: weights, optimizer (with averaged weights and the scale of the loss), the number
-    of steps, random generators of layers, and what the other callbacks remember. The position in
-    the data follows from the number of steps.
+    of steps, random generators of layers, the memory of earlier batches, proxies, and what the
+    other callbacks remember. The position in the data follows from the number of steps.
 
     Args:
         folder: Where to write, one per training; see `checkpoint_folder`.
@@ -42,10 +42,9 @@ class Checkpoints(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._folder = folder
-        variables = [*trainer.embedder.variables, *trainer.optimizer.variables, trainer.steps_done]
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(
-                variables=[variable.value for variable in variables],
+                variables=[variable.value for variable in trainer.state_variables],
                 callbacks=_Memory(callbacks),
             ),
             folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from modules.batches import (
@@ -51,19 +52,24 @@ def make_strategy(distribution: str) -> tf.distribute.Strategy:
 
 
 def compile_model(
-    embedder: keras.Model, settings: TrainingSettings, steps: int, model: ModelSettings
+    embedder: keras.Model,
+    settings: TrainingSettings,
+    steps: int,
+    model: ModelSettings,
+    classes: np.ndarray | None = None,
 ) -> TripletModel:
-    """Puts the training step and the optimizer around a network (in the strategy's scope)."""
-    trainer = TripletModel(embedder, settings)
-    fine_tuned = model.trainable == "fine_tune"
-    optimizer = make_optimizer(
-        settings,
-        steps,
-        settings.precision,
-        slow=backbone_variables(embedder) if fine_tuned else (),
-        slow_factor=model.backbone_learning_rate_factor if fine_tuned else 1.0,
-    )
-    optimizer.build(embedder.trainable_variables)
+    """Puts the training step and the optimizer around a network (in the strategy's scope).
+
+    `classes` are the labels int64 [C] of the training, if `settings.needs_classes`.
+    """
+    trainer = TripletModel(embedder, settings, classes)
+    rates = []
+    if model.trainable == "fine_tune":
+        rates.append((backbone_variables(embedder), model.backbone_learning_rate_factor))
+    if trainer.proxies is not None and settings.proxy_learning_rate_factor:
+        rates.append(([trainer.proxies], settings.proxy_learning_rate_factor))
+    optimizer = make_optimizer(settings, steps, settings.precision, rates)
+    optimizer.build(trainer.trainable_variables)
     # Without XLA, which is slower than plain TensorFlow on CPU for these networks.
     trainer.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
     return trainer

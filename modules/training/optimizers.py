@@ -1,8 +1,8 @@
-"""The optimizer: AdamW with a schedule, clipping, averaged weights and a slower backbone."""
+"""The optimizer: AdamW with a schedule, clipping, averaged weights, a rate for each part."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 import keras
 
@@ -14,9 +14,7 @@ def make_optimizer(
     settings: OptimizerSettings,
     steps: int,
     precision: str = "float32",
-    *,
-    slow: Collection[keras.Variable] = (),
-    slow_factor: float = 1.0,
+    rates: Iterable[tuple[Iterable[keras.Variable], float]] = (),
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer of a training.
 
@@ -26,15 +24,13 @@ def make_optimizer(
         precision: Dtype policy of the network. `mixed_float16`, whose gradients may underflow, gets
             dynamic loss scaling (Micikevicius et al. 2018, arXiv:1710.03740): a step whose
             gradients are not finite is left out and the scale is halved.
-        slow: Variables that learn at a lower rate.
-        slow_factor: Their rate and their decay, relative to the others.
+        rates: Variables that learn at another rate, and by which factor it and their decay differ.
 
     Returns:
         A Keras optimizer. Its gradients have to be summed over replicas already.
     """
     optimizer = ScaledAdamW(
-        slow,
-        slow_factor,
+        rates,
         settings.weight_decay,
         learning_rate=rate_schedule(settings, steps),
         global_clipnorm=settings.clip_norm,

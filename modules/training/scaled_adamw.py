@@ -1,4 +1,4 @@
-"""AdamW with a lower rate for some variables, by methods that Keras keeps private.
+"""AdamW with another rate for some variables, by methods that Keras keeps private.
 
 Keras has no public place for a rate per variable, nor for gradients that are summed over replicas
 already. `tests/test_private_names.py` fails when Keras changes the names that are used here.
@@ -6,7 +6,7 @@ already. `tests/test_private_names.py` fails when Keras changes the names that a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 
 class ScaledAdamW(keras.optimizers.Adam):
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), slower for some variables.
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), slower or faster for some variables.
 
     Biases, and scales and offsets of normalisation, do not decay: they are vectors, and only
     variables with at least two dimensions do. (Keras's AdamW decays all of them at the full rate.)
@@ -22,22 +22,21 @@ class ScaledAdamW(keras.optimizers.Adam):
 
     def __init__(
         self,
-        slow: Collection[keras.Variable],
-        slow_factor: float,
+        rates: Iterable[tuple[Iterable[keras.Variable], float]],
         decay: float,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._decay = decay
-        self._slow_factor = slow_factor
-        self._slow = {self._var_key(variable) for variable in slow}
+        self._factors = {
+            self._var_key(variable): factor for variables, factor in rates for variable in variables
+        }
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         """One step of Adam, and of the decay before it."""
-        if self._var_key(variable) in self._slow:
-            learning_rate = learning_rate * self._slow_factor
+        learning_rate = learning_rate * self._factors.get(self._var_key(variable), 1.0)
         if self._decay and len(variable.shape) > 1:
             self.assign_sub(variable, variable * (self._decay * learning_rate))
         super().update_step(gradient, variable, learning_rate)

@@ -7,46 +7,96 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from modules.images import Augmentation
-from modules.losses import LossSums, TripletLoss, mean_over_active
-from modules.settings import LossSettings, TrainingSettings
+from modules.losses import LossValues, Memory, Rows, make_objective
+from modules.settings import TrainingSettings
 
 
 class TripletModel(keras.Model):
     """Trains `embedder` with one fused forward pass per step.
 
     The first `warmup_steps` steps mine semi-hard triplets, without `swap`; then the chosen mining
-    begins. Every random choice of a step depends on the seed and the number of the step alone, so
-    a training can be interrupted and goes on as if it had not been.
+    begins. A memory of earlier batches, and proxies of the classes, are variables of this model:
+    they belong to the state of the training, not to the exported network. Every random choice of a
+    step depends on the seed and the number of the step alone, so a training can be interrupted and
+    goes on as if it had not been.
 
     On several replicas (`tf.distribute`) each one embeds its share of the batch and all of them
-    mine in the gathered embeddings of the whole batch, so loss and gradient are those of one device
+    look at the gathered embeddings of the whole batch, so loss and gradient are those of one device
     with the same batch. (Batch normalisation sees the replica's share only.)
 
-    Logged: `loss` (mean over active mined triplets), `active` (fraction of the mined triplets with
-    a loss above 0), `d_ap` and `d_an` (mean distances of the mined triplets, in the chosen
-    distance), `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0 when they have
-    collapsed); all are means over the steps since the last validation.
+    Logged: `loss`; of triplets `active` (fraction of the mined ones with a loss above 0), `d_ap`
+    and `d_an` (mean distances of the mined ones, in the chosen distance); of other losses `active`
+    as their docstring says, `d_ap` and `d_an` (mean squared L2 distances of all pairs of one class
+    and of different classes); `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0
+    when they have collapsed). All are means over the steps since the last validation.
+
+    Args:
+        embedder: Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
+        settings: Loss, augmentation, seed.
+        classes: Labels int64 [C] of all classes of the training, each once; only needed if
+            `settings.needs_classes`.
+
+    Raises:
+        ValueError: The loss needs classes and there are none.
     """
 
-    def __init__(self, embedder: keras.Model, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        embedder: keras.Model,
+        settings: TrainingSettings,
+        classes: np.ndarray | None = None,
+    ) -> None:
         super().__init__(name="triplet_model")
         self.embedder = embedder
         self.settings = settings
         self.augmentation = Augmentation(settings)
-        chosen = settings.model_dump(include=set(LossSettings.model_fields))
-        self.objective = TripletLoss(**chosen)
-        self.warmup_objective = TripletLoss(**chosen | {"mining": "semi_hard", "swap": False})
         # How many steps have been made; the optimizer's own number leaves out those whose float16
         # gradients overflowed.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done",
             aggregation="only_first_replica",
         )  # fmt: skip
-        names = ("loss", "active", "d_ap", "d_an", "spread")
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.memory = None
+        if settings.memory:
+            self.memory = Memory(settings.memory, embedder.output_shape[-1])
+        self.proxies = None
+        if settings.needs_classes:
+            self.proxies = self._make_proxies(classes)
+        self.objective = make_objective(
+            settings, classes, lambda: tf.convert_to_tensor(self.proxies)
+        )
+        if settings.warmup_steps:
+            milder = settings.model_copy(update={"mining": "semi_hard", "swap": False})
+            self.warmup_objective = make_objective(milder)
+        self.trackers = {
+            name: keras.metrics.Mean(name=name) for name in (*LossValues._fields, "spread")
+        }
+
+    def _make_proxies(self, classes: np.ndarray | None) -> keras.Variable:
+        """A random point per class, as in the code of the paper (He et al. 2015, fan out)."""
+        if classes is None or not len(classes):
+            raise ValueError(f"loss = '{self.settings.loss}' needs the classes of the training.")
+        deviation, seed = (2 / len(classes)) ** 0.5, self.settings.seed
+        return self.add_weight(
+            shape=(len(classes), self.embedder.output_shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=deviation, seed=seed),
+            name="proxies",
+        )
+
+    @property
+    def state_variables(self) -> list[keras.Variable]:
+        """What a training needs to go on where it stopped, with the optimizer's own variables."""
+        return [
+            *self.embedder.variables,
+            *self.optimizer.variables,
+            self.steps_done,
+            *([] if self.memory is None else self.memory.variables),
+            *([] if self.proxies is None else [self.proxies]),
+        ]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -64,41 +114,40 @@ class TripletModel(keras.Model):
         images, labels = data
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync
-        weights = self.embedder.trainable_weights
+        weights = self.trainable_variables
         with tf.GradientTape() as tape:
             embeddings = self(images, training=True)
             if replicas > 1:
                 # The gradient of all_gather is the sum over all replicas, hence the division.
                 embeddings = replica.all_gather(embeddings, axis=0)
                 labels = replica.all_gather(labels, axis=0)
-            mined = self.mine(labels, embeddings)
-            loss = mean_over_active(mined)
-            scaled = self.optimizer.scale_loss(loss / replicas)
+            rows = Rows(tf.cast(labels, tf.int64), tf.cast(embeddings, tf.float32))
+            values = self.evaluate_loss(rows)
+            scaled = self.optimizer.scale_loss(values.loss / replicas)
         gradients = tape.gradient(scaled, weights)
         if replicas > 1:
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, weights)
         self.steps_done.assign_add(1)
-        count = tf.maximum(mined.count, 1.0)
-        values = {
-            "loss": loss,
-            "active": mined.active / count,
-            "d_ap": mined.d_ap / count,
-            "d_an": mined.d_an / count,
-            "spread": tf.reduce_sum(tf.math.reduce_variance(embeddings, axis=0)),
-        }
-        for name, value in values.items():
+        if self.memory is not None:
+            self.memory.remember(rows)
+        spread = tf.reduce_sum(tf.math.reduce_variance(rows.embeddings, axis=0))
+        for name, value in {**values._asdict(), "spread": spread}.items():
             self.trackers[name].update_state(value)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
-    def mine(self, labels: tf.Tensor, embeddings: tf.Tensor) -> LossSums:
-        """The triplets of a batch at this step; labels [N], unit embeddings [N, D]."""
+    def evaluate_loss(self, rows: Rows) -> LossValues:
+        """The loss of a batch at this step: labels int64 [N], unit embeddings float32 [N, D]."""
+        step = tf.convert_to_tensor(self.steps_done)
+        memory = None
+        if self.memory is not None:
+            memory = self.memory.rows(step >= self.settings.memory_from_step)
         if not self.settings.warmup_steps:
-            return self.objective.sums(labels, embeddings, self._seed())
+            return self.objective(rows, memory, self._seed())
         return tf.cond(
-            tf.convert_to_tensor(self.steps_done) < self.settings.warmup_steps,
-            lambda: self.warmup_objective.sums(labels, embeddings),
-            lambda: self.objective.sums(labels, embeddings, self._seed()),
+            step < self.settings.warmup_steps,
+            lambda: self.warmup_objective(rows, memory, self._seed()),
+            lambda: self.objective(rows, memory, self._seed()),
         )
 
     def _seed(self) -> tf.Tensor:
@@ -116,12 +165,12 @@ class TripletModel(keras.Model):
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Puts the averaged weights into the network for a while, if the optimizer averages."""
+        """Puts the averaged weights in place for a while, if the optimizer averages."""
         optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if not optimizer.use_ema or not optimizer.built:
             yield
             return
-        weights = self.embedder.trainable_weights
+        weights = self.trainable_variables
         trained = [weight.numpy() for weight in weights]
         optimizer.finalize_variable_values(weights)
         try:

@@ -69,6 +69,14 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _own_code_runs(self) -> Config:
+        if self.training.own_modules:
+            from modules.losses import try_own_code  # loads TensorFlow
+
+            try_own_code(self.training)
+        return self
+
+    @model_validator(mode="after")
     def _drift_needs_spans(self) -> Config:
         if "drift" in self.validation.model_fields_set and not self.data.has_spans:
             raise ValueError(

@@ -55,7 +55,8 @@ def _table(path: list[str], table: Schema, schema: Schema) -> Iterator[str]:
         target = _resolve(value, schema)
         if "properties" in target:
             inner.append(([*path, name], target))
-        elif "additionalProperties" in target:  # a dictionary of tables
+        elif _resolve(target.get("additionalProperties", {}), schema).get("type"):
+            # A dictionary of tables, and not of values of any kind.
             place = [*path, name]
             if value.get("default"):
                 yield f"Default of `{name}`: {_tables(value['default'])}.\n"
@@ -96,6 +97,8 @@ def _values(value: Schema, schema: Schema) -> str:
         return f"list of: {_values(value['items'], schema)}"
     if value.get("format") == "date":
         return "day"
+    if value["type"] == "object":
+        return "table of your own keys"
     text = _TYPES[value["type"]]
     if "pattern" in value:
         text += f" like `{value['pattern']}`".replace("|", r"\|")

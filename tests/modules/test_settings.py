@@ -17,6 +17,8 @@ from modules.settings import TrainingSettings, read_table
         ({"mining": "hard", "warmup_steps": 0}, 0.2, 0),
         ({"mining": "hard", "loss": "soft_margin", "swap": True}, None, 200),
         ({"margin": 2.0, "distance": "cosine"}, 2.0, 0),
+        ({"loss": "multi_similarity", "memory": 9}, None, 0),
+        ({"loss": "proxy_anchor"}, 0.1, 0),
     ],
 )
 def test_defaults_and_their_way_through_custom_config(given, margin, warmup_steps) -> None:
@@ -51,6 +53,27 @@ def test_a_table_that_cannot_be_read_is_named(custom_config, message) -> None:
         ({"mining": "hard", "warmup_steps": -1}, "greater than or equal to 0"),
         ({"loss": "soft_margin", "margin": 0.2}, "margin has no effect"),
         ({"mining": "easy_positive", "swap": True}, "swap makes no sense"),
+        (
+            {"loss": "multi_similarity", "mining": "hard"},
+            r"mining has no effect with loss = 'multi_similarity', which chooses pairs by itself "
+            r"\(epsilon\); remove it, or set loss to 'margin' or 'soft_margin'",
+        ),
+        (
+            {"loss": "supervised_contrastive", "margin": 0.1},
+            "margin has no effect with .*; remove it, or set loss to 'margin' or 'proxy_anchor'",
+        ),
+        ({"loss": "proxy_anchor", "distance": "squared_l2"}, "distance has no effect"),
+        ({"loss": "proxy_anchor", "margin": 1.5}, "no cosine is greater than 1"),
+        ({"loss": "proxy_anchor", "memory": 100}, "memory has no effect with loss = 'proxy_anch"),
+        ({"loss": "multi_similarity", "swap": True}, "swap has no effect"),
+        ({"loss": "multi_similarity", "warmup_steps": 5}, "no effect with loss = 'multi_simil"),
+        ({"alpha": 2.0}, "alpha has no effect with loss = 'margin'; remove it, or set loss to 'mu"),
+        ({"loss": "multi_similarity", "temperature": 0.1}, "temperature has no effect"),
+        ({"temperature": 0.0, "loss": "supervised_contrastive"}, "greater than 0"),
+        ({"memory_from_step": 5}, "memory_from_step has no effect with memory = 0; raise memory"),
+        ({"memory": 5, "memory_from_step": 600}, "the memory would never count"),
+        ({"mining": "none", "memory": 5}, "memory has no effect with mining = 'none'"),
+        ({"mining": "all", "swap": True, "memory": 5}, "swap cannot be used with memory"),
     ],
 )
 def test_keys_without_effect_or_sense_are_refused(given, message) -> None:

@@ -42,7 +42,7 @@ for distribution in ("one", "/CPU:1", "mirrored"):
     strategy = make_strategy(distribution)
     with strategy.scope():
         embedder = build_embedding_model(model, ImageSettings(), training.precision)
-        trainer = compile_model(embedder, training, 9, model)
+        trainer = compile_model(embedder, training, 9, model, np.arange(10))
     fit = trainer.fit(
         tf.data.Dataset.from_tensors(batch).repeat(2), epochs=1, shuffle=False, verbose=0
     )
@@ -52,7 +52,9 @@ for distribution in ("one", "/CPU:1", "mirrored"):
         "steps": int(trainer.steps_done.numpy()),
         "logs": {name: values[0] for name, values in fit.history.items()},
         "momentum": [m.numpy().ravel().tolist() for m in optimizer._momentums],
-        "weights": [w.ravel().tolist() for w in embedder.get_weights()],
+        "weights": [v.numpy().ravel().tolist() for v in trainer.trainable_variables],
+        "memory": [v.numpy().ravel().tolist() for v in trainer.memory.variables]
+        if trainer.memory else [],
     }
 print(json.dumps(found))
 """
@@ -64,6 +66,8 @@ print(json.dumps(found))
     [
         {"mining": "semi_hard", "clip_norm": 0.05, "ema": 0.9, "weight_decay": 0.01},
         {"mining": "hard", "warmup_steps": 1, "precision": "mixed_float16"},
+        {"loss": "supervised_contrastive", "memory": 70},
+        {"loss": "proxy_anchor"},
     ],
 )
 def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
@@ -80,7 +84,7 @@ def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
     for other in (device, mirrored):
         assert other["steps"] == 2
         assert other["logs"] == pytest.approx(one["logs"], rel=tolerance)
-        for name in ("momentum", "weights"):
+        for name in ("momentum", "weights", "memory"):
             vectors = [
                 (np.array(a), np.array(b)) for a, b in zip(one[name], other[name], strict=True)
             ]

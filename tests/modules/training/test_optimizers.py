@@ -16,10 +16,9 @@ def variables() -> tuple[keras.Variable, keras.Variable]:
 
 
 def make(steps: int = 100, precision: str = "float32", **settings):
-    slow = settings.pop("slow", ())
-    slow_factor = settings.pop("slow_factor", 1.0)
+    rates = settings.pop("rates", ())
     settings = OptimizerSettings(**{"schedule": "constant"} | settings)
-    return make_optimizer(settings, steps, precision, slow=slow, slow_factor=slow_factor)
+    return make_optimizer(settings, steps, precision, rates)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 def test_slow_variables_learn_and_decay_slower() -> None:
     """Adam's first step is as long as the rate, whatever the gradient."""
     fast, slow = (keras.Variable(np.ones((2, 2), np.float32)) for _ in range(2))
-    optimizer = make(learning_rate=1 / 10, weight_decay=1 / 2, slow=[slow], slow_factor=1 / 4)
+    optimizer = make(learning_rate=1 / 10, weight_decay=1 / 2, rates=[([slow], 1 / 4)])
     optimizer.apply([tf.ones((2, 2))] * 2, [fast, slow])
     np.testing.assert_allclose(fast.numpy(), 1 - 1 / 20 - 1 / 10, rtol=1e-5)
     np.testing.assert_allclose(slow.numpy(), 1 - 1 / 80 - 1 / 40, rtol=1e-5)

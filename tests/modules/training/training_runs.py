@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from modules.batches.reading import anchor_images
@@ -49,7 +50,8 @@ class Run:
         """A new one, as a new process would build it."""
         keras.utils.set_random_seed(self.settings.seed)
         embedder = build_embedding_model(self.model, IMAGE, self.settings.precision)
-        return compile_model(embedder, self.settings, self.settings.steps, self.model)
+        classes = np.arange(10) if self.settings.needs_classes else None
+        return compile_model(embedder, self.settings, self.settings.steps, self.model, classes)
 
     def fit(self, trainer: TripletModel | None = None) -> tuple[TripletModel, BestWeights]:
         """Trains; checkpoints stay."""

@@ -60,7 +60,10 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[training]\nstep = 3", "training.step: unknown key; allowed here: batch_size, "),
+        (
+            "[training]\nstep = 3",
+            "training.step: unknown key; allowed here: alpha, base, batch_size, ",
+        ),
         ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, export, image, "),
         ('[training]\nsteps = "many"', "training.steps: Input should be a valid integer"),
         ("[training]\nmargin = 9", "training.margin: Input should be less than or equal to 4"),
