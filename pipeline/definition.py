@@ -91,12 +91,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
-        triplets_per_anchor=config.triplets.triplets_per_anchor,
-        seed=config.triplets.seed,
-        bucket_size=config.triplets.bucket_size,
-        strategy=config.triplets.strategy,
-        positives=config.triplets.positives,
-        max_per_class=config.triplets.max_per_class,
+        **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
     transform.add_upstream_node(validator)
     triplet_gen.add_upstream_node(validator)

@@ -10,6 +10,8 @@ from tfx.components import Trainer as TfxTrainer
 from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
+from modules.contract import VALIDATION
+
 
 class Trainer(TfxTrainer):
     """Trains a model by the `run_fn` of a module file.
@@ -37,7 +39,8 @@ class Trainer(TfxTrainer):
         Args:
             module_file: A file of a package that can be imported, such as `modules/trainer.py`,
                 with a function `run_fn`.
-            examples: Triplets, as TripletGen writes them.
+            examples: Triplets, as TripletGen writes them: `train` to learn from, `validation` to
+                choose the weights by.
             transform_graph: Of Transform.
             train_args: How many steps to train.
             custom_config: What `run_fn` gets to know; anything that JSON can hold.
@@ -51,6 +54,8 @@ class Trainer(TfxTrainer):
             examples=examples,
             transform_graph=transform_graph,
             train_args=train_args,
+            # The eval split is the Evaluator's: what has seen it cannot be judged by it.
+            eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
             custom_config=custom_config,
             base_model=base_model,
         )

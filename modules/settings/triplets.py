@@ -49,6 +49,13 @@ class TripletSettings(Settings):
         """Whether an earlier model takes part in the sampling."""
         return self.mines_negatives or self.positives == "hard"
 
+    @property
+    def of_triplets(self) -> set[str]:
+        """The keys that only batches of triplets heed."""
+        return set(type(self).model_fields) - {
+            "seed", "bucket_size", "validation", "validation_fraction", "validation_images"
+        }  # fmt: skip
+
     def without_model(self) -> TripletSettings:
         """The same settings, with everything that needs a model drawn at random."""
         strategy = "random" if self.mines_negatives else self.strategy

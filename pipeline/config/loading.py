@@ -77,6 +77,17 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _triplets_have_an_effect(self) -> Config:
+        unused = sorted(self.triplets.of_triplets & self.triplets.model_fields_set)
+        if self.training.batches == "classes" and unused:
+            keys = ", ".join(f"triplets.{key}" for key in unused)
+            raise ValueError(
+                f"{keys} has no effect with training.batches = 'classes', which deals its batches "
+                "itself; set training.batches = 'triplets', or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _drift_needs_spans(self) -> Config:
         if "drift" in self.validation.model_fields_set and not self.data.has_spans:
             raise ValueError(
