@@ -88,7 +88,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )  # fmt: skip
     validation = anchor_images(fn_args.eval_files, training.validation_images)
     best, saved = fit(
-        trainer, steps, fn_args.train_files, validation, transform_images,
+        trainer, fn_args.train_files, validation, transform_images,
         log_dir=fn_args.model_run_dir, checkpoints=checkpoints,
     )  # fmt: skip
 

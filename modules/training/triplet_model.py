@@ -28,7 +28,8 @@ class TripletModel(keras.Model):
     Logged: `loss` (mean over active mined triplets), `active` (fraction of the mined triplets with
     a loss above 0), `d_ap` and `d_an` (mean distances of the mined triplets, in the chosen
     distance), `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0 when they have
-    collapsed); all are means over the steps since the last validation.
+    collapsed), `classes` (different ones in the batch), `alone` (fraction of the rows that are the
+    only ones of their class in it); all are means over the steps since the last validation.
     """
 
     def __init__(self, embedder: keras.Model, settings: TrainingSettings) -> None:
@@ -45,7 +46,12 @@ class TripletModel(keras.Model):
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done",
             aggregation="only_first_replica",
         )  # fmt: skip
-        names = ("loss", "active", "d_ap", "d_an", "spread")
+        # How many there will be; a variable, since a budget of minutes fixes it on the way.
+        self.total_steps = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="total_steps",
+            aggregation="only_first_replica",
+        )  # fmt: skip
+        names = ("loss", "active", "d_ap", "d_an", "spread", "classes", "alone")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     @property
@@ -80,12 +86,16 @@ class TripletModel(keras.Model):
         self.optimizer.apply(gradients, weights)
         self.steps_done.assign_add(1)
         count = tf.maximum(mined.count, 1.0)
+        members = tf.unique_with_counts(labels).count
         values = {
             "loss": loss,
             "active": mined.active / count,
             "d_ap": mined.d_ap / count,
             "d_an": mined.d_an / count,
             "spread": tf.reduce_sum(tf.math.reduce_variance(embeddings, axis=0)),
+            "classes": tf.size(members),
+            "alone": tf.reduce_sum(tf.cast(members == 1, tf.float32))
+            / tf.cast(tf.size(labels), tf.float32),
         }
         for name, value in values.items():
             self.trackers[name].update_state(value)

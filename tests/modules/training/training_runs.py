@@ -56,7 +56,6 @@ class Run:
         trainer = trainer or self.trainer()
         best, _ = fit(
             trainer,
-            self.settings.steps,
             self.files,
             anchor_images(self.files, 60),
             pixels,
