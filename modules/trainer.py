@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import anchor_images
+from modules.batches import anchor_images, count_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -33,10 +33,12 @@ from modules.settings import (
 )
 from modules.training import (
     checkpoint_folder,
+    choose,
     compile_model,
     fit,
     make_strategy,
     read_code_fingerprint,
+    write_choices,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +50,13 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: `train_files` and `eval_files` are the triplets, `transform_output` the transform
-            graph, `train_steps` the number of steps, `base_model` (optional) the SavedModel to
-            start from. `custom_config` holds the tables `image`, `model`, `training` and `export`
-            of `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code
-            apart (`weights_fingerprint`, if there, does so for the file of `model.weights`). The
-            model goes to `serving_model_dir`, TensorBoard's files to `model_run_dir`,
-            checkpoints beside it until training is done.
+            graph, `train_steps` the number of steps (0: as `custom_config` says), `base_model`
+            (optional) the SavedModel to start from. `custom_config` holds the tables `image`,
+            `model`, `training` and `export` of `modules.settings`, and `code_fingerprint`, which
+            keeps checkpoints of other code apart (`weights_fingerprint`, if there, does so for the
+            file of `model.weights`). The model goes to `serving_model_dir`. TensorBoard's files,
+            `choices.json` (what was chosen and why) and `training.json` (what became of it) go to
+            `model_run_dir`, checkpoints beside it until training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
@@ -66,7 +69,15 @@ def run_fn(fn_args: FnArgs) -> None:
     training = read_table(fn_args.custom_config, "training", TrainingSettings)
     export = read_table(fn_args.custom_config, "export", ExportSettings)
     code_fingerprint = read_code_fingerprint(fn_args.custom_config)
-    steps = fn_args.train_steps or training.steps
+    if fn_args.train_steps:
+        training = training.model_copy(update={"steps": fn_args.train_steps})
+    batch_images = (
+        3 * training.batch_size
+        if training.mining == "none"
+        else training.classes_per_batch * training.images_per_class
+    )
+    steps, choices = choose(training, lambda: count_images(fn_args.train_files), batch_images)
+    write_choices(fn_args.model_run_dir, choices)
     keras.utils.set_random_seed(training.seed)
 
     transform = tft.TFTransformOutput(fn_args.transform_output).transform_features_layer()

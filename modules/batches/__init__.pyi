@@ -4,4 +4,5 @@ from .reading import (
     LabelledImages as LabelledImages,
     TransformImages as TransformImages,
     anchor_images as anchor_images,
+    count_images as count_images,
 )

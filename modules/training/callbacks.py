@@ -58,8 +58,9 @@ class RetrievalValidation(keras.callbacks.Callback):
         self._log_dir = log_dir
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Compiles the embedding of a batch."""
+        """Compiles the embedding of a batch, and traces it: no validation is slower than others."""
         self._embed = compile_embedding(self.model.embedder, self._transform_images)
+        embed_in_batches(self._embed, self._data.images[:1])
         self._writer = tf.summary.create_file_writer(self._log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from modules.settings import TrainingSettings
@@ -69,18 +69,18 @@ def choose_validate_every(steps: int) -> int:
 
 
 def choose(
-    settings: TrainingSettings, *, images: int, classes: int, batch_images: int
-) -> dict[str, Choice]:
-    """Chooses `steps` and `validate_every` where the settings do not.
+    settings: TrainingSettings, count: Callable[[], tuple[int, int]], batch_images: int
+) -> tuple[int | None, dict[str, Choice]]:
+    """Chooses what the settings leave open.
 
     Args:
         settings: Of the training.
-        images: As in `choose_steps`.
-        classes: As in `choose_steps`.
-        batch_images: As in `choose_steps`.
+        count: Returns the numbers of images and of classes; called if they are needed.
+        batch_images: Those that a step learns from.
 
     Returns:
-        By key of `[training]`; without those that are given.
+        The number of steps, None if `settings.minutes` decides; and what was chosen, by key of
+        `[training]`, without the keys that are given.
 
     Raises:
         ValueError: The warm-ups of the settings are longer than the training.
@@ -92,18 +92,19 @@ def choose(
             None, f"as many as fit into minutes = {settings.minutes:g}; training.json counts them"
         )
     elif steps is None:
+        images, classes = count()
         steps = choose_steps(images, classes, batch_images)
         chosen["steps"] = Choice(
             steps,
-            f"{images} images of {classes} classes in batches of {batch_images} are seen "
-            f"{steps * batch_images / images:.1f} times each",
+            f"{images} images of {classes} classes in batches of {batch_images}: each is seen "
+            f"{steps * batch_images / images:.1f} times",
         )
     if steps is not None:
         settings.check_steps(steps)
     if settings.validate_every is None:
         every = None if steps is None else choose_validate_every(steps)
         chosen["validate_every"] = Choice(every, "a tenth of the steps")
-    return chosen
+    return steps, chosen
 
 
 def write_choices(folder: str, choices: Mapping[str, Choice]) -> None:

@@ -100,8 +100,7 @@ class Pace(keras.callbacks.Callback):
             self._measured_from = self.done, self._clock()
         self._out_of_time = self.seconds + self._validation >= self._budget
         to_measure = (
-            not self._settled
-            and self._every is None
+            not (self._settled or self.stretches)
             and steps >= _UNMEASURED_STEPS + _MEASURED_STEPS
             and self.seconds >= _FIRST_PART * self._budget
         )

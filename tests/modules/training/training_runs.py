@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from modules.batches.reading import anchor_images
+from modules.batches.reading import LabelledImages, TransformImages, anchor_images
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
@@ -51,14 +51,20 @@ class Run:
         embedder = build_embedding_model(self.model, IMAGE, self.settings.precision)
         return compile_model(embedder, self.settings, self.settings.steps, self.model)
 
-    def fit(self, trainer: TripletModel | None = None) -> tuple[TripletModel, BestWeights]:
+    def fit(
+        self,
+        trainer: TripletModel | None = None,
+        transform: TransformImages = pixels,
+        distractors: LabelledImages | None = None,
+    ) -> tuple[TripletModel, BestWeights]:
         """Trains; checkpoints stay."""
         trainer = trainer or self.trainer()
         best, _ = fit(
             trainer,
             self.files,
             anchor_images(self.files, 60),
-            pixels,
+            transform,
+            distractors=distractors,
             log_dir=str(self.folder / "run"),
             checkpoints=str(self.folder / "checkpoints"),
         )
