@@ -9,6 +9,7 @@ from pipeline.config import Config, check_visible, parse_config
 from pipeline.runtime import ConfigError
 
 KEEP_SEEDS = -1
+CHOOSE_STEPS = 0  # parameters have no None
 
 
 def default_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def default_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     seeds = {table["seed"] for table in tables.values() if "seed" in table}
     return {
         "data_path": config.data.path,
-        "train_steps": config.training.steps,
+        "train_steps": config.training.steps or CHOOSE_STEPS,
         "seed": seeds.pop() if len(seeds) == 1 else KEEP_SEEDS,
         "thresholds": {
             metric: {name: bound for name, bound in bounds.items() if bound is not None}
@@ -48,7 +49,7 @@ def configured_run(
         values: As `pipeline.config.cluster_values` returns them.
         directory: `[kubeflow] directory`.
         data_path: `[data] path`; relative ones start at the directory.
-        train_steps: `[training] steps`.
+        train_steps: `[training] steps`; 0: not given, so they are chosen or `minutes` decide.
         seed: Every key named `seed`; −1 keeps what is configured.
         thresholds: Replaces `[evaluation.thresholds]`.
         settings: Any further keys, by table, such as `{"training": {"learning_rate": 0.001}}`.
@@ -65,7 +66,10 @@ def configured_run(
         data_path = f"{directory}/{data_path}"
     tables = _merged(
         values,
-        {"data": {"path": data_path}, "training": {"steps": train_steps}},
+        {
+            "data": {"path": data_path},
+            "training": {"steps": None if train_steps == CHOOSE_STEPS else train_steps},
+        },
     )
     tables = _merged(tables, {"evaluation": {}})
     tables["evaluation"]["thresholds"] = dict(thresholds)

@@ -18,7 +18,7 @@ from pipeline.runtime import ConfigError, PipelineError, report, without_garbage
 @click.option("--config", "values", type=JsonObject(), required=True, help="The configuration.")
 @click.option("--directory", required=True, help="[kubeflow] directory.")
 @click.option("--data-path", required=True, help="[data] path.")
-@click.option("--train-steps", type=click.IntRange(1), required=True, help="[training] steps.")
+@click.option("--train-steps", type=click.IntRange(0), required=True, help="[training] steps.")
 @click.option("--seed", type=int, required=True, help="Every seed; -1 keeps the configured ones.")
 @click.option("--thresholds", type=JsonObject(), required=True, help="[evaluation.thresholds].")
 @click.option("--settings", type=JsonObject(), required=True, help="Further keys, by table.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import choose_batch_size, count_classes, labelled_images
+from modules.batches import count_classes, labelled_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -33,10 +34,12 @@ from modules.settings import (
 )
 from modules.training import (
     checkpoint_folder,
+    choose,
     compile_model,
     fit,
     make_strategy,
     read_code_fingerprint,
+    write_choices,
 )
 
 if TYPE_CHECKING:
@@ -48,13 +51,14 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: `train_files` and `eval_files` are the triplets, `transform_output` the transform
-            graph, `train_steps` the number of steps, `base_model` (optional) the SavedModel to
-            start from. `custom_config` holds the tables `model`, `training` and `export` of
-            `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
-            (`weights_fingerprint` and `own_code_fingerprint`, if there, do so for the file of
-            `model.weights` and for a loss or miner of one's own). The model goes to
-            `serving_model_dir`, TensorBoard's files to `model_run_dir`, checkpoints beside it until
-            training is done.
+            graph, `train_steps` the number of steps (0: as `custom_config` says), `base_model`
+            (optional) the SavedModel to start from. `custom_config` holds the tables `model`,
+            `training` and `export` of `modules.settings`, and `code_fingerprint`, which keeps
+            checkpoints of other code apart (`weights_fingerprint` and `own_code_fingerprint`, if
+            there, do so for the file of `model.weights` and for a loss or miner of one's own). The
+            model goes to `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen
+            and why) and `training.json` (what became of it) go to `model_run_dir`, checkpoints
+            beside it until training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
@@ -66,11 +70,15 @@ def run_fn(fn_args: FnArgs) -> None:
     training = read_table(fn_args.custom_config, "training", TrainingSettings)
     export = read_table(fn_args.custom_config, "export", ExportSettings)
     code_fingerprint = read_code_fingerprint(fn_args.custom_config)
-    steps = fn_args.train_steps or training.steps
+    if fn_args.train_steps:
+        training = training.model_copy(update={"steps": fn_args.train_steps})
     keras.utils.set_random_seed(training.seed)
 
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     image = transformed_image(transform_output)
+    classes = count_classes(fn_args.train_files)
+    steps, batch_size, choices = choose(training, image, classes.values())
+    write_choices(fn_args.model_run_dir, choices)
     transform = transform_output.transform_features_layer()
 
     def transform_images(encoded: tf.Tensor) -> tf.Tensor:
@@ -81,7 +89,7 @@ def run_fn(fn_args: FnArgs) -> None:
         embedder = build_embedding_model(model, image, training.precision, pixels)
         if fn_args.base_model:
             load_weights(embedder, fn_args.base_model)
-        trainer = compile_model(embedder, training, steps, model)
+        trainer = compile_model(embedder, training, steps, model, np.array([*classes]))
     checkpoints = checkpoint_folder(
         fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
@@ -89,16 +97,14 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
-    classes = count_classes(fn_args.train_files)
     validation = labelled_images(fn_args.eval_files)
     distractors = None
     if not classes.keys() & count_classes(fn_args.eval_files).keys():
         # Whole classes are held out: with few of them, each other would be too easy to tell.
         distractors = labelled_images(fn_args.train_files, len(validation.images))
     best, saved = fit(
-        trainer, steps, fn_args.train_files, validation, transform_images,
+        trainer, fn_args.train_files, validation, transform_images, batch_size,
         log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
-        batch_size=training.batch_size or choose_batch_size(image),
     )  # fmt: skip
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.

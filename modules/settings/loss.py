@@ -59,9 +59,8 @@ class LossSettings(Settings):
         Field(description="of triplets, of pairs, of proxies; or a class of your own"),
     ] = "margin"
     loss_options: Annotated[
-        dict[str, JsonValue],
-        Field(default_factory=dict, description="what your own loss is made with"),
-    ]
+        dict[str, JsonValue], Field(description="what your own loss is made with")
+    ] = {}  # noqa: RUF012 (pydantic copies it)
     distance: Annotated[
         Literal["squared_l2", "l2", "cosine"] | None,
         Field(description='between embeddings, of triplets; default: `"squared_l2"`'),

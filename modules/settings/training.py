@@ -62,7 +62,14 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     `classes_per_batch` classes (several such groups of a class, where there are fewer classes).
     """
 
-    steps: Annotated[int, Field(ge=1, description="batches to learn from, at most")] = 600
+    steps: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="batches to learn from, at most; default: from the data"),
+    ] = None
+    minutes: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="of training, at most; without `steps`, as many as fit into them"),
+    ] = None
     batches: Annotated[
         Literal["triplets", "classes"],
         Field(description="made of TripletGen's triplets, or of P classes with K images each"),
@@ -91,10 +98,13 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
             description="`mirrored`: all GPUs; or a device, such as `/GPU:0`",
         ),
     ] = "one"
-    validate_every: Annotated[int, Field(ge=1, description="so many steps")] = 100
+    validate_every: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="so many steps; default: a tenth of them"),
+    ] = None
     patience: Annotated[int, Field(ge=1, description="validations without improvement")] = 5
     guard_window: Annotated[
-        int, Field(ge=1, description="validations with the loss at the margin that end training")
+        int, Field(ge=1, description="validations without a sign of learning that end training")
     ] = 3
     resume: Annotated[bool, Field(description="go on where a killed training stopped")] = True
     projector: Annotated[bool, Field(description="draw the embedding of the validation part")] = (
@@ -133,19 +143,28 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
                 f"warmup_steps has no effect with {chosen}; it trains with semi_hard before "
                 "mining = 'hard'"
             )
-        if self.memory and self.memory_from_step >= self.steps:
-            raise ValueError(
-                f"the memory would never count: memory_from_step is {self.memory_from_step} and "
-                f"steps is {self.steps}; lower memory_from_step"
-            )
-        if self.mining == "hard" and self.warmup_steps >= self.steps:
+        if self.steps is not None:
+            self.check_steps(self.steps)
+        return self
+
+    def check_steps(self, steps: int) -> None:
+        """Checks a number of steps, given or chosen.
+
+        Raises:
+            ValueError: It is over before hard mining, or the full learning rate, begins.
+        """
+        if self.mining == "hard" and self.warmup_steps >= steps:
             raise ValueError(
                 f"hard mining would never begin: warmup_steps is {self.warmup_steps} and steps is "
-                f"{self.steps}; lower warmup_steps"
+                f"{steps}; lower warmup_steps"
             )
-        if self.rate_warmup_steps >= self.steps:
+        if self.memory and self.memory_from_step >= steps:
+            raise ValueError(
+                f"the memory would never count: memory_from_step is {self.memory_from_step} and "
+                f"steps is {steps}; lower memory_from_step"
+            )
+        if self.rate_warmup_steps >= steps:
             raise ValueError(
                 f"the learning rate would never be reached: rate_warmup_steps is "
-                f"{self.rate_warmup_steps} and steps is {self.steps}; lower rate_warmup_steps"
+                f"{self.rate_warmup_steps} and steps is {steps}; lower rate_warmup_steps"
             )
-        return self

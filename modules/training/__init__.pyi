@@ -2,4 +2,12 @@ from .checkpoints import (
     checkpoint_folder as checkpoint_folder,
     read_code_fingerprint as read_code_fingerprint,
 )
+from .choices import (
+    CHOICES_FILE as CHOICES_FILE,
+    Choice as Choice,
+    choose as choose,
+    write_choices as write_choices,
+)
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy
+from .guard import TrainingFailedError as TrainingFailedError
+from .report import TRAINING_FILE as TRAINING_FILE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,10 +15,13 @@ from modules.batches import (
 )
 from modules.models import backbone_variables
 from modules.settings import ModelSettings, TrainingSettings
-from modules.training.callbacks import BestWeights, FailureGuard, RetrievalValidation
-from modules.training.checkpoints import Checkpoints
+from modules.training.callbacks import BestWeights, RetrievalValidation
+from modules.training.checkpoints import Checkpoints, Resumable
+from modules.training.guard import FailureGuard
 from modules.training.optimizers import make_optimizer
+from modules.training.pace import WITHOUT_END, Pace
 from modules.training.progress import TrainingProgress
+from modules.training.report import Report
 from modules.training.triplet_model import TripletModel
 
 
@@ -54,21 +55,30 @@ def make_strategy(distribution: str) -> tf.distribute.Strategy:
 def compile_model(
     embedder: keras.Model,
     settings: TrainingSettings,
-    steps: int,
+    steps: int | None,
     model: ModelSettings,
     classes: np.ndarray | None = None,
 ) -> TripletModel:
     """Puts the training step and the optimizer around a network (in the strategy's scope).
 
-    `classes` are the labels int64 [C] of the training, if `settings.needs_classes`.
+    Args:
+        embedder: The network.
+        settings: Of the training.
+        steps: Of the whole training; None: as many as `settings.minutes` allow.
+        model: Of the network.
+        classes: Labels int64 [C] of the training, if `settings.needs_classes`.
+
+    Returns:
+        What `fit` trains.
     """
     trainer = TripletModel(embedder, settings, classes)
+    trainer.total_steps.assign(steps or 0)
     rates = []
     if model.trainable == "fine_tune":
         rates.append((backbone_variables(embedder), model.backbone_learning_rate_factor))
     if trainer.proxies is not None and settings.proxy_learning_rate_factor:
         rates.append(([trainer.proxies], settings.proxy_learning_rate_factor))
-    optimizer = make_optimizer(settings, steps, settings.precision, rates)
+    optimizer = make_optimizer(settings, trainer.total_steps, settings.precision, rates)
     optimizer.build(trainer.trainable_variables)
     # Without XLA, which is slower than plain TensorFlow on CPU for these networks.
     trainer.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
@@ -77,70 +87,77 @@ def compile_model(
 
 def fit(
     trainer: TripletModel,
-    steps: int,
     train_files: list[str],
     validation: LabelledImages,
     transform_images: TransformImages,
+    batch_size: int,
     *,
+    distractors: LabelledImages | None = None,
     log_dir: str,
     checkpoints: str,
-    batch_size: int,
 ) -> tuple[BestWeights, Checkpoints | None]:
-    """Trains until the steps are used up or the eval split stops improving.
+    """Trains until the steps or the minutes are used up, or the validation stops improving.
 
-    An epoch in Keras's sense is the steps between two validations, so `steps` is rounded up to
-    whole ones. A training that was killed goes on at its last validation.
+    An epoch in Keras's sense is the steps between two validations. A training that was killed goes
+    on at its last validation.
 
     Args:
         trainer: As `compile_model` returns it.
-        steps: Of the whole training.
         train_files: Globs of triplets.
-        validation: Images of the eval split.
+        validation: Images that are not trained on, for the choice of the best weights.
         transform_images: Encoded images to pixels.
-        log_dir: For TensorBoard.
-        checkpoints: Folder that a later attempt at the same training finds again.
         batch_size: Images in a batch of triplets.
+        distractors: More images to search in; see `RetrievalValidation`.
+        log_dir: For TensorBoard and `training.json`; see `Report`.
+        checkpoints: Folder that a later attempt at the same training finds again.
 
     Returns:
         The best weights, and the checkpoints, to be deleted when the model is safe.
+
+    Raises:
+        TrainingFailedError: See `FailureGuard`.
+        ValueError: There is nothing to train on or to validate with.
     """
     settings = trainer.settings
-    every = min(steps, settings.validate_every)
-    epochs = math.ceil(steps / every)
-    guard, best = FailureGuard(settings), BestWeights(settings.patience)
-    saved = None
-    if settings.resume:
-        saved = Checkpoints(checkpoints, trainer, {"guard": guard, "best": best})
-    resumed = saved is not None and saved.restore()
-    done = int(trainer.steps_done.numpy())
-    with TrainingProgress(every * epochs, done) as progress:
-        if resumed:
-            progress.note(f"Goes on at step {done} of an earlier attempt ({checkpoints}).")
-        if best.finished or done >= every * epochs:
-            return best, saved
-        trainer.fit(
-            training_batches(
-                train_files,
-                transform_images,
-                settings,
-                batch_size,
-                done,
-                replicas=trainer.distribute_strategy.num_replicas_in_sync,
-            ),
-            steps_per_epoch=every,
-            initial_epoch=done // every,
-            epochs=epochs,
-            shuffle=False,  # the input has done it
-            verbose=0,
-            callbacks=[
-                guard,
-                RetrievalValidation(validation, transform_images, f"{log_dir}/validation"),
-                best,
-                keras.callbacks.TensorBoard(log_dir, update_freq=every, histogram_freq=1),
-                progress,
-                *([saved] if saved else []),
-            ],
-        )
+    pace, best = Pace(trainer), BestWeights(settings.patience)
+    guard = FailureGuard(settings, len(validation.ids))
+    with TrainingProgress(pace) as progress:
+        report = Report(trainer, pace, best, progress.note)
+        memories: dict[str, Resumable] = {
+            "pace": pace, "guard": guard, "best": best, "report": report
+        }  # fmt: skip
+        saved = Checkpoints(checkpoints, trainer, memories) if settings.resume else None
+        if saved and saved.restore():
+            progress.note(f"Goes on at step {pace.done} of an earlier attempt ({checkpoints}).")
+        if not (best.finished or pace.finished):
+            trainer.fit(
+                training_batches(
+                    train_files,
+                    transform_images,
+                    settings,
+                    batch_size,
+                    pace.done,
+                    replicas=trainer.distribute_strategy.num_replicas_in_sync,
+                ),
+                steps_per_epoch=WITHOUT_END,
+                initial_epoch=pace.stretches,
+                epochs=WITHOUT_END,
+                shuffle=False,  # the input has done it
+                verbose=0,
+                callbacks=[
+                    RetrievalValidation(
+                        validation, transform_images, f"{log_dir}/validation", distractors
+                    ),
+                    pace,
+                    guard,
+                    best,
+                    keras.callbacks.TensorBoard(log_dir, histogram_freq=1),
+                    progress,
+                    report,
+                    *([saved] if saved else []),
+                ],
+            )
+        report.write(log_dir)
     return best, saved
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from modules.settings import OptimizerSettings
 from modules.training.scaled_adamw import ScaledAdamW
@@ -12,7 +15,7 @@ from modules.training.scaled_adamw import ScaledAdamW
 
 def make_optimizer(
     settings: OptimizerSettings,
-    steps: int,
+    steps: int | keras.Variable,
     precision: str = "float32",
     rates: Iterable[tuple[Iterable[keras.Variable], float]] = (),
 ) -> keras.optimizers.Optimizer:
@@ -20,7 +23,7 @@ def make_optimizer(
 
     Args:
         settings: Rate, schedule, decay, clipping and averaging.
-        steps: Of the whole training; the schedule ends there.
+        steps: Of the whole training; the schedule ends there, see `RateSchedule`.
         precision: Dtype policy of the network. `mixed_float16`, whose gradients may underflow, gets
             dynamic loss scaling (Micikevicius et al. 2018, arXiv:1710.03740): a step whose
             gradients are not finite is left out and the scale is halved.
@@ -32,7 +35,7 @@ def make_optimizer(
     optimizer = ScaledAdamW(
         rates,
         settings.weight_decay,
-        learning_rate=rate_schedule(settings, steps),
+        learning_rate=RateSchedule(settings, steps),
         global_clipnorm=settings.clip_norm,
         use_ema=settings.ema > 0,
         ema_momentum=settings.ema,
@@ -42,20 +45,38 @@ def make_optimizer(
     return optimizer
 
 
-def rate_schedule(
-    settings: OptimizerSettings, steps: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
+class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of each step.
 
-    It rises from 0 over `rate_warmup_steps` and then stays (`constant`), or falls to 0 like a
-    quarter of a cosine wave (`cosine`; Loshchilov and Hutter 2017, arXiv:1608.03983).
+    It rises from 0 over `rate_warmup_steps` and then stays (`constant`), or falls to 0 like
+    half a cosine wave (`cosine`; Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+    Args:
+        settings: Rate and schedule.
+        steps: Of the whole training. As a variable it may change on the way; 0: not known yet, the
+            rate does not fall.
     """
-    warmup, peak = settings.rate_warmup_steps, settings.learning_rate
-    if settings.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else peak,
-            decay_steps=max(1, steps - warmup),
-            warmup_target=peak if warmup else None,
-            warmup_steps=warmup,
-        )
-    return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, peak) if warmup else peak
+
+    def __init__(self, settings: OptimizerSettings, steps: int | keras.Variable) -> None:
+        super().__init__()
+        self._peak = settings.learning_rate
+        self._warmup = settings.rate_warmup_steps
+        self._falls = settings.schedule == "cosine"
+        self._steps = steps
+
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        """The rate, float32 [], of the step with this number, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        rate = tf.constant(self._peak)
+        if self._warmup:
+            rate *= tf.minimum(step / self._warmup, 1.0)
+        if self._falls:
+            steps = tf.cast(tf.convert_to_tensor(self._steps), tf.float32)
+            past = (step - self._warmup) / tf.maximum(steps - self._warmup, 1.0)
+            past = tf.where(steps > 0, tf.clip_by_value(past, 0.0, 1.0), 0.0)
+            rate *= (1 + tf.cos(math.pi * past)) / 2
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        """Not written: a training is restored from checkpoints, not from a saved model."""
+        raise NotImplementedError

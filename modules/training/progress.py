@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import keras
@@ -16,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from modules.training.pace import Pace
+
 
 class TrainingProgress(keras.callbacks.Callback):
     """A progress bar on a terminal, and one line per validation everywhere.
@@ -23,17 +24,14 @@ class TrainingProgress(keras.callbacks.Callback):
     A context manager, so that the bar is gone before an error is shown.
 
     Args:
-        steps: Of the whole training.
-        done: Those made by an earlier process.
+        pace: Knows the steps made, and those of the whole training.
     """
 
-    def __init__(self, steps: int, done: int = 0) -> None:
+    def __init__(self, pace: Pace) -> None:
         super().__init__()
-        self._steps = steps
-        self._done = done
+        self._pace = pace
 
     def __enter__(self) -> TrainingProgress:
-        self._started = time.monotonic()
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -45,7 +43,7 @@ class TrainingProgress(keras.callbacks.Callback):
             transient=True,
             disable=not sys.stdout.isatty(),
         )
-        self._task = self._bar.add_task("", total=self._steps, completed=self._done)
+        self._task = self._bar.add_task("", total=self._pace.total, completed=self._pace.done)
         self._bar.start()
         return self
 
@@ -59,17 +57,18 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar."""
         text = " ".join(f"{k} {(logs or {})[k]:.3f}" for k in ("loss", "active", "d_ap", "d_an"))
-        self._done += 1
-        self._bar.update(self._task, completed=self._done, description=text)
+        self._bar.update(
+            self._task, completed=self._pace.done, total=self._pace.total, description=text
+        )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints the validation."""
         logs = logs or {}
         self._bar.console.print(
-            f"step {self._done:5}/{self._steps}  loss {logs['loss']:.4f}  "
+            f"step {self._pace.done:5}/{self._pace.total or '?'}  loss {logs['loss']:.4f}  "
             f"active {logs['active']:.3f}  d_ap {logs['d_ap']:.3f}  d_an {logs['d_an']:.3f}  "
-            f"eval P@1 {logs['val_precision@1']:.4f}  MAP@R {logs['val_map@r']:.4f}  "
-            f"{time.monotonic() - self._started:.0f} s",
+            f"validation P@1 {logs['val_precision@1']:.4f}  MAP@R {logs['val_map@r']:.4f}  "
+            f"{self._pace.seconds:.0f} s",
             highlight=False,
             soft_wrap=True,
         )

@@ -32,7 +32,9 @@ class TripletModel(keras.Model):
     and `d_an` (mean distances of the mined ones, in the chosen distance); of other losses `active`
     as their docstring says, `d_ap` and `d_an` (mean squared L2 distances of all pairs of one class
     and of different classes); `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0
-    when they have collapsed). All are means over the steps since the last validation.
+    when they have collapsed); `classes` (different ones in the batch) and `alone` (fraction of the
+    rows that are the only ones of their class in it). All are means over the steps since the last
+    validation.
 
     Args:
         embedder: Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
@@ -60,6 +62,11 @@ class TripletModel(keras.Model):
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done",
             aggregation="only_first_replica",
         )  # fmt: skip
+        # How many there will be; a variable, since a budget of minutes fixes it on the way.
+        self.total_steps = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="total_steps",
+            aggregation="only_first_replica",
+        )  # fmt: skip
         self.memory = None
         if settings.memory:
             self.memory = Memory(settings.memory, embedder.output_shape[-1])
@@ -72,9 +79,8 @@ class TripletModel(keras.Model):
         if settings.warmup_steps:
             milder = settings.model_copy(update={"mining": "semi_hard", "swap": False})
             self.warmup_objective = make_objective(milder)
-        self.trackers = {
-            name: keras.metrics.Mean(name=name) for name in (*LossValues._fields, "spread")
-        }
+        names = (*LossValues._fields, "spread", "classes", "alone")
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def _make_proxies(self, classes: np.ndarray | None) -> keras.Variable:
         """A random point per class, as in the code of the paper (He et al. 2015, fan out)."""
@@ -131,8 +137,14 @@ class TripletModel(keras.Model):
         self.steps_done.assign_add(1)
         if self.memory is not None:
             self.memory.remember(rows)
-        spread = tf.reduce_sum(tf.math.reduce_variance(rows.embeddings, axis=0))
-        for name, value in {**values._asdict(), "spread": spread}.items():
+        members = tf.unique_with_counts(rows.labels).count
+        more = {
+            "spread": tf.reduce_sum(tf.math.reduce_variance(rows.embeddings, axis=0)),
+            "classes": tf.size(members),
+            "alone": tf.reduce_sum(tf.cast(members == 1, tf.float32))
+            / tf.cast(tf.size(rows.labels), tf.float32),
+        }
+        for name, value in {**values._asdict(), **more}.items():
             self.trackers[name].update_state(value)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 

@@ -32,7 +32,7 @@ from modules.export import tflite as tflite_export
 from modules.export.tflite import TFLiteError
 from modules.export.tflite_report import extra_assets, read_tflite_report
 from modules.models.embedding_network import build_embedding_model
-from modules.training.callbacks import TrainingFailedError
+from modules.training.guard import TrainingFailedError
 from pipeline.config import PROJECT
 from pipeline.schema import SCHEMA_FILE
 from tests.real_data import BEAM_ARGS, digits, examples_artifact

@@ -1,81 +1,19 @@
-"""The guard against trainings that lead nowhere, and what is drawn at a validation."""
+"""What is measured and drawn at a validation, and which weights are kept."""
 
 from __future__ import annotations
 
-import math
-import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from modules.batches.reading import LabelledImages
-from modules.settings import TrainingSettings
-from modules.training.callbacks import FailureGuard, RetrievalValidation, TrainingFailedError
+from modules.training.callbacks import BestWeights, RetrievalValidation
+from modules.training.triplet_model import TripletModel
 from tests.modules.training.training_runs import Run, pixels
-from tests.real_data import digits
-
-MARGIN = 1 / 5
-GOOD = {"loss": MARGIN / 2, "d_ap": 0.3, "d_an": 0.9, "spread": 0.8}
-STUCK = {"loss": MARGIN * 21 / 20, "d_ap": 0.09, "d_an": 0.08, "spread": 0.05}
-
-
-def survives(logs: list[dict[str, float]], **settings) -> bool:
-    guard = FailureGuard(TrainingSettings(**settings))
-    try:
-        for epoch, values in enumerate(logs):
-            guard.on_epoch_end(epoch, values)
-    except TrainingFailedError:
-        return False
-    return True
-
-
-def test_only_a_whole_window_with_the_loss_at_the_margin_ends_training() -> None:
-    assert survives([GOOD] * 9)
-    assert survives([STUCK, STUCK, GOOD] * 3)
-    assert not survives([GOOD, STUCK, STUCK, STUCK])
-    assert survives([STUCK] * 4, guard_window=5)
-    # Far from the margin, or apart in spite of it.
-    assert survives([STUCK | {"loss": MARGIN * 4 / 5}] * 4)
-    assert survives([STUCK | {"d_an": 0.09 + MARGIN / 5}] * 4)
-
-
-def test_soft_margin_is_stuck_at_log_2() -> None:
-    logs = STUCK | {"loss": math.log(2)}
-    assert not survives([logs] * 3, loss="soft_margin")
-    assert survives([logs] * 3)
-
-
-def test_the_window_goes_on_in_a_resumed_training() -> None:
-    settings = TrainingSettings()
-    first, second = FailureGuard(settings), FailureGuard(settings)
-    for epoch in range(2):
-        first.on_epoch_end(epoch, STUCK)
-    second.restore(first.state())
-    with pytest.raises(TrainingFailedError, match=r"stuck for 3 validations at 0\.210"):
-        second.on_epoch_end(2, STUCK)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        # From random weights, without the warm-up.
-        ({"mining": "hard", "warmup_steps": 0, "steps": 60}, r"collapsed|stuck .*warmup_steps"),
-        ({"learning_rate": 1.0, "schedule": "constant"}, r"collapsed|stuck .*learning_rate"),
-        (
-            {"learning_rate": 1.0, "schedule": "constant", "precision": "mixed_float16"},
-            r"loss is nan .*learning_rate",
-        ),
-    ],
-)
-def test_trainings_known_to_fail_are_stopped_with_advice(tmp_path, settings, message) -> None:
-    with pytest.raises(TrainingFailedError, match=message) as caught:
-        Run(tmp_path, **settings).fit()
-    assert re.search("no model was written", str(caught.value))
-
-
-def test_a_warm_up_saves_hard_mining(tmp_path) -> None:
-    Run(tmp_path, mining="hard", warmup_steps=20, steps=40, validate_every=10).fit()
+from tests.real_data import Row, digits
+from tests.retrieval_oracle import Rows, brute_force
 
 
 def test_validation_without_a_pair_is_refused_before_training(tmp_path) -> None:
@@ -83,6 +21,67 @@ def test_validation_without_a_pair_is_refused_before_training(tmp_path) -> None:
     images, labels, ids = (np.array(column, object) for column in zip(*digits(1), strict=True))
     with pytest.raises(ValueError, match=r"10 images .* as many classes.*validation_images"):
         RetrievalValidation(LabelledImages(images, labels, ids), pixels, str(tmp_path))
+
+
+def labelled(rows: list[Row]) -> LabelledImages:
+    return LabelledImages(*(np.array(column, object) for column in zip(*rows, strict=True)))
+
+
+def validated(
+    trainer: TripletModel, data: LabelledImages, folder: Path, others: LabelledImages | None = None
+) -> dict[str, float]:
+    validation = RetrievalValidation(data, pixels, str(folder), others)
+    validation.set_model(trainer)
+    validation.on_train_begin()
+    logs: dict[str, float] = {}
+    validation.on_epoch_end(0, logs)
+    validation.on_train_end()
+    return logs
+
+
+def test_only_held_out_images_are_queries_and_distractors_are_found_too(tmp_path) -> None:
+    """Two classes held out, three others in the gallery only."""
+    trainer = Run(tmp_path).trainer()
+    held_out, rest = labelled(digits(6, classes=[3, 8])), labelled(digits(6, classes=range(3)))
+    found = validated(trainer, held_out, tmp_path / "log", rest)
+    queries, others = (
+        np.array(trainer.embedder(pixels(tf.constant(p.images)))) for p in (held_out, rest)
+    )
+    gallery = np.concatenate([queries, others])
+    rows = Rows([*held_out.ids, *rest.ids], [*held_out.labels, *rest.labels], gallery)
+    scores = brute_force(held_out.ids, held_out.labels, queries, [1], rows).values()
+    for name in ("precision@1", "map@r", "d_ap", "d_an"):
+        assert found[f"val_{name}"] == pytest.approx(np.mean([s[name] for s in scores]), rel=1e-4)
+    spread = (gallery**2).sum(axis=1).mean() - (gallery.mean(axis=0) ** 2).sum()
+    assert found["val_spread"] == pytest.approx(spread, rel=1e-3)
+    alone = validated(trainer, held_out, tmp_path / "log")
+    assert alone["val_map@r"] > found["val_map@r"]
+
+
+def test_images_alone_in_their_class_may_be_found_among_distractors(tmp_path) -> None:
+    single, others = labelled(digits(1)), labelled(digits(2, start=1))
+    logs = validated(Run(tmp_path).trainer(), single, tmp_path / "log", others)
+    assert 0 < logs["val_map@r"] <= 1
+    with pytest.raises(ValueError, match="as many classes"):
+        RetrievalValidation(
+            labelled(digits(1, classes=[0])), pixels, "", labelled(digits(2, classes=[1]))
+        )
+
+
+def test_of_equal_scores_the_later_weights_are_kept_and_patience_goes_on(tmp_path) -> None:
+    trainer = Run(tmp_path).trainer()
+    best = BestWeights(patience=3)
+    best.set_model(trainer)
+    kept = []
+    for step, score in enumerate([0.5, 0.7, 0.7, 0.6, 0.7]):
+        trainer.steps_done.assign(step)
+        trainer.embedder.set_weights([0 * w + step for w in trainer.embedder.get_weights()])
+        assert not best.finished
+        best.on_epoch_end(step, {"val_map@r": score, "val_precision@1": score})
+        best.give_to(trainer.embedder)
+        kept.append((best.scores["step"], trainer.embedder.get_weights()[0].max()))
+    assert kept == [(0, 0), (1, 1), (2, 2), (2, 2), (4, 4)]
+    assert best.finished
 
 
 def test_tensorboard_shows_distances_weights_and_retrieval(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,22 @@ def test_only_the_rest_is_trained_and_a_finished_training_is_not_repeated(
 
 def test_patience_outlives_the_process(tmp_path, monkeypatch) -> None:
     """Nothing improves: after the first validation, the second one ends the training."""
-    monkeypatch.setattr(RetrievalValidation, "on_epoch_end", lambda self, epoch, logs: logs.update(
-        {"val_map@r": 0.5, "val_precision@1": 0.5}
-    ))  # fmt: skip
+    scores = {"val_map@r": 0.5, "val_precision@1": 0.5, "val_d_ap": 0.5, "val_d_an": 1.0}
+    monkeypatch.setattr(
+        RetrievalValidation,
+        "on_epoch_end",
+        lambda self, epoch, logs: logs.update(scores | {"val_spread": 0.5}),
+    )
     run = Run(tmp_path, patience=1)
     trainer, best = run.fit()
     assert int(trainer.steps_done.numpy()) == 12
     trainer, best = run.fit()
     assert best.finished
     assert int(trainer.steps_done.numpy()) == 12
+    # A tie: the later weights, but no improvement.
+    assert best.scores["step"] == 12
+    result = json.loads((tmp_path / "run/training.json").read_text())
+    assert (result["stopped"], result["steps"]) == ("no improvement", 12)
 
 
 def test_without_resume_nothing_is_written(tmp_path) -> None:

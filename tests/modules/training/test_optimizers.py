@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from modules.settings import OptimizerSettings, TrainingSettings
-from modules.training.optimizers import make_optimizer, rate_schedule
+from modules.training.optimizers import RateSchedule, make_optimizer
 
 
 def variables() -> tuple[keras.Variable, keras.Variable]:
@@ -34,10 +34,32 @@ def make(steps: int = 100, precision: str = "float32", **settings):
     ],
 )
 def test_the_rate_of_a_step(settings: dict, expected: dict[int, float]) -> None:
-    rate = rate_schedule(OptimizerSettings(learning_rate=0.5, **settings), steps=100)
+    rate = RateSchedule(OptimizerSettings(learning_rate=0.5, **settings), steps=100)
     for step, part in expected.items():
-        found = rate(step) if callable(rate) else rate
-        assert float(found) == pytest.approx(part * 0.5, abs=1e-6)
+        assert float(rate(step)) == pytest.approx(part * 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 20])
+def test_the_cosine_is_that_of_keras(warmup: int) -> None:
+    settings = OptimizerSettings(learning_rate=0.5, rate_warmup_steps=warmup)
+    keras_rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else 0.5, 100 - warmup, warmup_target=0.5 if warmup else None,
+        warmup_steps=warmup,
+    )  # fmt: skip
+    rate = RateSchedule(settings, 100)
+    for step in range(0, 120, 7):
+        assert float(rate(step)) == pytest.approx(float(keras_rate(step)), abs=1e-6)
+
+
+def test_the_number_of_steps_may_be_settled_on_the_way() -> None:
+    """Also for a step that was traced before."""
+    steps = keras.Variable(0, dtype="int64")
+    rate = RateSchedule(OptimizerSettings(learning_rate=0.5, rate_warmup_steps=10), steps)
+    traced = tf.function(rate, input_signature=[tf.TensorSpec([], tf.int64)])
+    assert [float(traced(step)) for step in (5, 10, 999)] == [0.25, 0.5, 0.5]
+    steps.assign(50)
+    found = [float(traced(step)) for step in (5, 10, 30, 50, 999)]
+    assert found == pytest.approx([0.25, 0.5, 0.25, 0, 0], abs=1e-6)
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
@@ -64,7 +86,7 @@ def test_long_gradients_are_clipped_together() -> None:
     matrix, vector = variables()
     optimizer = make(clip_norm=2.0)
     optimizer.apply([3 * tf.ones((2, 2)), tf.zeros(2)], [matrix, vector])
-    momentum = optimizer.variables[2].numpy()
+    momentum = optimizer.variables[1].numpy()  # the first one counts the steps
     np.testing.assert_allclose(momentum, 3 * (2 / 6) / 10, rtol=1e-5)
 
 
@@ -98,7 +120,11 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_halved() -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rate_warmup_steps": 600}, "rate would never be reached: rate_warmup_steps is 600"),
+        (
+            {"rate_warmup_steps": 600, "steps": 600},
+            "rate would never be reached: rate_warmup_steps is 600",
+        ),
+        ({"minutes": 0.0}, "greater than 0"),
         ({"clip_norm": 0.0}, "greater than 0"),
         ({"ema": 1.0}, "less than 1"),
         ({"batch_size": 64}, "batch_size has no effect with mining = 'semi_hard'"),

@@ -7,6 +7,9 @@ import re
 import sys
 import threading
 
+import numpy as np
+
+from modules.training.pace import Pace
 from modules.training.progress import TrainingProgress
 from tests.modules.training.training_runs import Run
 
@@ -52,14 +55,16 @@ def test_the_bar_shows_steps_loss_and_distances_of_a_real_training(tmp_path, mon
     assert re.search(r"step +12/12 .*P@1", shown)
 
 
-def test_without_a_terminal_there_are_only_lines(capsys) -> None:
+def test_without_a_terminal_there_are_only_lines(tmp_path, capsys) -> None:
     logs = {"loss": 0.5, "active": 1.0, "d_ap": 0.25, "d_an": 0.75}
-    with TrainingProgress(4, done=2) as progress:
-        for batch in range(2):
-            progress.on_train_batch_end(batch, logs)
+    trainer = Run(tmp_path, steps=4).trainer()
+    pace = Pace(trainer)
+    pace.restore(pace.state() | {"done": np.array(4)})
+    with TrainingProgress(pace) as progress:
+        progress.on_train_batch_end(3, logs)
         progress.on_epoch_end(0, logs | {"val_precision@1": 0.5, "val_map@r": 0.125})
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith(
         "step     4/4  loss 0.5000  active 1.000  d_ap 0.250  d_an 0.750  "
-        "eval P@1 0.5000  MAP@R 0.1250"
+        "validation P@1 0.5000  MAP@R 0.1250"
     )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.reading import anchor_images
+from modules.batches.reading import LabelledImages, TransformImages, anchor_images
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
@@ -53,15 +53,20 @@ class Run:
         classes = np.arange(10) if self.settings.needs_classes else None
         return compile_model(embedder, self.settings, self.settings.steps, self.model, classes)
 
-    def fit(self, trainer: TripletModel | None = None) -> tuple[TripletModel, BestWeights]:
+    def fit(
+        self,
+        trainer: TripletModel | None = None,
+        transform: TransformImages = pixels,
+        distractors: LabelledImages | None = None,
+    ) -> tuple[TripletModel, BestWeights]:
         """Trains; checkpoints stay."""
         trainer = trainer or self.trainer()
         best, _ = fit(
             trainer,
-            self.settings.steps,
             self.files,
             anchor_images(self.files, 60),
-            pixels,
+            transform,
+            distractors=distractors,
             log_dir=str(self.folder / "run"),
             checkpoints=str(self.folder / "checkpoints"),
         )
