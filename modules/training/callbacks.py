@@ -49,7 +49,7 @@ class RetrievalValidation(keras.callbacks.Callback):
         ):
             raise ValueError(
                 f"The {len(data.labels)} images for validation are of as many classes, so no query "
-                "has anything to find. Raise training.validation_images, or put at least two "
+                "has anything to find. Raise triplets.validation_images, or put at least two "
                 "images of a class into the validation part."
             )
         self._data = data

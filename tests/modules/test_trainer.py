@@ -27,7 +27,8 @@ from tfx.utils import json_utils, proto_utils
 from components.triplet_gen.executor import Executor as TripletExecutor
 from modules import trainer
 from modules.batches.of_triplets import triplet_batches
-from modules.batches.reading import anchor_images
+from modules.batches.reading import labelled_images
+from modules.contract import VALIDATION
 from modules.export import tflite as tflite_export
 from modules.export.tflite import TFLiteError
 from modules.export.tflite_report import extra_assets, read_tflite_report
@@ -41,7 +42,7 @@ ROWS = {"train": digits(12), "eval": digits(6, start=12)}
 SETTINGS = {
     "image": {"height": 28, "width": 28, "channels": 1},
     "model": {"name": "small_cnn", "embedding_size": 16},
-    "training": {"steps": 12, "classes_per_batch": 24, "validate_every": 6},
+    "training": {"steps": 12, "batch_size": 96, "validate_every": 6},
     "export": {},
     "code_fingerprint": "of the test",
 }
@@ -87,7 +88,9 @@ def prepared(tmp_path_factory) -> dict[str, list[Any]]:
             "triplets_per_anchor": 1,
             "seed": 0,
             "bucket_size": 64,
-            "splits": json_utils.dumps(["train", "eval"]),
+            "validation_fraction": 0.25,
+            "train_split": "train",
+            "eval_split": "eval",
         },
     )
     return {"examples": [triplets], "transform_graph": [graph]}
@@ -106,7 +109,7 @@ def train(prepared: dict[str, list[Any]], root: Path, **training: Any) -> Path:
             "train_args": proto_utils.proto_to_json(
                 trainer_pb2.TrainArgs(num_steps=settings["training"]["steps"])
             ),
-            "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs()),
+            "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=[VALIDATION])),
             "custom_config": json_utils.dumps(settings),
         },
     )
@@ -124,7 +127,7 @@ def arguments(
     tables = SETTINGS | {"training": SETTINGS["training"] | (training or {})}
     return FnArgs(
         train_files=shards(prepared, "train"),
-        eval_files=shards(prepared, "eval"),
+        eval_files=shards(prepared, VALIDATION),
         transform_output=prepared["transform_graph"][0].uri,
         serving_model_dir=str(root / "model" / str(attempt)),
         model_run_dir=str(root / "run" / str(attempt)),
@@ -167,11 +170,17 @@ def shards(prepared: dict[str, list[Any]], split: str) -> list[str]:
     return [f"{prepared['examples'][0].uri}/Split-{split}/*"]
 
 
-def test_batches_hold_anchors_positives_and_negatives_in_order(prepared) -> None:
+def test_the_train_split_is_trained_on_or_validated_with_and_the_eval_split_is_neither(
+    prepared,
+) -> None:
     by_image = {image: label for image, label, _ in ROWS["train"]}
-    dataset = triplet_batches(shards(prepared, "train"), lambda encoded: encoded, 30, seed=0)
-    anchors = []
-    for images, codes in dataset.take(120 // 30):  # one pass: one triplet per training digit
+    validation = labelled_images(shards(prepared, VALIDATION))
+    train = labelled_images(shards(prepared, "train"))
+    rows = [(*row,) for data in (train, validation) for row in zip(*data, strict=True)]
+    assert sorted(rows) == sorted(ROWS["train"])
+    dataset = triplet_batches(shards(prepared, "train"), lambda encoded: encoded, 10, seed=0)
+    anchors: set[bytes] = set()
+    for images, codes in dataset.take(len(train.ids) // 10 * 2):
         labels = np.array([by_image[image] for image in images.numpy()])
         anchor, positive, negative = np.split(labels, 3)
         assert (anchor == positive).all()
@@ -179,27 +188,9 @@ def test_batches_hold_anchors_positives_and_negatives_in_order(prepared) -> None
         np.testing.assert_array_equal(
             labels[:, None] == labels[None, :], codes.numpy()[:, None] == codes.numpy()[None, :]
         )
-        anchors += list(images.numpy()[:30])
-    assert sorted(anchors) == sorted(by_image)
-
-
-def test_batches_repeat_in_new_order_and_depend_on_the_seed_only(prepared) -> None:
-    def two_passes(seed: int) -> list[bytes]:
-        dataset = triplet_batches(shards(prepared, "train"), lambda encoded: encoded, 30, seed)
-        return [image for images, _ in dataset.take(8) for image in images.numpy()[:30]]
-
-    first = two_passes(1)
-    assert first == two_passes(1)
-    assert first != two_passes(2)
-    assert first[:120] != first[120:]
-    assert sorted(first[:120]) == sorted(first[120:])
-
-
-def test_anchor_images_holds_each_image_once_up_to_the_limit(prepared) -> None:
-    data = anchor_images(shards(prepared, "eval"), limit=1000)
-    rows = zip(data.images, data.labels, data.ids, strict=True)
-    assert sorted(rows) == sorted(ROWS["eval"])
-    assert list(anchor_images(shards(prepared, "eval"), limit=7).ids) == list(data.ids[:7])
+        anchors.update(images.numpy()[:10])
+    assert anchors <= set(train.images)
+    assert len(anchors) > 0.9 * len(train.images)
 
 
 def test_no_files_is_an_error_that_names_the_pattern(tmp_path) -> None:
@@ -232,7 +223,7 @@ print(json.dumps([a["embedding"].numpy().tolist(), b["embedding"].numpy().tolist
     np.testing.assert_allclose(from_example, from_image, atol=1e-6)
 
 
-def test_tensorboard_gets_losses_and_retrieval_of_the_eval_split(trained) -> None:
+def test_tensorboard_gets_losses_and_retrieval_of_the_validation_part(trained) -> None:
     tags: dict[str, list[int]] = {}
     for path in trained.parent.parent.rglob("events.out.tfevents*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
@@ -268,15 +259,16 @@ def test_mixed_precision_is_served_in_float32(prepared, tmp_path) -> None:
     assert not [node.op for node in nodes if "Projective" in node.op or "Random" in node.op]
 
 
-def test_the_export_has_tflite_models_and_pictures(trained) -> None:
+def test_the_export_has_tflite_models_and_pictures(prepared, trained) -> None:
     report = read_tflite_report(extra_assets(str(trained)))
-    assert report.compared_images == 60
+    held_out = len(labelled_images(shards(prepared, VALIDATION)).ids)
+    assert report.compared_images == held_out
     assert report.input_shape == (28, 28, 1)
     assert report.input_black[0] < 0 < report.input_white[0]
     run = trained.parent.parent / "run"
     assert (run / "tsne.png").read_bytes().startswith(b"\x89PNG")
     metadata = (run / "projector" / "metadata.tsv").read_text().splitlines()
-    assert len(metadata) == 1 + 60
+    assert len(metadata) == 1 + held_out
 
 
 def test_nothing_is_exported_when_a_tflite_model_differs(prepared, tmp_path, monkeypatch) -> None:

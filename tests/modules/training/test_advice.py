@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from modules.batches.reading import LabelledImages, anchor_images
+from modules.batches.reading import LabelledImages, labelled_images
 from modules.settings import TrainingSettings
 from modules.training.advice import Progress, advise
 from tests.modules.training.training_runs import Run
@@ -78,8 +78,8 @@ def test_a_real_training_that_learns_its_images_by_heart_hears_of_it_once(
 ) -> None:
     run = Run(tmp_path, steps=36)
     monkeypatch.setattr(
-        "tests.modules.training.training_runs.anchor_images",
-        lambda files, limit: shuffled(anchor_images(files, limit)),
+        "tests.modules.training.training_runs.labelled_images",
+        lambda files, limit: shuffled(labelled_images(files, limit)),
     )
     run.fit()
     printed = capsys.readouterr().out

@@ -36,11 +36,17 @@ def stop_in_third_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", on_train_batch_end)
 
 
+OF_TRIPLETS = {
+    "batches": "triplets", "classes_per_batch": 96, "images_per_class": 4, "batch_size": 120
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"mining": "distance_weighted", "ema": 0.8, **EVERYTHING_RANDOM},
-        {"mining": "none", "classes_per_batch": 96, "images_per_class": 4, "batch_size": 40},
+        {"mining": "none", **OF_TRIPLETS},
+        {"mining": "semi_hard", **OF_TRIPLETS},
         {"loss": "multi_similarity", "memory": 100, "memory_from_step": 4},
         {"loss": "proxy_anchor", "ema": 0.8},
     ],

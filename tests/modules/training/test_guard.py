@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, strategies as st
 
-from modules.batches.reading import anchor_images
+from modules.batches.reading import labelled_images
 from modules.retrieval import COLLAPSED_SPREAD
 from modules.settings import ModelSettings, TrainingSettings
 from modules.training.callbacks import RetrievalValidation
@@ -192,7 +192,7 @@ def test_statistics_that_settle_are_left_alone(tmp_path, monkeypatch) -> None:
 def test_a_step_left_out_in_float16_is_left_alone(tmp_path) -> None:
     """One of twelve batches overflows; without loss scaling it would spoil the network."""
     run = Run(tmp_path, precision="mixed_float16", steps=12)
-    data = anchor_images(run.files, 60)
+    data = labelled_images(run.files, 60)
     images, labels = (
         pixels(tf.constant(data.images)),
         np.unique(data.labels, return_inverse=True)[1],

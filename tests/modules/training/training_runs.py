@@ -9,20 +9,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.reading import LabelledImages, TransformImages, anchor_images
+from modules.batches.reading import LabelledImages, TransformImages, count_classes, labelled_images
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.callbacks import BestWeights
 from modules.training.fitting import compile_model, fit
 from modules.training.triplet_model import TripletModel
-from tests.modules.batches.test_of_classes import digit_shards
+from tests.modules.batches.triplet_files import digit_shards
 
 MODEL = ModelSettings(embedding_size=16)
 IMAGE = ImageSettings()
 BASE = {
     "steps": 18,
     "validate_every": 6,
+    "batches": "classes",
     "classes_per_batch": 20,
     "images_per_class": 3,
     "patience": 9,
@@ -50,7 +51,7 @@ class Run:
         """A new one, as a new process would build it."""
         keras.utils.set_random_seed(self.settings.seed)
         embedder = build_embedding_model(self.model, IMAGE, self.settings.precision)
-        classes = np.arange(10) if self.settings.needs_classes else None
+        classes = np.array([*count_classes(self.files)])
         return compile_model(embedder, self.settings, self.settings.steps, self.model, classes)
 
     def fit(
@@ -64,8 +65,9 @@ class Run:
         best, _ = fit(
             trainer,
             self.files,
-            anchor_images(self.files, 60),
+            labelled_images(self.files, 60),
             transform,
+            self.settings.batch_size or 60,
             distractors=distractors,
             log_dir=str(self.folder / "run"),
             checkpoints=str(self.folder / "checkpoints"),
