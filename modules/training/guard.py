@@ -46,7 +46,8 @@ class FailureGuard(keras.callbacks.Callback):
     as one whose statistics of batch normalisation still settle. A separation is on its way when
     retrieval gets better by more than its standard error, or d_an − d_ap grows; and it is there
     when the validation images show it, or when retrieval is beyond doubt better than at the first
-    validation. That such a training no longer improves is for `BestWeights` to judge.
+    validation. That such a training no longer improves is for `BestWeights` to judge. A training
+    that ends while all its validations have found a collapse has failed as well.
 
     Args:
         settings: The loss and `guard_window`.
@@ -62,6 +63,8 @@ class FailureGuard(keras.callbacks.Callback):
         self._stuck_at = values.get(settings.loss)
         self._not_finite = self._failing = 0
         self._learnt = False
+        self._only_collapses = True
+        self._last_collapse = ""
         # What a value has to exceed to count as grown, and the scores of the first validation.
         self._best: dict[str, float] = {}
         self._first: dict[str, float] = {}
@@ -79,9 +82,11 @@ class FailureGuard(keras.callbacks.Callback):
         better = self._improved(logs)
         collapsed = [name for name in ("spread", "val_spread") if logs[name] < COLLAPSED_SPREAD]
         wider = [self._grew(name, logs[name], self._best.get(name, 0) / 10) for name in collapsed]
+        self._only_collapses &= bool(collapsed)
         fault = None
         if collapsed:
             fault = None if any(wider) else _collapse(logs)
+            self._last_collapse = _collapse(logs)
         elif not better and not self._learnt and self._is_stuck(logs):
             fault = _no_separation(logs)
         self._failing = self._failing + 1 if fault else 0
@@ -89,6 +94,15 @@ class FailureGuard(keras.callbacks.Callback):
             raise TrainingFailedError(
                 f"{fault}, in {self._failing} validations in a row. {_ADVICE}"
             )
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Looks at what there is to export.
+
+        Raises:
+            TrainingFailedError: No validation has found anything but a collapse.
+        """
+        if self._only_collapses and self._last_collapse:
+            raise TrainingFailedError(f"{self._last_collapse}, in every validation. {_ADVICE}")
 
     def _check_finite(self, epoch: int, logs: dict[str, Any]) -> bool:
         """Whether there is nothing to compare."""
@@ -153,6 +167,7 @@ class FailureGuard(keras.callbacks.Callback):
             "not_finite": np.array(self._not_finite),
             "failing": np.array(self._failing),
             "learnt": np.array(self._learnt),
+            "only_collapses": np.array(self._only_collapses),
         } | {
             f"{kind}/{name}": np.array(value)
             for kind, values in levels.items()
@@ -163,6 +178,7 @@ class FailureGuard(keras.callbacks.Callback):
         """Takes over what `state` returned."""
         self._not_finite, self._failing = int(state["not_finite"]), int(state["failing"])
         self._learnt = bool(state["learnt"])
+        self._only_collapses = bool(state["only_collapses"])
         self._best, self._first = (
             {
                 name.removeprefix(f"{kind}/"): float(value)
