@@ -58,9 +58,9 @@ class LossSettings(Settings):
         _known(Losses),
         Field(description="of triplets, of pairs, of proxies; or a class of your own"),
     ] = "margin"
-    loss_options: Annotated[
-        dict[str, JsonValue], Field(description="what your own loss is made with")
-    ] = {}  # noqa: RUF012 (pydantic copies it)
+    loss_options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what your own loss is made with"
+    )
     distance: Annotated[
         Literal["squared_l2", "l2", "cosine"] | None,
         Field(description='between embeddings, of triplets; default: `"squared_l2"`'),
