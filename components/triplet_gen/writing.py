@@ -12,6 +12,7 @@ from apache_beam.utils import shared
 from components.triplet_gen.embedding import Embedder, UnreadableImageError
 from components.triplet_gen.framing import frame
 from components.triplet_gen.hashes import derive_key
+from components.triplet_gen.mining import squared_distances
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
 from components.triplet_gen.sampling import (
     NO_TRIPLETS,
@@ -61,7 +62,7 @@ class WriteTriplets(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the model, once per process."""
-        if self._model:
+        if self._model and self._settings.mines:
             self._embedder = self._shared.acquire(lambda: Embedder(self._model))
 
     def process(
@@ -100,8 +101,12 @@ class WriteTriplets(beam.DoFn):
             return NO_TRIPLETS
         key = int.from_bytes(derive_key(self._settings.seed, "triplets", bucket[1]))
         rng = np.random.Generator(np.random.Philox(key=key))
-        triplets = draw_triplets(codes, repeats, rng, self._settings, embeddings)
+        triplets, left_out = draw_triplets(codes, repeats, rng, self._settings, embeddings)
         result.triplets = len(triplets.anchor)
+        if embeddings is not None:
+            d_ap = squared_distances(embeddings, triplets.anchor, triplets.positive)
+            d_an = squared_distances(embeddings, triplets.anchor, triplets.negative)
+            result.measure(triplets.anchor, d_ap, d_an, left_out)
         work_done.add("triplets", result.triplets)
         return triplets
 
