@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.triplet_gen.hashes import threshold
+from components.triplet_gen.neighbourhood import SAMPLE
 from components.triplet_gen.validation import (
     TOGETHER,
     ValidationPlan,
@@ -35,8 +36,8 @@ class InputStats:
         unreadable: What TensorFlow says about each file it cannot read, by path.
         lowest: Of each label, ascending uint64, the four smallest rank hashes and all others that
             may be held out.
-        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes; empty
-            when there is no limit.
+        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes, and
+            those of the images to embed for a centroid; empty when there are none of both.
     """
 
     labels: Counter[bytes] = dataclasses.field(default_factory=Counter)
@@ -81,7 +82,8 @@ class InputStats:
             joined = _join(self.lowest.get(label), hashes)
             kept = max(TOGETHER, int(np.searchsorted(joined, below)))
             self.lowest[label] = joined[:kept].copy()
-        if limit := settings.max_per_class:
+        sample = SAMPLE if settings.buckets == "neighbourhood" else 0
+        if limit := max(settings.max_per_class, sample):
             for label, hashes in highest.items():
                 self.highest[label] = _join(self.highest.get(label), hashes)[-limit:].copy()
 

@@ -231,7 +231,8 @@ def test_a_process_loads_the_model_once(tmp_path, model, monkeypatch, workers):
     loaded, load = [], tf.saved_model.load
     monkeypatch.setattr(tf.saved_model, "load", lambda path: loaded.append(path) or load(path))
     examples = examples_artifact(tmp_path / "examples", {"train": digits(60)}, shards=4)
-    make(tmp_path / "out", examples, workers, [model], strategy="hard", bucket_size=60)
+    chosen = {"strategy": "hard", "buckets": "neighbourhood", "bucket_size": 60}
+    make(tmp_path / "out", examples, workers, [model], **chosen)
     assert len(list((tmp_path / "out" / "Split-train").iterdir())) > 4
     assert loaded == [path_utils.serving_model_path(model.uri)]
 
