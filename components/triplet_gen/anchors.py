@@ -32,8 +32,8 @@ class AnchorPlan:
 
         Args:
             label_counts: Number of examples of every label of the part, 0 included.
-            highest: The `max_per_class` greatest rank hashes of every label, ascending uint64;
-                empty when there is no limit.
+            highest: The `max_per_class` greatest rank hashes of every label, or more, ascending
+                uint64; not asked for when there is no limit.
             settings: `triplets_per_anchor`, `strategy` and `max_per_class` count here.
         """
         labels = sorted(label_counts)

@@ -11,15 +11,13 @@ import numpy as np
 from components.triplet_gen.anchors import AnchorPlan
 from components.triplet_gen.buckets import BucketPlan
 from components.triplet_gen.hashes import ORDER, RANK
+from components.triplet_gen.neighbourhood import Centroids
 from components.triplet_gen.results import load_result
-from components.triplet_gen.spool import Segment, SegmentWriter, read_rows
+from components.triplet_gen.spool import Segment, SegmentKey, SegmentWriter, read_rows
 from components.triplet_gen.statistics import InputStats
 from components.triplet_gen.validation import PARTS, TRAIN, ValidationPlan
 from components.triplet_gen.writing import Bucket, Kind
 from modules.settings import TripletSettings
-
-# The fields of a Segment: Beam groups by plain tuples without a warning.
-SegmentKey = tuple[str, int, int]
 
 
 class Plans(NamedTuple):
@@ -38,14 +36,20 @@ class Plans(NamedTuple):
     anchors: AnchorPlan
 
 
-def _make_plans(stats: InputStats, settings: TripletSettings) -> Plans:
+def _make_plans(stats: InputStats, settings: TripletSettings, centroids: Centroids | None) -> Plans:
     validation = stats.validation_plan(settings)
     counts = dict(zip(PARTS, (validation.train, validation.validation), strict=True))
     return Plans(
         {label: code for code, label in enumerate(sorted(stats.labels))},
         validation,
         {
-            part: BucketPlan(counts[part], settings.bucket_size, settings.seed, part)
+            part: BucketPlan(
+                counts[part],
+                settings.bucket_size,
+                settings.seed,
+                part,
+                centroids if part == TRAIN else None,
+            )
             for part in PARTS
         },
         AnchorPlan(validation.train, stats.highest, settings),
@@ -72,7 +76,12 @@ class AssignToBuckets(beam.DoFn):
         The reserve is yielded for each bucket of the train part that needs it.
         """
         if not self._plans:
-            self._plans = _make_plans(load_result(self._temp_dir, InputStats), self._settings)
+            near = self._settings.buckets == "neighbourhood"
+            self._plans = _make_plans(
+                load_result(self._temp_dir, InputStats),
+                self._settings,
+                load_result(self._temp_dir, Centroids) if near else None,
+            )
         plans = self._plans
         rows = read_rows(Segment(*element[0]))
         code = np.fromiter(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from components.triplet_gen.hashes import GROUP, ORDER, derive_key
+from components.triplet_gen.neighbourhood import Centroids, bisect
 
 # Mean number of examples in a group, at least. Groups are filled by hash, so their sizes vary; an
 # example is alone in its group with probability about exp(−64), which is never.
@@ -31,7 +32,8 @@ class BucketPlan:
 
     A label with n examples has b = max(1, ⌊n / 64⌋) groups; an example goes to group
     (group hash mod b) of its label, and a group to a bucket by a hash of label and group number.
-    So examples of a label stay together in groups of about 64 or more, while the labels mix.
+    So examples of a label stay together in groups of about 64 or more, while the labels mix. With
+    centroids a group has only the buckets of its neighbourhood to go to, see `bisect`.
 
     The reserve is for buckets where one class leaves too few negatives. It expects 128 rows of
     the most frequent label and 256 of all others together (all of them when there are fewer), so
@@ -43,7 +45,12 @@ class BucketPlan:
     """
 
     def __init__(
-        self, label_counts: Mapping[bytes, int], bucket_size: int, seed: int, part: str
+        self,
+        label_counts: Mapping[bytes, int],
+        bucket_size: int,
+        seed: int,
+        part: str,
+        centroids: Centroids | None = None,
     ) -> None:
         """Prepares the table from (label, group) to bucket.
 
@@ -52,6 +59,7 @@ class BucketPlan:
             bucket_size: Mean number of examples in a bucket.
             seed: The user's seed.
             part: Its name; equal data in two parts is bucketed differently.
+            centroids: Of every label that has examples; default: classes mix by hash alone.
         """
         labels = sorted(label_counts)
         counts = np.fromiter(map(label_counts.__getitem__, labels), np.int64, len(labels))
@@ -61,14 +69,16 @@ class BucketPlan:
         self._groups = groups.astype(np.uint64)
         self._first = np.cumsum(groups) - groups
 
+        ranges = self._ranges(labels, counts, centroids)
         key = derive_key(seed, part, "groups")
         self._bucket = np.fromiter(
             (
                 int.from_bytes(
                     hashlib.blake2b(b"%d:%b" % (group, label), digest_size=8, key=key).digest()
                 )
-                % self.num_buckets
-                for label, n in zip(labels, groups.tolist(), strict=True)
+                % width
+                + first
+                for label, n, first, width in zip(labels, groups.tolist(), *ranges, strict=True)
                 for group in range(n)
             ),
             np.int64,
@@ -81,6 +91,17 @@ class BucketPlan:
             len(labels), _reserve_threshold(RESERVE_OTHERS, total - int(counts[frequent]))
         )
         self._reserve_below[frequent] = _reserve_threshold(RESERVE_FREQUENT, int(counts[frequent]))
+
+    def _ranges(
+        self, labels: list[bytes], counts: np.ndarray, centroids: Centroids | None
+    ) -> tuple[list[int], list[int]]:
+        """The first bucket of each label, and how many it has."""
+        first, width = np.zeros(len(labels), np.int64), np.full(len(labels), self.num_buckets)
+        if centroids:
+            there = np.flatnonzero(counts)
+            means = centroids.means([labels[code] for code in there])
+            first[there], width[there] = bisect(means, counts[there], self.num_buckets)
+        return first.tolist(), width.tolist()
 
     def _few_negatives(self, counts: np.ndarray, groups: np.ndarray) -> list[int]:
         """Buckets in which the greatest class is expected to leave fewer than `MIN_NEGATIVES`."""

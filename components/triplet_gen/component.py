@@ -22,7 +22,11 @@ class TripletGenSpec(component_spec.ComponentSpec):
         "seed": component_spec.ExecutionParameter(type=int),
         "strategy": component_spec.ExecutionParameter(type=str),
         "positives": component_spec.ExecutionParameter(type=str),
+        "skip_nearest": component_spec.ExecutionParameter(type=int),
+        "nearest": component_spec.ExecutionParameter(type=int),
+        "least_ratio": component_spec.ExecutionParameter(type=float),
         "max_per_class": component_spec.ExecutionParameter(type=int),
+        "buckets": component_spec.ExecutionParameter(type=str),
         "validation": component_spec.ExecutionParameter(type=str),
         "validation_fraction": component_spec.ExecutionParameter(type=float),
         "validation_images": component_spec.ExecutionParameter(type=int),
@@ -81,7 +85,11 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         bucket_size: int | data_types.RuntimeParameter = 4096,
         strategy: str | data_types.RuntimeParameter = "random",
         positives: str | data_types.RuntimeParameter = "random",
+        skip_nearest: int | data_types.RuntimeParameter = 0,
+        nearest: int | data_types.RuntimeParameter = 1,
+        least_ratio: float | data_types.RuntimeParameter = 0.0,
         max_per_class: int | data_types.RuntimeParameter = 0,
+        buckets: str | data_types.RuntimeParameter = "hash",
         validation: str | data_types.RuntimeParameter = "auto",
         validation_fraction: float | data_types.RuntimeParameter = 0.1,
         validation_images: int | data_types.RuntimeParameter = 2000,
@@ -102,7 +110,14 @@ class TripletGen(base_beam_component.BaseBeamComponent):
                 mined ones become harder with it.
             strategy: `random`, `class_balanced`, `semi_hard` or `hard`.
             positives: `random` or `hard`.
+            skip_nearest: Of the negatives that a mined strategy allows, leave so many nearest out,
+                0 to 1,000.
+            nearest: Draw among so many next ones, 1 to 1,000. The triplets of an anchor take
+                different ones, if there are enough.
+            least_ratio: Leave out mined negatives nearer than this times the L2 distance of the
+                positive, 0 (none) to 2.
             max_per_class: The most anchors of a class, 0 for no limit.
+            buckets: `hash`, or `neighbourhood`: classes that the `model` confuses share a bucket.
             validation: What is held out: `images`, `classes`, or `auto`, that is classes if no
                 class of the eval split is in the train split, else images.
             validation_fraction: Of the images of the train split, above 0 and at most 0.5.
@@ -122,7 +137,11 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             "seed": seed,
             "strategy": strategy,
             "positives": positives,
+            "skip_nearest": skip_nearest,
+            "nearest": nearest,
+            "least_ratio": least_ratio,
             "max_per_class": max_per_class,
+            "buckets": buckets,
             "validation": validation,
             "validation_fraction": validation_fraction,
             "validation_images": validation_images,

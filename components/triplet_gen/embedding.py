@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from apache_beam.utils import shared
 
-from components.triplet_gen.statistics import explain
+from components.triplet_gen.rows import Rows
+from components.triplet_gen.statistics import OutputStats, explain
 from modules.models import embed_in_batches
 
 SIGNATURE = "images"
@@ -33,7 +35,7 @@ class Embedder:
             raise ValueError(
                 f"TripletGen: the model {path} has the signatures {', '.join(signatures)}, but "
                 f"mining needs {SIGNATURE!r} (encoded images to `embedding`). Export it with the "
-                "trainer of this project, or use strategy = 'random' or 'class_balanced'."
+                "trainer of this project, or choose strategy, positives and buckets that need none."
             )
         self._embed = self._model.signatures[SIGNATURE]
 
@@ -89,3 +91,43 @@ class UnreadableImageError(ValueError):
         super().__init__(f"the model {path} cannot embed image {number}: {reason}")
         self.number = number
         self.reason = reason
+
+
+class SharedEmbedder:
+    """An embedder that the steps of a pipeline share: a process loads the model once."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._handle = shared.Shared()
+
+    def acquire(self) -> Embedder:
+        """Loads the model, or finds it loaded."""
+        return self._handle.acquire(lambda: Embedder(self._path))
+
+
+def embed_rows(embedder: Embedder, rows: Rows, result: OutputStats) -> np.ndarray:
+    """Embeds rows, and notes in `result` what cannot be used.
+
+    Args:
+        embedder: The model.
+        rows: At least one.
+        result: Its `unusable` stays 0 if all embeddings are good.
+
+    Returns:
+        float32 `[rows, D]`; of no use if some are not good.
+    """
+    try:
+        embeddings = embedder(rows.images.tolist())
+    except UnreadableImageError as error:
+        result.unusable = 1
+        result.unusable_example = f"{_show(rows.ids[error.number])}: {error.reason}"
+        return np.zeros((len(rows.ids), 0), np.float32)
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(broken):
+        result.unusable = len(broken)
+        result.unusable_example = f"{_show(rows.ids[broken[0]])}: not finite"
+    return embeddings
+
+
+def _show(example_id: bytes) -> str:
+    return repr(example_id.decode(errors="replace"))

@@ -131,10 +131,11 @@ def _resolve_model(
         return settings, None
     if not models:
         logging.warning(
-            "TripletGen: there is no model yet to mine with (strategy %s, positives %s), so the "
-            "triplets of this run are sampled at random.",
+            "TripletGen: there is no model yet to mine with (strategy %s, positives %s, buckets "
+            "%s), so the triplets of this run are sampled at random.",
             settings.strategy,
             settings.positives,
+            settings.buckets,
         )
         return settings.without_model(), None
     return settings, path_utils.serving_model_path(artifact_utils.get_single_instance(models).uri)
@@ -196,7 +197,7 @@ def _problem_of_data(
         return (
             f"the model {model} gives no usable embedding of some images ({train.unusable}), "
             f"such as {train.unusable_example}. Repair the image or train the model again, or "
-            "set strategy = 'random' and positives = 'random', which need no model."
+            "set strategy = 'random', positives = 'random' and buckets = 'hash', which need none."
         )
     return read.problem()
 

@@ -10,8 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from modules.settings import TripletSettings
+
 # Similarities held at a time: 16 MiB of float32, and a few arrays of the same shape beside them.
 _BLOCK_VALUES = 1 << 22
+# How many of the units in which distances are added up make 1.
+UNIT = 1 << 20
 
 
 def farthest_positives(
@@ -47,43 +51,91 @@ def mine_negatives(
     codes: np.ndarray,
     anchor: np.ndarray,
     positive: np.ndarray,
-    strategy: str,
+    turn: np.ndarray,
+    settings: TripletSettings,
     block_values: int = _BLOCK_VALUES,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the negative of each (anchor, positive).
 
-    `hard` is the nearest row of another class. `semi_hard` (Schroff et al. 2015, section 3.2) is
-    the nearest one that is farther than the positive; if none is, the farthest negative.
+    `hard` allows every row of another class, `semi_hard` (Schroff et al. 2015, section 3.2) only
+    those farther than the positive. A negative that is very near is often a positive with a wrong
+    label. So `least_ratio` x allows none nearer than x times the L2 distance of the positive, as
+    the relative margin of NV-Retriever does for text (Moreira et al. 2024, arXiv:2407.15831).
+
+    Of L allowed rows in ascending distance it is number s + turn mod w, with w = min(`nearest`, L)
+    and s = min(`skip_nearest`, L − w). If none is allowed it is the farthest negative.
 
     Args:
         embeddings: float32 `[rows, D]` of norm 1.
         codes: Class of each row, int `[rows]`.
         anchor: Row numbers, int64 `[triplets]`; a number may repeat.
         positive: Row numbers, int64 `[triplets]`.
-        strategy: `semi_hard` or `hard`.
+        turn: Which of the `nearest` is wanted, int64 `[triplets]`, any number from 0.
+        settings: `strategy`, `skip_nearest`, `nearest` and `least_ratio` count here.
         block_values: How many similarities to hold at a time; the result is the same for any.
 
     Returns:
-        Row numbers, int64 `[triplets]`.
+        Row numbers, int64 `[triplets]`, and whether `skip_nearest` or `least_ratio` left a nearer
+        one out, bool `[triplets]`.
 
     Raises:
         ValueError: If there is no other class.
     """
-    negative = np.empty_like(anchor)
+    negative, left_out = np.empty_like(anchor), np.empty(len(anchor), bool)
     for places, similarity in _blocks(embeddings, anchor, block_values):
-        same = codes[anchor[places], None] == codes
-        if same.all(axis=1).any():
+        other = codes[anchor[places], None] != codes
+        if not other.any(axis=1).all():
             raise ValueError("an anchor has no negative: all rows have its class")
-        excluded = same
-        if strategy == "semi_hard":
-            to_positive = similarity[np.arange(len(places)), positive[places]]
-            excluded = same | (similarity >= to_positive[:, None])
-        found = np.argmax(np.where(excluded, -np.inf, similarity), axis=1)
-        none = np.flatnonzero(excluded.all(axis=1))
-        if len(none):
-            found[none] = np.argmin(np.where(same[none], np.inf, similarity[none]), axis=1)
+        to_positive = similarity[np.arange(len(places)), positive[places]]
+        allowed = other
+        if settings.strategy == "semi_hard":
+            allowed = other & (similarity < to_positive[:, None])
+        count = allowed.sum(axis=1)
+        if settings.least_ratio:
+            # The distances are roots of 2 − 2 · similarity.
+            most = 1 - settings.least_ratio**2 * (1 - to_positive)
+            allowed = allowed & (similarity <= most[:, None])
+        left = allowed.sum(axis=1)
+        window = np.minimum(settings.nearest, left)
+        skipped = np.minimum(settings.skip_nearest, left - window)
+        found = _nearest(similarity, allowed, skipped + turn[places] % np.maximum(1, window))
+        none = np.flatnonzero(left == 0)
+        found[none] = np.argmin(np.where(other[none], similarity[none], np.inf), axis=1)
         negative[places] = found
-    return negative
+        left_out[places] = (skipped > 0) | (left < count)
+    return negative, left_out
+
+
+def _nearest(similarity: np.ndarray, allowed: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The allowed row that has `rank` nearer ones before it, for each row of a block."""
+    candidates = np.where(allowed, similarity, -np.inf)
+    found = np.argmax(candidates, axis=1)
+    for before in range(1, int(rank.max()) + 1):
+        farther = np.flatnonzero(rank >= before)
+        candidates[farther, found[farther]] = -np.inf
+        found[farther] = np.argmax(candidates[farther], axis=1)
+    return found
+
+
+def squared_distances(embeddings: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared L2 distances between rows, in units of 2^-20.
+
+    Sums of integers are the same in any order.
+
+    Args:
+        embeddings: float32 `[rows, D]` of norm 1.
+        rows: Row numbers, int64 `[pairs]`.
+        others: Row numbers, int64 `[pairs]`.
+
+    Returns:
+        int64 `[pairs]`.
+    """
+    step = max(1, _BLOCK_VALUES // embeddings.shape[1])
+    dots = [
+        np.einsum("ij,ij->i", embeddings[rows[at : at + step]], embeddings[others[at : at + step]])
+        for at in range(0, len(rows), step)
+    ]
+    return np.rint((2 - 2 * np.concatenate(dots).astype(float)) * UNIT).astype(np.int64)
 
 
 def _blocks(

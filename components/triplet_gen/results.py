@@ -7,14 +7,17 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from components.triplet_gen.neighbourhood import Centroids
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.validation import TRAIN
 from modules.storage import read_file, write_file
 
-_Stats = TypeVar("_Stats", InputStats, OutputStats)
+_Stats = TypeVar("_Stats", InputStats, OutputStats, Centroids)
 
 
-def save_result(temp_dir: str, result: InputStats | OutputStats, part: str = TRAIN) -> None:
+def save_result(
+    temp_dir: str, result: InputStats | OutputStats | Centroids, part: str = TRAIN
+) -> None:
     """Saves counts in whole or not at all: two attempts may do it at the same time."""
     write_file(_result_path(temp_dir, part, type(result)), pickle.dumps(result))
 
@@ -24,7 +27,7 @@ def load_result(temp_dir: str, kind: type[_Stats], part: str = TRAIN) -> _Stats:
 
     Args:
         temp_dir: As given to `make_triplets`.
-        kind: `InputStats`, or `OutputStats` of a part.
+        kind: `InputStats`, `Centroids`, or `OutputStats` of a part.
         part: `train` or `validation`.
 
     Returns:

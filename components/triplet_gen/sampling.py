@@ -125,7 +125,7 @@ def draw_triplets(
     rng: np.random.Generator,
     settings: TripletSettings | None = None,
     embeddings: np.ndarray | None = None,
-) -> TripletIndices:
+) -> tuple[TripletIndices, np.ndarray]:
     """Chooses positives and negatives for the anchors of a bucket.
 
     Args:
@@ -134,11 +134,12 @@ def draw_triplets(
             candidates for positives, and those with 0 are that only. All rows are candidates for
             negatives.
         rng: Source of randomness of what is not mined.
-        settings: `strategy` and `positives` count here; both are random by default.
-        embeddings: float32 `[rows, D]` of norm 1, if `settings.needs_model`.
+        settings: How to choose; at random by default.
+        embeddings: float32 `[rows, D]` of norm 1, if `settings.mines`.
 
     Returns:
-        The triplets by anchor, ascending.
+        The triplets by anchor, ascending, and whether a negative nearer than the mined one was left
+        out, bool `[triplets]`.
 
     Raises:
         ValueError: If an anchor's class has no second row, or there is no other class.
@@ -154,7 +155,9 @@ def draw_triplets(
         positive = Classes(codes[:own]).draw_positives(anchor, turn, rng)
     if settings.mines_negatives:
         assert embeddings is not None
-        negative = mine_negatives(embeddings, codes, anchor, positive, settings.strategy)
+        place = rng.integers(0, settings.nearest, own)[anchor] + turn
+        negative, left_out = mine_negatives(embeddings, codes, anchor, positive, place, settings)
     else:
         negative = Classes(codes).draw_negatives(anchor, rng)
-    return TripletIndices(anchor, positive, negative)
+        left_out = np.zeros(len(anchor), bool)
+    return TripletIndices(anchor, positive, negative), left_out

@@ -26,6 +26,10 @@ class Segment(NamedTuple):
     length: int
 
 
+# The fields of a Segment: Beam groups by plain tuples without a warning.
+SegmentKey = tuple[str, int, int]
+
+
 class SegmentWriter:
     """Writes segments to a new file of a folder, under a name that no other attempt has.
 

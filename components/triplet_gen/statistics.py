@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.triplet_gen.hashes import threshold
+from components.triplet_gen.neighbourhood import SAMPLE
 from components.triplet_gen.validation import (
     TOGETHER,
     ValidationPlan,
@@ -35,8 +36,8 @@ class InputStats:
         unreadable: What TensorFlow says about each file it cannot read, by path.
         lowest: Of each label, ascending uint64, the four smallest rank hashes and all others that
             may be held out.
-        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes; empty
-            when there is no limit.
+        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes, and
+            those of the images to embed for a centroid; empty when there are none of both.
     """
 
     labels: Counter[bytes] = dataclasses.field(default_factory=Counter)
@@ -81,7 +82,8 @@ class InputStats:
             joined = _join(self.lowest.get(label), hashes)
             kept = max(TOGETHER, int(np.searchsorted(joined, below)))
             self.lowest[label] = joined[:kept].copy()
-        if limit := settings.max_per_class:
+        sample = SAMPLE if settings.buckets == "neighbourhood" else 0
+        if limit := max(settings.max_per_class, sample):
             for label, hashes in highest.items():
                 self.highest[label] = _join(self.highest.get(label), hashes)[-limit:].copy()
 
@@ -167,6 +169,12 @@ class OutputStats:
         examples: Number of examples that arrived in a bucket.
         triplets: Number of triplets written.
         anchors: Number of examples that are an anchor.
+        hard_negatives: Number of triplets whose negative is nearer than their positive. This and
+            the next four count only where there are embeddings.
+        anchors_with_hard_negative: Number of anchors with such a triplet.
+        left_out_negatives: Number of triplets for which a nearer negative was left out.
+        d_ap: Sum of the squared L2 distances of the positives, in units of 2^-20.
+        d_an: The same of the negatives.
         unmatched: Number of examples that should be an anchor but find no triplet in their bucket.
         duplicates: Number of examples with the id of an earlier one.
         duplicate: One such id.
@@ -177,6 +185,11 @@ class OutputStats:
     examples: int = 0
     triplets: int = 0
     anchors: int = 0
+    hard_negatives: int = 0
+    anchors_with_hard_negative: int = 0
+    left_out_negatives: int = 0
+    d_ap: int = 0
+    d_an: int = 0
     unmatched: int = 0
     duplicates: int = 0
     duplicate: str = ""
@@ -191,6 +204,24 @@ class OutputStats:
             self.duplicate = min(i for i, n in occurrences.items() if n > 1).decode(
                 errors="replace"
             )
+
+    def measure(
+        self, anchor: np.ndarray, d_ap: np.ndarray, d_an: np.ndarray, left_out: np.ndarray
+    ) -> None:
+        """Adds up what the embeddings say of triplets.
+
+        Args:
+            anchor: Row numbers, int64 `[triplets]`.
+            d_ap: `squared_distances` of the positives, int64 `[triplets]`.
+            d_an: The same of the negatives.
+            left_out: Whether a nearer negative was left out, bool `[triplets]`.
+        """
+        is_hard = d_an < d_ap
+        self.hard_negatives += int(is_hard.sum())
+        self.anchors_with_hard_negative += len(np.unique(anchor[is_hard]))
+        self.left_out_negatives += int(left_out.sum())
+        self.d_ap += int(d_ap.sum())
+        self.d_an += int(d_an.sum())
 
     def merge(self, other: OutputStats) -> None:
         """Adds the counts of other buckets of the part; of two texts the first in order stays."""

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 
-from components.triplet_gen.assigning import AssignToBuckets, SegmentKey
+from components.triplet_gen.assigning import AssignToBuckets
+from components.triplet_gen.embedding import SharedEmbedder
+from components.triplet_gen.embedding_classes import EmbedClasses, save_centroids
 from components.triplet_gen.reading import Read, ReadFile
 from components.triplet_gen.results import save_result
-from components.triplet_gen.spool import Segment
+from components.triplet_gen.spool import Segment, SegmentKey
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.writing import WriteTriplets
 from modules.runtime import work_done
@@ -71,20 +73,32 @@ def make_triplets(
             the bytes of the examples and, at last, the counts that `load_result` loads.
         model: Folder of a SavedModel, if `settings.needs_model`.
     """
-    paths = [((path, False), None) for path in files] + [
-        ((path, True), None) for path in eval_files
-    ]
-    _ = (
+    paths = [((path, False), None) for path in files]
+    paths += [((path, True), None) for path in eval_files]
+    embedder = SharedEmbedder(model) if model else None
+    segments = (
         pipeline
         | "Files" >> beam.Create(paths, reshuffle=False)
         | "SpreadFiles" >> beam.GroupByKey()
         | "ReadFile" >> beam.ParDo(ReadFile(settings, temp_dir))
         | "GroupCounts" >> beam.GroupByKey()
         | "SaveCounts" >> beam.FlatMap(_save_counts, temp_dir, settings)
+    )
+    if embedder and settings.buckets == "neighbourhood":
+        segments = (
+            segments
+            | "SpreadSample" >> beam.GroupByKey()
+            | "EmbedClasses" >> beam.ParDo(EmbedClasses(settings, temp_dir, embedder))
+            | "GroupCentroids" >> beam.GroupByKey()
+            | "SaveCentroids" >> beam.FlatMap(save_centroids, temp_dir)
+        )
+    write = WriteTriplets(settings, dict(folders), temp_dir, embedder if settings.mines else None)
+    _ = (
+        segments
         | "SpreadSegments" >> beam.GroupByKey()
         | "AssignToBuckets" >> beam.ParDo(AssignToBuckets(settings, temp_dir))
         | "GroupByBucket" >> beam.GroupByKey()
-        | "WriteTriplets" >> beam.ParDo(WriteTriplets(settings, dict(folders), temp_dir, model))
+        | "WriteTriplets" >> beam.ParDo(write)
         | "GroupOutputs" >> beam.GroupByKey()
         | "SaveOutputs" >> beam.Map(_save_outputs, temp_dir)
     )

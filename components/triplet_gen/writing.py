@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.utils import shared
 
-from components.triplet_gen.embedding import Embedder, UnreadableImageError
+from components.triplet_gen.embedding import SharedEmbedder, embed_rows
 from components.triplet_gen.framing import frame
 from components.triplet_gen.hashes import derive_key
+from components.triplet_gen.mining import squared_distances
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
 from components.triplet_gen.sampling import (
     NO_TRIPLETS,
@@ -50,19 +50,17 @@ class WriteTriplets(beam.DoFn):
         settings: TripletSettings,
         folders: Mapping[str, str],
         temp_dir: str,
-        model: str | None = None,
+        embedder: SharedEmbedder | None = None,
     ) -> None:
         self._settings = settings
         self._folders = folders
         self._temp_dir = temp_dir
-        self._model = model
-        self._shared = shared.Shared()
-        self._embedder: Embedder | None = None
+        self._embedder = embedder
 
     def setup(self) -> None:
-        """Loads the model, once per process."""
-        if self._model:
-            self._embedder = self._shared.acquire(lambda: Embedder(self._model))
+        """Loads the model, before the first bucket is read."""
+        if self._embedder:
+            self._embedder.acquire()
 
     def process(
         self, element: tuple[Bucket, Iterable[tuple[int, Segment]]]
@@ -95,13 +93,19 @@ class WriteTriplets(beam.DoFn):
         result.unmatched = int(np.count_nonzero(wanted)) - result.anchors
         if not result.anchors:
             return NO_TRIPLETS
-        embeddings = self._embed(rows, result)
+        embeddings = None
+        if self._embedder:
+            embeddings = embed_rows(self._embedder.acquire(), rows, result)
         if result.unusable:
             return NO_TRIPLETS
         key = int.from_bytes(derive_key(self._settings.seed, "triplets", bucket[1]))
         rng = np.random.Generator(np.random.Philox(key=key))
-        triplets = draw_triplets(codes, repeats, rng, self._settings, embeddings)
+        triplets, left_out = draw_triplets(codes, repeats, rng, self._settings, embeddings)
         result.triplets = len(triplets.anchor)
+        if embeddings is not None:
+            d_ap = squared_distances(embeddings, triplets.anchor, triplets.positive)
+            d_an = squared_distances(embeddings, triplets.anchor, triplets.negative)
+            result.measure(triplets.anchor, d_ap, d_an, left_out)
         work_done.add("triplets", result.triplets)
         return triplets
 
@@ -111,22 +115,6 @@ class WriteTriplets(beam.DoFn):
         # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
         # reader of the split looks.
         write_file(path, frame(serialize_rows(rows, triplets, own)), temp_dir=self._temp_dir)
-
-    def _embed(self, rows: Rows, result: OutputStats) -> np.ndarray | None:
-        """Embeds the rows of a bucket; notes in `result` what cannot be used."""
-        if not self._embedder:
-            return None
-        try:
-            embeddings = self._embedder(rows.images.tolist())
-        except UnreadableImageError as error:
-            result.unusable = 1
-            result.unusable_example = f"{_show(rows.ids[error.number])}: {error.reason}"
-            return None
-        broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        if len(broken):
-            result.unusable = len(broken)
-            result.unusable_example = f"{_show(rows.ids[broken[0]])}: not finite"
-        return embeddings
 
 
 def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
@@ -167,7 +155,3 @@ def _read(segments: Iterable[Segment]) -> Rows | None:
     """Reads segments of rows, sorted; None if there are none."""
     parts = [read_rows(segment) for segment in segments]
     return concatenate(parts).sorted() if parts else None
-
-
-def _show(example_id: bytes) -> str:
-    return repr(example_id.decode(errors="replace"))

@@ -10,6 +10,7 @@ from modules.settings.base import Settings
 
 Strategy = Literal["random", "class_balanced", "semi_hard", "hard"]
 Positives = Literal["random", "hard"]
+Buckets = Literal["hash", "neighbourhood"]
 Validation = Literal["auto", "images", "classes"]
 
 
@@ -19,9 +20,31 @@ class TripletSettings(Settings):
     strategy: Annotated[Strategy, Field(description="how the negative is chosen")] = "random"
     positives: Annotated[Positives, Field(description="how the positive is chosen")] = "random"
     triplets_per_anchor: Annotated[int, Field(ge=1, le=1000, description="of each anchor")] = 3
+    skip_nearest: Annotated[
+        int, Field(ge=0, le=1000, description="of the mined negatives, leave so many nearest out")
+    ] = 0
+    nearest: Annotated[
+        int, Field(ge=1, le=1000, description="and draw among so many next ones")
+    ] = 1
+    least_ratio: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=2,
+            description="leave out mined negatives nearer than this times the distance (L2) of the "
+            "positive, as probably mislabelled",
+        ),
+    ] = 0.0
     max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
     seed: Annotated[int, Field(ge=0, description="of all random choices")] = 0
     bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
+    buckets: Annotated[
+        Buckets,
+        Field(
+            description="which classes share a bucket: any, or those that the last blessed model "
+            "confuses"
+        ),
+    ] = "hash"
     validation: Annotated[
         Validation,
         Field(
@@ -45,8 +68,8 @@ class TripletSettings(Settings):
         return self.strategy in ("semi_hard", "hard")
 
     @property
-    def needs_model(self) -> bool:
-        """Whether an earlier model takes part in the sampling."""
+    def mines(self) -> bool:
+        """Whether negatives or positives are chosen by their embeddings."""
         return self.mines_negatives or self.positives == "hard"
 
     @property
@@ -56,22 +79,57 @@ class TripletSettings(Settings):
             "seed", "bucket_size", "validation", "validation_fraction", "validation_images"
         }  # fmt: skip
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether an earlier model takes part."""
+        return self.mines or self.buckets == "neighbourhood"
+
     def without_model(self) -> TripletSettings:
         """The same settings, with everything that needs a model drawn at random."""
         strategy = "random" if self.mines_negatives else self.strategy
-        return self.model_copy(update={"strategy": strategy, "positives": "random"})
+        drawn = {"strategy": strategy, "positives": "random", "buckets": "hash"}
+        return self.model_copy(update=drawn)
 
     @model_validator(mode="after")
-    def _every_key_has_an_effect(self) -> TripletSettings:
+    def _rounds_need_a_model(self) -> TripletSettings:
         if "rounds_on_same_data" in self.model_fields_set and not self.needs_model:
             raise ValueError(
                 "rounds_on_same_data has no effect unless an earlier model mines: set strategy to "
-                "'semi_hard' or 'hard', or positives to 'hard', or remove it"
+                "'semi_hard' or 'hard', positives to 'hard' or buckets to 'neighbourhood', or "
+                "remove it"
             )
-        if self.mines_negatives and self.positives == "hard" and self.triplets_per_anchor > 1:
+        return self
+
+    @model_validator(mode="after")
+    def _windows_need_mined_negatives(self) -> TripletSettings:
+        values = {
+            "skip_nearest": (self.skip_nearest, 0),
+            "nearest": (self.nearest, 1),
+            "least_ratio": (self.least_ratio, 0.0),
+        }
+        for name, (value, default) in values.items():
+            if value != default and not self.mines_negatives:
+                raise ValueError(
+                    f"{name} = {value} has no effect with strategy = {self.strategy!r}: set "
+                    f"strategy to 'semi_hard' or 'hard', or remove {name}"
+                )
+        if self.strategy == "semi_hard" and 0 < self.least_ratio <= 1:
             raise ValueError(
-                f"with strategy = {self.strategy!r} and positives = 'hard' an anchor has one "
-                f"triplet, so triplets_per_anchor = {self.triplets_per_anchor} would write it more "
-                "than once. Set triplets_per_anchor = 1 or positives = 'random'"
+                f"least_ratio = {self.least_ratio} has no effect with strategy = 'semi_hard': its "
+                "negatives are farther than the positive. Set strategy = 'hard', or least_ratio "
+                "above 1, or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _triplets_of_an_anchor_differ(self) -> TripletSettings:
+        same_positive = self.mines_negatives and self.positives == "hard"
+        if same_positive and self.triplets_per_anchor > self.nearest:
+            raise ValueError(
+                f"with strategy = {self.strategy!r} and positives = 'hard' only the negatives of "
+                f"an anchor differ, among nearest = {self.nearest}, so triplets_per_anchor = "
+                f"{self.triplets_per_anchor} would repeat some. Set nearest = "
+                f"{self.triplets_per_anchor}, triplets_per_anchor = {self.nearest} or positives = "
+                "'random'"
             )
         return self

@@ -42,26 +42,28 @@ SIZES = st.one_of(
 )
 
 
-def possible(configured):
-    """Whether the settings do not contradict each other."""
-    mined = configured["strategy"] in ("semi_hard", "hard")
-    return not (
-        mined and configured["positives"] == "hard" and configured["triplets_per_anchor"] > 1
-    )
-
-
 CONFIGURED = st.builds(
-    lambda **values: values,
-    strategy=st.sampled_from(["random", "class_balanced", "semi_hard", "hard"]),
-    positives=st.sampled_from(["random", "hard"]),
-    bucket_size=st.sampled_from([2, 16, 100, 4096]),
-    triplets_per_anchor=st.integers(1, 3),
-    max_per_class=st.sampled_from([0, 0, 1, 7]),
-    seed=st.integers(0, 2**31),
-    validation=st.sampled_from(["auto", "images", "classes"]),
-    validation_fraction=st.sampled_from([0.01, 0.1, 0.5]),
-    validation_images=st.sampled_from([2, 20, 2000]),
-).filter(possible)
+    lambda drawn, mined: drawn | (mined if drawn["strategy"] in ("semi_hard", "hard") else {}),
+    st.builds(
+        lambda **values: values,
+        strategy=st.sampled_from(["random", "class_balanced", "semi_hard", "hard"]),
+        positives=st.sampled_from(["random", "hard"]),
+        bucket_size=st.sampled_from([2, 16, 100, 4096]),
+        triplets_per_anchor=st.integers(1, 3),
+        max_per_class=st.sampled_from([0, 0, 1, 7]),
+        buckets=st.sampled_from(["hash", "neighbourhood"]),
+        seed=st.integers(0, 2**31),
+        validation=st.sampled_from(["auto", "images", "classes"]),
+        validation_fraction=st.sampled_from([0.01, 0.1, 0.5]),
+        validation_images=st.sampled_from([2, 20, 2000]),
+    ),
+    st.builds(
+        lambda **values: values,
+        skip_nearest=st.sampled_from([0, 5]),
+        nearest=st.sampled_from([3, 10]),
+        least_ratio=st.sampled_from([0.0, 1.2]),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,7 @@ def model(tmp_path_factory):
 @example([20, *(5_000 * [2]), *(4_999 * [1])], {"strategy": "class_balanced"})
 @example([1_500, 4, 1], {"bucket_size": 2})
 @example(heavy_tail(300, 400), {"strategy": "semi_hard", "triplets_per_anchor": 2})
+@example(heavy_tail(300, 400), {"buckets": "neighbourhood", "bucket_size": 100})
 @example([300, 2, 2, 2, 1], {"strategy": "hard", "positives": "hard", "bucket_size": 16})
 def test_guarantees_of_any_class_sizes(model, sizes, configured):
     assume(feasible(dict(enumerate(sizes))))

@@ -12,8 +12,14 @@ from hypothesis import given, settings, strategies as st
 from tfx.utils import path_utils
 
 from components.triplet_gen.hashes import hash_ids
-from components.triplet_gen.mining import farthest_positives, mine_negatives
+from components.triplet_gen.mining import (
+    farthest_positives,
+    mine_negatives,
+    squared_distances,
+)
+from components.triplet_gen.sampling import draw_triplets, have_triplets
 from modules.contract import ROLES
+from modules.settings import TripletSettings
 from tests.components.triplet_gen.triplet_models import brightest_blocks, model_artifact
 from tests.components.triplet_gen.triplet_node import check, contents, make, read
 from tests.real_data import digits, examples_artifact
@@ -29,14 +35,38 @@ def slow_positive(similarity, codes, anchor):
     return first(rows, lambda row: similarity[anchor][row])
 
 
-def slow_negative(similarity, codes, anchor, positive, strategy):
-    rows = [row for row, code in enumerate(codes) if code != codes[anchor]]
-    if strategy == "hard":
-        return first(rows, lambda row: -similarity[anchor][row])
-    farther = [row for row in rows if similarity[anchor][row] < similarity[anchor][positive]]
-    nearest = first(farther, lambda row: -similarity[anchor][row])
-    farthest = first(rows, lambda row: similarity[anchor][row])
-    return farthest if nearest is None else nearest
+def slow_negative(similarity, codes, anchor, positive, settings, turn=0):
+    """The negative, and whether a nearer one was left out."""
+    row, to_positive = similarity[anchor], similarity[anchor][positive]
+    others = [n for n, code in enumerate(codes) if code != codes[anchor]]
+    if settings.strategy == "semi_hard":
+        wanted = [n for n in others if row[n] < to_positive]
+    else:
+        wanted = others
+    ratio = settings.least_ratio**2  # of squared distances, 2 − 2 · similarity
+    allowed = [n for n in wanted if not ratio or 1 - row[n] >= ratio * (1 - to_positive)]
+    if not allowed:
+        return first(others, lambda n: row[n]), bool(wanted)
+    allowed.sort(key=lambda n: (-row[n], n))
+    last = min(settings.skip_nearest + settings.nearest, len(allowed))
+    window = allowed[max(0, last - settings.nearest) : last]
+    return window[turn % len(window)], len(allowed) < len(wanted) or window[0] != allowed[0]
+
+
+def mined(**values) -> TripletSettings:
+    return TripletSettings(**{"triplets_per_anchor": 1} | values)
+
+
+SETTINGS = st.one_of(
+    st.builds(
+        mined,
+        strategy=st.just(strategy),
+        skip_nearest=st.integers(0, 5),
+        nearest=st.integers(1, 5),
+        least_ratio=st.sampled_from(ratios),
+    )
+    for strategy, ratios in (("hard", [0.0, 0.5, 1.0, 1.5]), ("semi_hard", [0.0, 1.5, 2.0]))
+)
 
 
 @st.composite
@@ -52,47 +82,75 @@ def has_triplets(codes) -> bool:
     return len(sizes) > 1 and max(sizes.values()) > 1
 
 
-@settings(deadline=None, max_examples=150)
-@given(buckets(), st.sampled_from(["semi_hard", "hard"]), st.integers(1, 60))
-def test_mining_as_the_triple_loop(bucket, strategy, block_values):
+@settings(deadline=None, max_examples=300)
+@given(buckets(), SETTINGS, st.integers(0, 2**32), st.integers(1, 60))
+def test_mining_as_the_triple_loop(bucket, chosen, seed, block_values):
     codes, embeddings = bucket
     similarity = embeddings.astype(int) @ embeddings.astype(int).T
     rows = range(len(codes))
     pairs = [(a, p) for a in rows for p in rows if a != p and codes[a] == codes[p]]
     anchor, positive = np.array(pairs).T
-    found = mine_negatives(embeddings, codes, anchor, positive, strategy, block_values)
-    triples = set(zip(anchor.tolist(), positive.tolist(), found.tolist(), strict=True))
-    assert triples == {(a, p, slow_negative(similarity, codes, a, p, strategy)) for a, p in pairs}
+    turn = np.random.default_rng(seed).integers(0, 10, len(pairs))
+    found, left_out = mine_negatives(
+        embeddings, codes, anchor, positive, turn, chosen, block_values
+    )
+    assert list(zip(found.tolist(), left_out.tolist(), strict=True)) == [
+        slow_negative(similarity, codes, a, p, chosen, t)
+        for (a, p), t in zip(pairs, turn.tolist(), strict=True)
+    ]
 
     found = farthest_positives(embeddings, codes, anchor, block_values)
     expected = [slow_positive(similarity, codes, a) for a in anchor]
     assert found.tolist() == expected
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.integers(0, 2**32), st.sampled_from(["semi_hard", "hard"]))
-def test_mining_of_unit_vectors(seed, strategy):
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32), SETTINGS)
+def test_mining_of_unit_vectors(seed, chosen):
     rng = np.random.default_rng(seed)
     embeddings = rng.normal(size=(30, 8)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     codes = np.repeat(np.arange(6), 5)
-    anchor = rng.integers(0, 30, 40)
+    anchor, turn = rng.integers(0, 30, 40), rng.integers(0, 9, 40)
     positive = farthest_positives(embeddings, codes, anchor)
-    negative = mine_negatives(embeddings, codes, anchor, positive, strategy)
+    negative, left_out = mine_negatives(embeddings, codes, anchor, positive, turn, chosen)
     distance = ((embeddings[:, None].astype(float) - embeddings) ** 2).sum(axis=2)
-    assert positive.tolist() == [slow_positive(-distance, codes, a) for a in anchor]
-    assert negative.tolist() == [
-        slow_negative(-distance, codes, a, p, strategy)
-        for a, p in zip(anchor, positive, strict=True)
+    similarity = 1 - distance / 2
+    assert positive.tolist() == [slow_positive(similarity, codes, a) for a in anchor]
+    assert list(zip(negative.tolist(), left_out.tolist(), strict=True)) == [
+        slow_negative(similarity, codes, a, p, chosen, t)
+        for a, p, t in zip(anchor, positive, turn, strict=True)
     ]
+    found = squared_distances(embeddings, anchor, negative)
+    assert np.abs(found / 2**20 - distance[anchor, negative]).max() < 1e-5
+
+
+@settings(deadline=None, max_examples=100)
+@given(buckets(), st.integers(1, 4), st.integers(0, 3), st.integers(0, 2**32))
+def test_negatives_of_an_anchor_differ(bucket, per_anchor, skip, seed):
+    """With one positive an anchor has as many negatives as it has triplets, if there are enough."""
+    codes, embeddings = bucket
+    chosen = TripletSettings(
+        strategy="hard",
+        positives="hard",
+        triplets_per_anchor=per_anchor,
+        nearest=per_anchor,
+        skip_nearest=skip,
+    )
+    repeats = per_anchor * have_triplets(codes, len(codes))
+    found, _ = draw_triplets(codes, repeats, np.random.default_rng(seed), chosen, embeddings)
+    for anchor in set(found.anchor.tolist()):
+        negatives = found.negative[found.anchor == anchor]
+        assert len(set(negatives)) == min(per_anchor, np.count_nonzero(codes != codes[anchor]))
 
 
 def test_impossible_anchors_are_refused():
     embeddings = np.eye(3, dtype=np.float32)
     with pytest.raises(ValueError, match="no positive"):
         farthest_positives(embeddings, np.array([1, 2, 2]), np.array([0]))
+    codes, zero = np.array([1, 1, 1]), np.array([0])
     with pytest.raises(ValueError, match="no negative"):
-        mine_negatives(embeddings, np.array([1, 1, 1]), np.array([0]), np.array([1]), "hard")
+        mine_negatives(embeddings, codes, zero, np.array([1]), zero, mined(strategy="hard"))
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +159,24 @@ def model(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "positives", "per_anchor"),
-    [("semi_hard", "random", 3), ("hard", "random", 2), ("semi_hard", "hard", 1)],
+    "configured",
+    [
+        {"strategy": "semi_hard", "triplets_per_anchor": 3},
+        {"strategy": "hard", "triplets_per_anchor": 2, "least_ratio": 0.5},
+        {"strategy": "semi_hard", "positives": "hard"},
+        {"strategy": "hard", "positives": "hard", "triplets_per_anchor": 2, "nearest": 2},
+        {"strategy": "hard", "skip_nearest": 7, "nearest": 3, "triplets_per_anchor": 3},
+    ],
 )
-def test_the_node_mines_in_its_bucket(tmp_path, model, strategy, positives, per_anchor):
+def test_the_node_mines_in_its_bucket(tmp_path, model, configured):
     rows = digits(40, classes=range(8)) + digits(1, classes=[8])
     examples = examples_artifact(tmp_path / "examples", {"train": rows})
-    chosen = {"strategy": strategy, "positives": positives, "triplets_per_anchor": per_anchor}
-    output = make(tmp_path / "out", examples, models=[model], **chosen)
-    rows = check(output, rows, per_anchor)
+    output = make(tmp_path / "out", examples, models=[model], **configured)
+    chosen = mined(**configured)
+    rows = check(output, rows, chosen.triplets_per_anchor)
     names = ("strategy", "sampled_by", "positives", "positives_sampled_by")
     recorded = [output.get_string_custom_property(name) for name in names]
-    assert recorded == [strategy, strategy, positives, positives]
+    assert recorded == [chosen.strategy] * 2 + [chosen.positives] * 2
 
     # All rows are in one bucket, in the order of the digests of their ids.
     order = hash_ids([row[2] for row in rows], 0)[:, 0]
@@ -120,12 +184,30 @@ def test_the_node_mines_in_its_bucket(tmp_path, model, strategy, positives, per_
     place = {row[2]: number for number, row in enumerate(rows)}
     codes = [label for _, label, _ in rows]
     blocks = [brightest_blocks(image) for image, _, _ in rows]
-    shared = [[len(a & b) for b in blocks] for a in blocks]
+    similarity = [[len(a & b) / 4 for b in blocks] for a in blocks]
+    numbers = Counter()
+    sums = Counter()
+    hard_anchors = set()
     for triplet in read(output):
         anchor, positive, negative = (place[triplet[role][2]] for role in ROLES)
-        assert negative == slow_negative(shared, codes, anchor, positive, strategy)
-        if positives == "hard":
-            assert positive == slow_positive(shared, codes, anchor)
+        allowed = {
+            slow_negative(similarity, codes, anchor, positive, chosen, turn)
+            for turn in range(chosen.nearest)
+        }
+        (left_out,) = {left_out for n, left_out in allowed if n == negative}
+        if chosen.positives == "hard":
+            assert positive == slow_positive(similarity, codes, anchor)
+        is_hard = similarity[anchor][negative] > similarity[anchor][positive]
+        numbers += Counter(hard_negatives=is_hard, left_out_negatives=left_out)
+        hard_anchors |= {anchor} if is_hard else set()
+        sums["mean_d_ap"] += 2 - 2 * similarity[anchor][positive]
+        sums["mean_d_an"] += 2 - 2 * similarity[anchor][negative]
+    numbers["anchors_with_hard_negative"] = len(hard_anchors)
+    for name in ("hard_negatives", "anchors_with_hard_negative", "left_out_negatives"):
+        assert output.get_int_custom_property(name) == numbers[name]
+    for name, value in sums.items():
+        expected = pytest.approx(value / len(read(output)), abs=1e-6)
+        assert output.get_float_custom_property(name) == expected
 
 
 def test_hard_positives_with_random_negatives(tmp_path, model):
@@ -149,7 +231,8 @@ def test_a_process_loads_the_model_once(tmp_path, model, monkeypatch, workers):
     loaded, load = [], tf.saved_model.load
     monkeypatch.setattr(tf.saved_model, "load", lambda path: loaded.append(path) or load(path))
     examples = examples_artifact(tmp_path / "examples", {"train": digits(60)}, shards=4)
-    make(tmp_path / "out", examples, workers, [model], strategy="hard", bucket_size=60)
+    chosen = {"strategy": "hard", "buckets": "neighbourhood", "bucket_size": 60}
+    make(tmp_path / "out", examples, workers, [model], **chosen)
     assert len(list((tmp_path / "out" / "Split-train").iterdir())) > 4
     assert loaded == [path_utils.serving_model_path(model.uri)]
 
@@ -159,7 +242,7 @@ def test_without_a_model_the_triplets_are_random(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "absl"):
         mined = make(tmp_path / "mined", examples, strategy="semi_hard", positives="hard")
     (line,) = [text for text in caplog.messages if "no model yet to mine with" in text]
-    assert "strategy semi_hard, positives hard" in line
+    assert "strategy semi_hard, positives hard, buckets hash" in line
     assert "sampled at random" in line
     random = make(tmp_path / "random", examples)
     assert mined.get_string_custom_property("strategy") == "semi_hard"

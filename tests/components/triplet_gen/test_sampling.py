@@ -56,7 +56,7 @@ def of_anchor(found: TripletIndices) -> dict[int, list[tuple[int, int]]]:
 @given(buckets(), st.integers(1, 5), st.integers(0, 2**32))
 def test_triplets_are_valid_and_positives_differ(bucket, triplets_per_anchor, seed):
     codes, is_anchor = bucket
-    found = draw_triplets(codes, triplets_per_anchor * is_anchor, np.random.default_rng(seed))
+    found, _ = draw_triplets(codes, triplets_per_anchor * is_anchor, np.random.default_rng(seed))
     assert found.anchor.tolist() == sorted(found.anchor.tolist())
     pairs = of_anchor(found)
     assert set(pairs) == set(np.flatnonzero(is_anchor))
@@ -73,7 +73,7 @@ def test_every_valid_triplet_of_an_anchor_is_equally_likely():
     codes = np.array([7, 2, 7, 5, 2, 7, 5, 2, 7, 9])  # sizes 4, 3, 2 and a single 9
     is_anchor = np.array([True] * 8 + [False] * 2)
     draws = 20_000
-    found = draw_triplets(codes, draws * is_anchor, np.random.default_rng(0))
+    found, _ = draw_triplets(codes, draws * is_anchor, np.random.default_rng(0))
     counts = Counter(zip(*(column.tolist() for column in found), strict=True))
     valid = valid_triplets(codes, is_anchor)
     assert set(counts) == valid
@@ -87,7 +87,9 @@ def test_the_first_positive_of_an_anchor_is_uniform():
     codes = np.array([0, 1, 0, 0, 1, 0, 0])
     counts = Counter()
     for seed in range(2_000):
-        found = draw_triplets(codes, np.array([0, 0, 2, 0, 0, 0, 0]), np.random.default_rng(seed))
+        found, _ = draw_triplets(
+            codes, np.array([0, 0, 2, 0, 0, 0, 0]), np.random.default_rng(seed)
+        )
         counts.update(found.positive[:1].tolist())
     assert set(counts) == {0, 3, 5, 6}
     assert chisquare(list(counts.values())).pvalue > 1e-4

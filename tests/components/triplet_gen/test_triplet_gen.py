@@ -117,6 +117,7 @@ def test_counts(tmp_path):
         "positives": "random",
         "sampled_by": "random",
         "positives_sampled_by": "random",
+        "bucketed_by": "hash",
         "validation_by": "images",
     }
     sizes = output.get_string_custom_property("train_class_sizes")
@@ -329,8 +330,20 @@ def test_an_unknown_split_is_an_error(tmp_path):
         ),
         (
             {"strategy": "hard", "positives": "hard", "triplets_per_anchor": 2},
-            "an anchor has one triplet, so triplets_per_anchor = 2 .*Set triplets_per_anchor = 1",
+            "only the negatives of an anchor differ, among nearest = 1, so triplets_per_anchor = 2 "
+            "would repeat some. Set nearest = 2, triplets_per_anchor = 1 or positives = 'random'",
         ),
+        ({"nearest": 2}, "nearest = 2 has no effect with strategy = 'random': set strategy to"),
+        (
+            {"skip_nearest": 1, "strategy": "class_balanced"},
+            "skip_nearest = 1 has no effect with strategy = 'class_balanced'.* or remove skip_",
+        ),
+        ({"least_ratio": 0.5, "positives": "hard"}, "least_ratio = 0.5 has no effect with strat"),
+        (
+            {"least_ratio": 1.0, "strategy": "semi_hard"},
+            "least_ratio = 1.0 has no effect .*Set strategy = 'hard', or least_ratio above 1",
+        ),
+        ({"buckets": "classes"}, "buckets .found 'classes'.: .*'hash' or 'neighbourhood'"),
         ({"validation": "eval"}, "validation .found 'eval'.: .*'auto', 'images' or 'classes'"),
         ({"validation_fraction": 0.0}, "validation_fraction .found 0.0.: .* greater than 0"),
         ({"validation_fraction": 0.6}, "validation_fraction .found 0.6.: .* equal to 0.5"),

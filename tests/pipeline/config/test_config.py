@@ -103,7 +103,7 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
         ("[evaluation.thresholds.mrr]\nmax_drop = inf", "mrr.max_drop: Input should be a finite"),
         (
             '[triplets]\nstrategy = "hard"\npositives = "hard"\ntriplets_per_anchor = 2',
-            "triplets: with strategy = 'hard' and positives = 'hard' an anchor has one triplet",
+            "triplets: with strategy = 'hard' and positives = 'hard' only the negatives of",
         ),
         (
             '[evaluation]\nks = [3]\n[evaluation.thresholds."precision@1"]\nlower = 0.5',
