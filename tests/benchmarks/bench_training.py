@@ -21,20 +21,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import apache_beam as beam
 import keras
 import tensorflow as tf
-from tfx.types import standard_artifacts
 
-from components.triplet_gen.executor import Executor
 from modules.batches.of_triplets import triplet_batches
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
+from tests.benchmarks.quality_runs import write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
-from tests.real_data import BEAM_ARGS, examples_artifact
 
 IMAGE = ImageSettings()
 TUTORIAL_STEPS = 200
@@ -50,22 +47,6 @@ SETTINGS = [
 
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return decode_images(encoded, IMAGE)
-
-
-def write_triplets(rows: list, folder: Path) -> str:
-    """Runs TripletGen; returns the pattern of its shards."""
-    examples = examples_artifact(folder / "examples", {"train": rows})
-    triplets = standard_artifacts.Examples()
-    triplets.uri = str(folder / "triplets")
-    context = Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
-    properties = {
-        "triplets_per_anchor": 4,
-        "seed": 0,
-        "bucket_size": 4096,
-        "splits": '["train"]',
-    }
-    Executor(context).Do({"examples": [examples]}, {"triplets": [triplets]}, properties)
-    return f"{triplets.uri}/Split-train/*"
 
 
 class Tutorial:
