@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import anchor_images
+from modules.batches import choose_batch_size, count_classes, labelled_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -86,10 +86,16 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
-    validation = anchor_images(fn_args.eval_files, training.validation_images)
+    classes = count_classes(fn_args.train_files)
+    validation = labelled_images(fn_args.eval_files)
+    distractors = None
+    if not classes.keys() & count_classes(fn_args.eval_files).keys():
+        # Whole classes are held out: with few of them, each other would be too easy to tell.
+        distractors = labelled_images(fn_args.train_files, len(validation.images))
     best, saved = fit(
         trainer, steps, fn_args.train_files, validation, transform_images,
-        log_dir=fn_args.model_run_dir, checkpoints=checkpoints,
+        log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
+        batch_size=training.batch_size or choose_batch_size(image),
     )  # fmt: skip
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.

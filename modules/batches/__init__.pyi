@@ -1,7 +1,9 @@
 from .of_classes import class_batches as class_batches
-from .of_triplets import triplet_batches as triplet_batches
+from .of_triplets import neighbour_batches as neighbour_batches, triplet_batches as triplet_batches
 from .reading import (
     LabelledImages as LabelledImages,
     TransformImages as TransformImages,
-    anchor_images as anchor_images,
+    count_classes as count_classes,
+    labelled_images as labelled_images,
 )
+from .sizes import choose_batch_size as choose_batch_size

@@ -1,42 +1,19 @@
 """Training batches of P classes with K images each, for mining inside the batch.
 
-Hermans et al. 2017 (arXiv:1703.07737) call them PK batches. They are built from the files of
-TripletGen. A file holds a few thousand examples, several of each of its classes. The images of some
-files make a pool in memory, and the batches of a pool are dealt like cards.
+Hermans et al. 2017 (arXiv:1703.07737) call them PK batches. The triplets of TripletGen play no part
+in them. The batches of a pool are dealt like cards.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.distinct_images import DistinctImages
-from modules.batches.pixel_cache import decode_if_fits
-from modules.batches.reading import (
-    BATCHES_AHEAD,
-    TransformImages,
-    triplet_files,
-)
-from modules.storage import without_autotune
-
-# Encoded bytes after which a pool takes in no further file.
-POOL_BYTES = 256 * 2**20
-
-
-class Pool(NamedTuple):
-    """Images that batches are made of.
-
-    `images` are encoded, object [N] of bytes, or none where their pixels are kept elsewhere;
-    `codes`, int32 [N], number the classes of the pool from 0.
-    """
-
-    images: np.ndarray
-    codes: np.ndarray
+from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
+from modules.batches.reading import TransformImages
 
 
 def class_batches(
@@ -61,7 +38,7 @@ def class_batches(
     they are cached.
 
     Args:
-        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
+        file_patterns: Globs of TripletGen's files.
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
         classes_per_batch: P, see `deal`.
         images_per_class: K, see `deal`.
@@ -73,47 +50,47 @@ def class_batches(
         multiple: Leaves out so many images of each batch that this divides their number.
 
     Returns:
-        An endless dataset of (pixels float32 [N, H, W, C], labels int32 [N]) with N ≤ P·K. Labels
-        are numbers that are valid in the batch.
+        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ P·K. Labels
+        are fingerprints of the class names.
 
     Raises:
         ValueError: No file matches, no class has two images, or (when it comes) a batch has fewer
             images than `multiple`.
     """
-    pools = _Pools(triplet_files(file_patterns), seed, pool_bytes)
-    pixels = pools.decode(transform_images, cache_bytes)
 
-    def batches() -> Iterator[tuple[Pool, np.ndarray]]:
-        to_skip = skip
-        for pool, rng in pools:
-            for rows in deal(pool.codes, classes_per_batch, images_per_class, rng):
-                if to_skip:
-                    to_skip -= 1
-                    continue
-                if len(rows) < multiple:
-                    raise ValueError(
-                        f"A batch has {len(rows)} images, too few for {multiple} replicas. Set "
-                        "training.distribution = 'one', or raise training.classes_per_batch."
-                    )
-                yield pool, rows[: len(rows) - len(rows) % multiple]
+    def batches(pool: Pool, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        [own] = np.nonzero(pool.own)
+        _, codes = np.unique(pool.labels[own], return_inverse=True)
+        for rows in deal(codes, classes_per_batch, images_per_class, rng):
+            yield own[whole_shares(rows, multiple, "classes_per_batch")]
 
-    if pixels is not None:
-        # Only rows come from Python: pixels copied there would hold up the training step.
-        codes = tf.constant(pools.first.codes)
-        dataset = tf.data.Dataset.from_generator(
-            lambda: (rows for _, rows in batches()),
-            output_signature=tf.TensorSpec([None], tf.int64),
-        ).map(lambda rows: (tf.gather(pixels, rows), tf.gather(codes, rows)))
-    else:
-        dataset = tf.data.Dataset.from_generator(
-            lambda: ((pool.images[rows], pool.codes[rows]) for pool, rows in batches()),
-            output_signature=(tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)),
-        ).map(
-            lambda encoded, codes: (transform_images(encoded), codes),
-            num_parallel_calls=os.cpu_count(),
-            deterministic=True,
+    pools = Pools(file_patterns, seed, pool_bytes)
+    nothing = (
+        f"No class has two images in the {len(pools.files)} files of {pools.files[0]}, so there is "
+        "no positive to learn from. Did TripletGen write them?"
+    )
+    return batches_of(
+        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=nothing
+    )
+
+
+def whole_shares(rows: np.ndarray, multiple: int, key: str) -> np.ndarray:
+    """The rows of a batch without the last ones that replicas cannot share equally.
+
+    Args:
+        rows: Of a batch, [N].
+        multiple: The number of replicas.
+        key: The setting that makes batches larger, for the message.
+
+    Raises:
+        ValueError: There are fewer rows than replicas.
+    """
+    if len(rows) < multiple:
+        raise ValueError(
+            f"A batch has {len(rows)} images, too few for {multiple} replicas. Set "
+            f"training.distribution = 'one', or raise training.{key}."
         )
-    return without_autotune(dataset.prefetch(BATCHES_AHEAD))
+    return rows[: len(rows) - len(rows) % multiple]
 
 
 def deal(
@@ -156,57 +133,3 @@ def deal(
     batch = rng.permutation(batches)[number % batches]
     by_batch = order[np.argsort(batch, kind="stable")]
     return np.split(by_batch, np.cumsum(np.bincount(batch))[:-1])
-
-
-class _Pools:
-    """The pools of all passes, each with a generator for its random choices.
-
-    A first pool that takes in all files is kept. Otherwise the files are read anew in every pass,
-    in another order, so that other ones come together.
-    """
-
-    def __init__(self, files: list[str], seed: int, limit: int) -> None:
-        self._files, self._seed, self._limit = files, seed, limit
-        read = self._read_pass(np.random.default_rng(seed))
-        self.first, used = next(read)
-        self._complete = used == len(files)
-        if self._complete:
-            next(read, None)  # runs its check
-
-    def decode(self, transform_images: TransformImages, cache_bytes: int) -> tf.Tensor | None:
-        """The pixels of all images, float32 [N, H, W, C], if they fit; the encoded ones go then."""
-        if not self._complete or not cache_bytes:
-            return None
-        pixels = decode_if_fits(self.first.images, transform_images, cache_bytes)
-        if pixels is None:
-            return None
-        self.first = self.first._replace(images=np.empty(0, object))
-        return tf.constant(pixels)
-
-    def __iter__(self) -> Iterator[tuple[Pool, np.random.Generator]]:
-        rng = np.random.default_rng(self._seed)
-        while True:
-            if self._complete:
-                yield self.first, rng
-                continue
-            for pool, _ in self._read_pass(rng):
-                yield pool, rng
-
-    def _read_pass(self, rng: np.random.Generator) -> Iterator[tuple[Pool, int]]:
-        """Reads every file once; yields pools and the number of files in each."""
-        order = [self._files[i] for i in rng.permutation(len(self._files))]
-        found, used, paired = DistinctImages(), 0, False
-        for position, path in enumerate(order):
-            found.read(path)
-            used += 1
-            if found.size < self._limit and position + 1 < len(order):
-                continue
-            pool = Pool(*found.arrays())
-            paired = paired or len(np.unique(pool.codes)) < len(pool.codes)
-            yield pool, used
-            found, used = DistinctImages(), 0
-        if not paired:
-            raise ValueError(
-                f"No class has two images in the {len(order)} files of {order[0]}, so there is no "
-                "positive to learn from. Did TripletGen write them?"
-            )

@@ -1,135 +1,207 @@
-"""Training batches of TripletGen's own triplets, for `mining = "none"`.
+"""Training batches made of TripletGen's triplets: anchors with their positives and negatives.
 
-`modules.batches.of_classes` makes the batches for mining from the images of the triplets.
+Two kinds: `triplet_batches` are the triplets themselves, for `mining = "none"`.
+`neighbour_batches` are the images of triplets that belong together, each once, for mining inside
+the batch: TripletGen brings classes that are confused into one batch, the miner finds the hardest
+pairs in it.
 """
 
 from __future__ import annotations
 
-import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.distinct_images import DistinctImages
-from modules.batches.pixel_cache import decode_if_fits
-from modules.batches.reading import (
-    BATCHES_AHEAD,
-    TransformImages,
-    triplet_files,
-)
-from modules.contract import IMAGE, LABEL, ROLES
-from modules.storage import without_autotune
+from modules.batches.of_classes import whole_shares
+from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
+from modules.batches.reading import TransformImages
 
-_FILES_IN_PARALLEL = 8
+# Triplets of one anchor that go together. An anchor of a rare class may have thousands; they are
+# spread over the pass.
+_TOGETHER = 8
 
 
 def triplet_batches(
     file_patterns: Sequence[str],
     transform_images: TransformImages,
-    batch_size: int,
+    count: int,
     seed: int,
     *,
     skip: int = 0,
     cache_bytes: int = 0,
+    pool_bytes: int = POOL_BYTES,
 ) -> tf.data.Dataset:
     """Reads triplets for training in the row order that the losses expect.
 
-    An image occurs in several triplets; if all fit into the cache each is decoded once. The same
-    arguments give the same batches; the order depends on whether they fit.
+    In a pass over the files every triplet comes once, but for the last few of a pool, which fill no
+    batch; the next pass leaves out other ones. The same arguments give the same batches.
 
     Args:
-        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
+        file_patterns: Globs of TripletGen's files.
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
-        batch_size: B, in triplets.
-        seed: Of the shuffling, which is anew in every pass.
+        count: B, the triplets of a batch; all there are if a pool has fewer.
+        seed: Of the order, which is anew in every pass.
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if neither the files nor the pixels take more than this.
+        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
+            this much memory.
+        pool_bytes: Encoded bytes after which a pool takes in no further file.
 
     Returns:
-        An endless dataset of (pixels float32 [3·B, H, W, C], labels int32 [3·B]); rows are the B
-        anchors, the B positives, the B negatives. Labels are numbers that are valid in the batch.
+        An endless dataset of (pixels float32 [3·B, H, W, C], labels int64 [3·B]); rows are the B
+        anchors, the B positives, the B negatives. Labels are fingerprints of the class names.
 
     Raises:
-        ValueError: If no file matches, or there are no triplets in them.
+        ValueError: No file matches, or there are no triplets in them.
     """
-    files = triplet_files(file_patterns)
-    cached = _read_into_memory(files, transform_images, cache_bytes)
-    if cached is not None:
-        return _from_memory(cached, batch_size, seed, skip)
-    features = {
-        f"{role}/{name}": tf.io.FixedLenFeature([], tf.string)
-        for role in ROLES
-        for name in (IMAGE, LABEL)
-    }
 
-    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, features)
-        labels = tf.concat([parsed[f"{role}/{LABEL}"] for role in ROLES], axis=0)
-        images = tf.concat([parsed[f"{role}/{IMAGE}"] for role in ROLES], axis=0)
-        return transform_images(images), tf.unique(labels).idx
+    def batches(pool: Pool, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        order = rng.permutation(len(pool.triplets))
+        size = min(count, max(1, len(order)))
+        for start in range(0, len(order) - size + 1, size):
+            yield pool.triplets[order[start : start + size]].T.ravel()
 
-    return without_autotune(
-        tf.data.Dataset.from_tensor_slices(files)
-        .shuffle(len(files), seed=seed)
-        .interleave(tf.data.TFRecordDataset, cycle_length=_FILES_IN_PARALLEL)
-        # A file is in random order already; the buffer mixes the files that are read together.
-        .shuffle(8 * batch_size, seed=seed)
-        .repeat()
-        .skip(skip * batch_size)
-        .batch(batch_size, drop_remainder=True)
-        .map(decode, num_parallel_calls=os.cpu_count(), deterministic=True)
-        .prefetch(BATCHES_AHEAD)
+    pools = Pools(file_patterns, seed, pool_bytes)
+    return batches_of(
+        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=_none(pools)
     )
 
 
-class _Triplets(NamedTuple):
-    """All triplets in memory.
+def neighbour_batches(
+    file_patterns: Sequence[str],
+    transform_images: TransformImages,
+    size: int,
+    seed: int,
+    *,
+    skip: int = 0,
+    cache_bytes: int = 0,
+    pool_bytes: int = POOL_BYTES,
+    multiple: int = 1,
+) -> tf.data.Dataset:
+    """Reads the images of triplets for training, those of related triplets together.
 
-    `rows`, int32 [T, 3], of `pixels`, float32 [N, H, W, C], and of `codes`, int32 [N], which number
-    the classes.
+    In a pass over the files every triplet is in a batch once (see `walk` for the last ones of a
+    pool). The same arguments give the same batches.
+
+    Args:
+        file_patterns: Globs of TripletGen's files.
+        transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
+        size: The most images in a batch.
+        seed: Of the order, which is anew in every pass.
+        skip: How many batches to leave out at the start, to go on where a training stopped.
+        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
+            this much memory.
+        pool_bytes: Encoded bytes after which a pool takes in no further file.
+        multiple: Leaves out so many images of each batch that this divides their number.
+
+    Returns:
+        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ size. Labels
+        are fingerprints of the class names.
+
+    Raises:
+        ValueError: No file matches, there are no triplets in them, or (when it comes) a batch has
+            fewer images than `multiple`.
     """
 
-    rows: np.ndarray
-    pixels: np.ndarray
-    codes: np.ndarray
+    def batches(pool: Pool, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        for rows in walk(pool.triplets, pool.labels, size, rng):
+            yield whole_shares(rows, multiple, "batch_size")
 
-
-def _read_into_memory(
-    files: list[str], transform_images: TransformImages, limit: int
-) -> _Triplets | None:
-    """Decodes each image once, None if that does not fit."""
-    if not limit or sum(tf.io.gfile.stat(path).length for path in files) > limit:
-        return None
-    found = DistinctImages()
-    rows = np.concatenate([found.read(path) for path in files])
-    if not len(rows):
-        raise ValueError(f"There are no triplets in {files[0]} and the files beside it.")
-    images, codes = found.arrays()
-    pixels = decode_if_fits(images, transform_images, limit)
-    return None if pixels is None else _Triplets(rows, pixels, codes)
-
-
-def _from_memory(triplets: _Triplets, batch_size: int, seed: int, skip: int) -> tf.data.Dataset:
-    rng = np.random.default_rng(seed)
-
-    def batches() -> Iterator[np.ndarray]:
-        rest, to_skip = np.empty(0, np.int64), skip
-        while True:  # a batch may reach into the next pass
-            while len(rest) < batch_size:
-                rest = np.concatenate([rest, rng.permutation(len(triplets.rows))])
-            chosen, rest = rest[:batch_size], rest[batch_size:]
-            if to_skip:
-                to_skip -= 1
-            else:
-                yield triplets.rows[chosen].T.ravel()
-
-    pixels, codes = tf.constant(triplets.pixels), tf.constant(triplets.codes)
-    return without_autotune(
-        tf.data.Dataset.from_generator(
-            batches, output_signature=tf.TensorSpec([len(ROLES) * batch_size], tf.int32)
-        )
-        .map(lambda rows: (tf.gather(pixels, rows), tf.gather(codes, rows)))
-        .prefetch(BATCHES_AHEAD)
+    pools = Pools(file_patterns, seed, pool_bytes)
+    return batches_of(
+        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=_none(pools)
     )
+
+
+def _none(pools: Pools) -> str:
+    return f"There are no triplets in {pools.files[0]} and the files beside it."
+
+
+def walk(
+    triplets: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Deals triplets to batches of different rows, from anchor to negative to its negatives.
+
+    A batch begins with an anchor drawn at random: it takes in the anchor, its positives and its
+    negatives. Each negative is then an anchor itself, or if it was one, another image of its class;
+    each class is followed once in a batch. When there is nothing to follow, the next anchor is
+    drawn at random. So a class of the batch has an anchor and its positives, and the classes are
+    those that TripletGen's negatives connect.
+
+    Args:
+        triplets: Row numbers of anchor, positive and negative, int [T, 3], ascending by anchor.
+        labels: The class of each row, int [N].
+        size: The most rows in a batch. More come if a single anchor has more.
+        rng: Source of all randomness.
+
+    Yields:
+        The different rows of a batch, int64. Every triplet is in one batch as a whole, unless the
+        last batch is less than half full and not the only one: its triplets are left out.
+    """
+    units = _units(triplets, rng)
+    of_row: dict[int, list[int]] = {}
+    of_class: dict[int, list[int]] = {}
+    names = labels.tolist()
+    order = rng.permutation(len(units)).tolist()
+    for unit in order:
+        anchor = units[unit][0]
+        of_row.setdefault(anchor, []).append(unit)
+        of_class.setdefault(names[anchor], []).append(unit)
+    used = bytearray(len(units))
+    to_follow: deque[int] = deque()
+    followed: set[int] = set()
+    rows: dict[int, None] = {}
+    yielded = False
+
+    def next_of(candidates: list[int]) -> int | None:
+        while candidates and used[candidates[-1]]:
+            candidates.pop()
+        return candidates[-1] if candidates else None
+
+    while True:
+        unit = None
+        while to_follow and unit is None:
+            negative = to_follow.popleft()
+            name = names[negative]
+            if name not in followed:
+                unit = next_of(of_row.get(negative, []))
+                if unit is None:
+                    unit = next_of(of_class.get(name, []))
+        if unit is None:
+            unit = next_of(order)
+        if unit is None:
+            break
+        anchor, positives, negatives = units[unit]
+        new = {anchor, *positives, *negatives}.difference(rows)
+        if rows and len(rows) + len(new) > size:
+            yield np.fromiter(rows, np.int64)
+            yielded = True
+            rows, followed = {}, set()
+            to_follow.clear()
+        used[unit] = True
+        followed.add(names[anchor])
+        rows |= dict.fromkeys((anchor, *positives, *negatives))
+        to_follow.extend(negatives)
+    if rows and (not yielded or 2 * len(rows) >= size):
+        yield np.fromiter(rows, np.int64)
+
+
+def _units(
+    triplets: np.ndarray, rng: np.random.Generator
+) -> list[tuple[int, list[int], list[int]]]:
+    """The triplets of each anchor, in parts of at most 8: (anchor, positives, negatives)."""
+    if not len(triplets):
+        return []
+    # In random order within the anchor.
+    shuffled = triplets[np.lexsort((rng.random(len(triplets)), triplets[:, 0]))]
+    first = np.flatnonzero(np.diff(shuffled[:, 0], prepend=-1))
+    counts = np.diff(np.r_[first, len(shuffled)])
+    place = np.arange(len(shuffled)) - np.repeat(first, counts)
+    starts = np.flatnonzero(place % _TOGETHER == 0)
+    stops = [*starts[1:].tolist(), len(shuffled)]
+    anchors, positives, negatives = (column.tolist() for column in shuffled.T)
+    return [
+        (anchors[start], positives[start:stop], negatives[start:stop])
+        for start, stop in zip(starts.tolist(), stops, strict=True)
+    ]

@@ -1,7 +1,9 @@
-"""What all readers of TripletGen's files share, and the images of the eval split."""
+"""What all readers of TripletGen's files share, and the images of the validation part."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from modules.storage import read_examples
 
 TransformImages = Callable[[tf.Tensor], tf.Tensor]  # encoded, string [N], to pixels [N, H, W, C]
 BATCHES_AHEAD = 3
+_LARGEST_FINGERPRINT = 2**63 - 1
 
 
 class LabelledImages(NamedTuple):
@@ -23,31 +26,59 @@ class LabelledImages(NamedTuple):
     ids: np.ndarray
 
 
-def anchor_images(file_patterns: Sequence[str], limit: int) -> LabelledImages:
-    """Reads the anchors of TripletGen's files, each image once.
+def labelled_images(file_patterns: Sequence[str], limit: int | None = None) -> LabelledImages:
+    """Reads images of TripletGen's files, with a limit about as many of each file.
 
     Args:
-        file_patterns: Globs of uncompressed TFRecord files with triplets of the contract.
-        limit: The largest number of images; they stay in memory, encoded.
+        file_patterns: Globs of uncompressed TFRecord files of labelled images.
+        limit: The largest number of images, all by default; they stay in memory, encoded.
 
     Returns:
-        The first anchors by file and place. TripletGen puts them in random order.
+        The first images of each file, without repeated ids. TripletGen puts them in random order.
 
     Raises:
-        ValueError: If no file matches, or there is nothing in them.
+        ValueError: No file matches, or there is nothing in them.
     """
     files = triplet_files(file_patterns)
-    names = [f"anchor/{name}" for name in (IMAGE, LABEL, ID)]
     found: dict[bytes, tuple[bytes, bytes, bytes]] = {}
-    for batch in read_examples(files, names, compression="", batch_size=256):
-        for row in zip(*(batch[name].numpy() for name in names), strict=True):
-            found.setdefault(row[2], row)
-        if len(found) >= limit:
-            break
-    rows = list(found.values())[:limit]
-    if not rows:
-        raise ValueError(f"There are no triplets in {', '.join(file_patterns)}.")
-    return LabelledImages(*(np.array(column, object) for column in zip(*rows, strict=True)))
+    for number, path in enumerate(files):
+        # What short files leave goes to those behind.
+        left = sys.maxsize if limit is None else limit - len(found)
+        share = -(-left // (len(files) - number))
+        taken = 0
+        for batch in read_examples(path, (IMAGE, LABEL, ID), compression="", batch_size=256):
+            columns = (batch[name].numpy() for name in (IMAGE, LABEL, ID))
+            for row in list(zip(*columns, strict=True))[: share - taken]:
+                found.setdefault(row[2], row)
+                taken += 1
+            if taken >= share:
+                break
+    if not found:
+        raise ValueError(f"There are no images in {', '.join(file_patterns)}.")
+    return LabelledImages(
+        *(np.array(column, object) for column in zip(*found.values(), strict=True))
+    )
+
+
+def count_classes(file_patterns: Sequence[str]) -> dict[int, int]:
+    """Counts the images of each class, by the fingerprint of its name, ascending.
+
+    Raises:
+        ValueError: No file matches.
+    """
+    counts: Counter[int] = Counter()
+    for batch in read_examples(triplet_files(file_patterns), (LABEL,), compression=""):
+        counts.update(fingerprint(batch[LABEL]).numpy().tolist())
+    return dict(sorted(counts.items()))
+
+
+def fingerprint(labels: tf.Tensor) -> tf.Tensor:
+    """Numbers class names, string [N] to int64 [N], in every file and batch alike.
+
+    It is a hash of 63 bits: among a million classes two have the same with a probability below
+    one in ten million.
+    """
+    return tf.strings.to_hash_bucket_fast(labels, _LARGEST_FINGERPRINT)
 
 
 def triplet_files(patterns: Sequence[str]) -> list[str]:

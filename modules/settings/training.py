@@ -56,15 +56,23 @@ class AugmentationSettings(Settings):
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     """`[training]`: how the network learns.
 
-    With `mining = "none"` a batch holds `batch_size` triplets of TripletGen; with every other
-    mining it holds up to `images_per_class` images of each of up to `classes_per_batch` classes
-    (several such groups of a class, where there are fewer classes).
+    With `batches = "triplets"` a batch is made of TripletGen's triplets: with `mining = "none"` it
+    is these triplets, else their images, each once. With `batches = "classes"` TripletGen's choice
+    plays no part: a batch holds up to `images_per_class` images of each of up to
+    `classes_per_batch` classes (several such groups of a class, where there are fewer classes).
     """
 
     steps: Annotated[int, Field(ge=1, description="batches to learn from, at most")] = 600
-    batch_size: Annotated[int, Field(ge=2, description='triplets, with `mining = "none"`')] = 128
-    classes_per_batch: Annotated[int, Field(ge=2, description="with every other mining")] = 96
-    images_per_class: Annotated[int, Field(ge=2, description="with every other mining")] = 4
+    batches: Annotated[
+        Literal["triplets", "classes"],
+        Field(description="made of TripletGen's triplets, or of P classes with K images each"),
+    ] = "triplets"
+    batch_size: Annotated[
+        Annotated[int, Field(ge=6)] | None,
+        Field(description="images in a batch of triplets, at most; default: by the image size"),
+    ] = None
+    classes_per_batch: Annotated[int, Field(ge=2, description='with `batches = "classes"`')] = 96
+    images_per_class: Annotated[int, Field(ge=2, description='with `batches = "classes"`')] = 4
     cache_megabytes: Annotated[
         int, Field(ge=0, description="keep decoded images if all of them take no more; 0: never")
     ] = 1024
@@ -84,13 +92,14 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
         ),
     ] = "one"
     validate_every: Annotated[int, Field(ge=1, description="so many steps")] = 100
-    validation_images: Annotated[int, Field(ge=2, description="the most to embed")] = 2000
     patience: Annotated[int, Field(ge=1, description="validations without improvement")] = 5
     guard_window: Annotated[
         int, Field(ge=1, description="validations with the loss at the margin that end training")
     ] = 3
     resume: Annotated[bool, Field(description="go on where a killed training stopped")] = True
-    projector: Annotated[bool, Field(description="draw the embedding of the eval split")] = True
+    projector: Annotated[bool, Field(description="draw the embedding of the validation part")] = (
+        True
+    )
     seed: Annotated[int, Field(ge=0, description="of weights, batches and random changes")] = 0
 
     @model_validator(mode="before")
@@ -102,14 +111,18 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
 
     @model_validator(mode="after")
     def _batch_keys_have_an_effect(self) -> TrainingSettings:
-        mined = ("classes_per_batch", "images_per_class")
-        for name in mined if self.mining == "none" else ("batch_size",):
+        of_classes = ("classes_per_batch", "images_per_class")
+        for name in of_classes if self.batches == "triplets" else ("batch_size",):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
-                    f"{name} has no effect with mining = '{self.mining}'; batches are made of "
-                    "batch_size triplets with mining = 'none', and of classes_per_batch × "
-                    "images_per_class images else"
+                    f"{name} has no effect with batches = '{self.batches}'; batches of triplets "
+                    "have batch_size images, those of classes classes_per_batch × images_per_class"
                 )
+        if self.batches == "classes" and self.mining == "none":
+            raise ValueError(
+                "mining = 'none' trains on TripletGen's triplets, and batches = 'classes' has "
+                "none; set batches = 'triplets', or another mining"
+            )
         return self
 
     @model_validator(mode="after")

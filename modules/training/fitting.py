@@ -7,7 +7,13 @@ import math
 import keras
 import tensorflow as tf
 
-from modules.batches import LabelledImages, TransformImages, class_batches, triplet_batches
+from modules.batches import (
+    LabelledImages,
+    TransformImages,
+    class_batches,
+    neighbour_batches,
+    triplet_batches,
+)
 from modules.models import backbone_variables
 from modules.settings import ModelSettings, TrainingSettings
 from modules.training.callbacks import BestWeights, FailureGuard, RetrievalValidation
@@ -72,6 +78,7 @@ def fit(
     *,
     log_dir: str,
     checkpoints: str,
+    batch_size: int,
 ) -> tuple[BestWeights, Checkpoints | None]:
     """Trains until the steps are used up or the eval split stops improving.
 
@@ -86,6 +93,7 @@ def fit(
         transform_images: Encoded images to pixels.
         log_dir: For TensorBoard.
         checkpoints: Folder that a later attempt at the same training finds again.
+        batch_size: Images in a batch of triplets.
 
     Returns:
         The best weights, and the checkpoints, to be deleted when the model is safe.
@@ -109,6 +117,7 @@ def fit(
                 train_files,
                 transform_images,
                 settings,
+                batch_size,
                 done,
                 replicas=trainer.distribute_strategy.num_replicas_in_sync,
             ),
@@ -133,40 +142,39 @@ def training_batches(
     train_files: list[str],
     transform_images: TransformImages,
     settings: TrainingSettings,
+    batch_size: int,
     skip: int = 0,
     *,
     replicas: int = 1,
 ) -> tf.data.Dataset:
-    """The batches that the mining needs: triplets, or classes with several images each.
+    """The batches that the settings ask for: of triplets, or of classes with several images each.
 
     Every replica embeds an equal share of a batch (`tf.distribute` and Keras need it so).
 
-    Raises:
-        ValueError: Replicas cannot share the triplets of a batch equally.
+    Args:
+        train_files: Globs of TripletGen's files.
+        transform_images: Encoded images to pixels.
+        settings: `batches`, `mining`, `cache_megabytes`, `seed`, and the sizes for classes.
+        batch_size: Images in a batch of triplets.
+        skip: How many batches to leave out at the start.
+        replicas: How many share a batch.
+
+    Returns:
+        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]).
     """
     cache_bytes = settings.cache_megabytes * 2**20
+    if settings.batches == "classes":
+        return class_batches(
+            train_files, transform_images, settings.classes_per_batch, settings.images_per_class,
+            settings.seed, skip=skip, cache_bytes=cache_bytes, multiple=replicas,
+        )  # fmt: skip
     if settings.mining == "none":
-        if 3 * settings.batch_size % replicas:
-            raise ValueError(
-                f"training.batch_size = {settings.batch_size} makes {3 * settings.batch_size} "
-                f"images, which {replicas} replicas cannot share equally. Set it to a multiple of "
-                f"{replicas}, or training.distribution = 'one'."
-            )
+        # As many triplets as every replica can have an equal share of.
+        count = max(replicas, batch_size // 3 // replicas * replicas)
         return triplet_batches(
-            train_files,
-            transform_images,
-            settings.batch_size,
-            settings.seed,
-            skip=skip,
-            cache_bytes=cache_bytes,
+            train_files, transform_images, count, settings.seed, skip=skip, cache_bytes=cache_bytes
         )
-    return class_batches(
-        train_files,
-        transform_images,
-        settings.classes_per_batch,
-        settings.images_per_class,
-        settings.seed,
-        skip=skip,
-        cache_bytes=cache_bytes,
-        multiple=replicas,
-    )
+    return neighbour_batches(
+        train_files, transform_images, batch_size, settings.seed,
+        skip=skip, cache_bytes=cache_bytes, multiple=replicas,
+    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,52 +10,13 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
 from modules.batches.of_classes import class_batches, deal
-from modules.contract import FEATURES, ROLES
 from modules.images import decode_images
 from modules.settings import ImageSettings
-from tests.real_data import Row, digits
+from tests.modules.batches.triplet_files import digit_shards, take, write_shards
+from tests.real_data import digits
 
 IDENTITY = tf.identity
 LABEL_OF = {image: label for image, label, _ in digits(20)}
-
-
-def write_shards(folder: Path, shards: list[list[tuple[Row, Row, Row]]]) -> list[str]:
-    """Triplets of the contract as TripletGen writes them; returns their pattern."""
-    for number, triplets in enumerate(shards):
-        with tf.io.TFRecordWriter(str(folder / f"triplets-{number:05d}.tfrecord")) as writer:
-            for triplet in triplets:
-                values = {
-                    f"{role}/{name}": value
-                    for role, row in zip(ROLES, triplet, strict=True)
-                    for name, value in zip(FEATURES, row, strict=True)
-                }
-                feature = {
-                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                    for name, value in values.items()
-                }
-                example = tf.train.Example(features=tf.train.Features(feature=feature))
-                writer.write(example.SerializeToString())
-    return [f"{folder}/triplets-*"]
-
-
-def digit_shards(folder: Path, per_class: int = 6, count: int = 3) -> list[str]:
-    """All digits are anchors once; shard i holds the i-th part of each class."""
-    shards = []
-    for number in range(count):
-        rows = digits(per_class, start=number * per_class)
-        by_class = [rows[i : i + per_class] for i in range(0, len(rows), per_class)]
-        shards.append(
-            [
-                (row, members[(i + 1) % per_class], by_class[(c + 1) % 10][i])
-                for c, members in enumerate(by_class)
-                for i, row in enumerate(members)
-            ]
-        )
-    return write_shards(folder, shards)
-
-
-def take(dataset: tf.data.Dataset, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(images.numpy(), codes.numpy()) for images, codes in dataset.take(count)]
 
 
 @settings(deadline=None, max_examples=150)
@@ -163,14 +123,19 @@ def test_cached_pixels_are_the_same_batches(tmp_path) -> None:
         np.testing.assert_array_equal(a_codes, b_codes)
 
 
-def test_ids_make_images_and_images_alone_in_their_class_are_left_out(tmp_path) -> None:
-    """One image under two ids is two images; one id in many triplets is one image."""
+def test_images_alone_in_their_class_and_copies_are_left_out(tmp_path) -> None:
+    """One image under two ids is two images; a copy has its place in another file."""
     [zero], [one] = digits(1, classes=[0]), digits(1, classes=[1])
     twin = (zero[0], zero[1], b"twin")
-    pattern = write_shards(tmp_path, [[(zero, twin, one)] * 5, [(twin, zero, one)] * 5])
-    [(images, codes)] = take(class_batches(pattern, IDENTITY, 2, 2, 0), 1)
-    assert list(images) == [zero[0], zero[0]]
-    assert len(set(codes)) == 1
+    copy = (one[0], one[1], b"copy")
+    triplets = [[(zero, twin, one)] * 5 + [(twin, zero, one)] * 5]
+    for number, marked in enumerate((1, 0)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pattern = write_shards(folder, triplets, [copy], copy=marked)
+        [(images, codes)] = take(class_batches(pattern, IDENTITY, 2, 2, 0), 1)
+        assert sorted(images) == sorted([zero[0]] * 2 + [] * marked + [one[0]] * 2 * (1 - marked))
+        assert len(set(codes)) == 2 - marked
 
 
 @pytest.mark.parametrize("multiple", [2, 7])
@@ -186,14 +151,13 @@ def test_replicas_get_equal_shares(tmp_path, multiple: int) -> None:
 
 
 def test_a_batch_too_small_for_the_replicas_is_an_error(tmp_path) -> None:
-    dataset = class_batches(digit_shards(tmp_path), IDENTITY, 2, 2, seed=0, multiple=5)
-    with pytest.raises(tf.errors.OpError, match=r"4 images, too few for 5 replicas.*'one'"):
-        take(dataset, 1)
+    with pytest.raises(ValueError, match=r"4 images, too few for 5 replicas.*'one'"):
+        class_batches(digit_shards(tmp_path), IDENTITY, 2, 2, seed=0, multiple=5)
 
 
 def test_without_a_pair_there_is_nothing_to_learn(tmp_path) -> None:
-    zero, one = digits(1, classes=[0, 1])
-    pattern = write_shards(tmp_path, [[(zero, zero, one)]] * 2)
+    zero, one, two, three = digits(1, classes=[0, 1, 2, 3])
+    pattern = write_shards(tmp_path, [[(zero, zero, one)], [(two, two, three)]])
     with pytest.raises(ValueError, match=r"No class has two images .*TripletGen"):
         class_batches(pattern, IDENTITY, 2, 2, 0)
     dataset = class_batches(pattern, IDENTITY, 2, 2, 0, pool_bytes=1)
