@@ -31,6 +31,7 @@ from modules.settings import ImageSettings, ModelSettings, TrainingSettings, Tri
 from modules.training.fitting import compile_model, training_batches
 from tests.real_data import BEAM_ARGS, Row, examples_artifact
 
+BATCH = 384  # images of a batch of triplets; as many as in one of classes
 PEER = Path(__file__).with_name("peer_metric_learning.py")
 
 
@@ -64,19 +65,29 @@ class Pixels(keras.layers.Layer):
 def write_triplets(
     rows: list[Row],
     folder: Path,
-    settings: TripletSettings = TripletSettings(triplets_per_anchor=4),  # noqa: B008 (frozen)
+    settings: TripletSettings | None = None,
     model: standard_artifacts.Model | None = None,
 ) -> str:
-    """Runs TripletGen; returns the pattern of its shards."""
+    """Runs TripletGen on rows, by default with 4 triplets per anchor; see `run_triplet_gen`."""
     examples = examples_artifact(folder / "examples", {"train": rows})
+    settings = settings or TripletSettings(triplets_per_anchor=4)
+    return run_triplet_gen(examples, folder / "triplets", settings, model)
+
+
+def run_triplet_gen(
+    examples: standard_artifacts.Examples,
+    folder: Path,
+    settings: TripletSettings,
+    model: standard_artifacts.Model | None = None,
+) -> str:
+    """Runs TripletGen on the split `train`; returns the pattern of its shards to train on."""
     triplets = standard_artifacts.Examples()
-    triplets.uri = str(folder / "triplets")
+    triplets.uri = str(folder)
     context = Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
-    chosen = settings.model_dump(exclude_unset=True)
     Executor(context).Do(
         {"examples": [examples], "model": [model] if model else []},
         {"triplets": [triplets]},
-        {"splits": '["train"]'} | chosen,
+        {"splits": '["train"]'} | settings.model_dump(exclude_unset=True),
     )
     return f"{triplets.uri}/Split-train/*"
 
@@ -164,7 +175,8 @@ def train(
     trainer = compile_model(embedder, training, steps, model)
     now = getattr(time, clock)
     started = now()
-    batches = training_batches([shards], pixels.images, training)
+    size = training.batch_size or BATCH
+    batches = training_batches([shards], pixels.images, training, size)
     budget.count(now() - started)
     trainer.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[budget])
     served = build_embedding_model(model, pixels.image)
