@@ -52,8 +52,8 @@ COMMON = {
 }
 RANDOM = TripletSettings(triplets_per_anchor=4)
 MINED = TripletSettings(strategy="semi_hard", triplets_per_anchor=4)
-CLASSES = {"mining": "semi_hard"}
-TRIPLETS = {"mining": "none"}
+CLASSES = {"batches": "classes", "mining": "semi_hard"}
+TRIPLETS = {"batches": "triplets", "mining": "semi_hard"}
 PEERS = ("semi_hard", "multi_similarity")
 
 

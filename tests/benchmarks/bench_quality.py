@@ -39,7 +39,12 @@ from tests.real_data import Row, digits, png
 
 PIXELS = Pixels(ImageSettings(), [0.1307], [0.3081])  # mean and deviation of MNIST
 CACHE = 2**30  # bytes
-COMMON = {"precision": "mixed_bfloat16", "mining": "semi_hard", "learning_rate": 2e-3}
+COMMON = {
+    "batches": "classes",
+    "precision": "mixed_bfloat16",
+    "mining": "semi_hard",
+    "learning_rate": 2e-3,
+}
 LITTLE = {"max_shift": 0.07, "max_rotation": 0.03, "ema": 0.98}
 # As `pipeline/configs/mnist-sample-unseen.toml`.
 NEW_CLASSES = {
