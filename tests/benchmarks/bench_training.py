@@ -30,7 +30,7 @@ from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
-from tests.benchmarks.quality_runs import write_triplets
+from tests.benchmarks.quality_runs import BATCH as BATCH_IMAGES, write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 
 IMAGE = ImageSettings()
@@ -39,7 +39,9 @@ STEPS = 50
 TARGETS = {"float32": 1.3, "mixed_bfloat16": 1.8}
 REPEATS = 5
 SETTINGS = [
-    TrainingSettings(mining=mining, precision=precision)
+    TrainingSettings(
+        batches="triplets" if mining == "none" else "classes", mining=mining, precision=precision
+    )
     for precision in ("float32", "mixed_bfloat16")
     for mining in ("none", "semi_hard", "all")
 ]
@@ -73,7 +75,7 @@ class Ours:
     def __init__(self, shards: str, settings: TrainingSettings) -> None:
         embedder = build_embedding_model(ModelSettings(), IMAGE, settings.precision)
         self._trainer = compile_model(embedder, settings, 10_000, ModelSettings())
-        self._batches = training_batches([shards], pixels, settings)
+        self._batches = training_batches([shards], pixels, settings, BATCH_IMAGES)
         self._images = sum(len(labels) for _, labels in self._batches.take(STEPS)) / STEPS
         self._fit(1)
 
