@@ -143,9 +143,9 @@ def _draw_products(thing: dict, images: int, size: int, rng: np.random.Generator
         return rng.normal(0, spread, [images, 1, 1, *channels])
 
     plane_x, plane_y = _grid(images, size)
-    turn, zoom = drawn(0.25), rng.uniform(1.1, 1.7, [images, 1, 1])
+    turn, zoom = drawn(0.15), rng.uniform(1.1, 1.5, [images, 1, 1])
     cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
-    moved_x, moved_y = plane_x + drawn(0.12), plane_y + drawn(0.12)
+    moved_x, moved_y = plane_x + drawn(0.08), plane_y + drawn(0.08)
     x, y = cos * moved_x - sin * moved_y, sin * moved_x + cos * moved_y
     x = x * (1 + np.abs(drawn(0.15)))  # seen from the side
     half = thing["aspect"] * (1 + thing["waist"] * np.cos(np.pi * y))
@@ -160,9 +160,11 @@ def _draw_products(thing: dict, images: int, size: int, rng: np.random.Generator
     colour = colour + _edge(inside, size)[..., None] * (third - colour)
     shade = 1 - 0.5 * (x / half * np.sign(drawn(1)) * 0.7 + 0.3) ** 2
     colour = colour * np.clip(shade, 0.3, 1)[..., None] * (1 + drawn(0.15))[..., None]
-    colour = colour * (1 + drawn(0.08, 3))  # of the light
+    colour = colour * (1 + drawn(0.05, 3))  # of the light
     waves = drawn(2.0) * plane_x + drawn(2.0) * plane_y + drawn(2.0)
-    background = rng.uniform(0.1, 0.9, [images, 1, 1, 3]) + drawn(0.2, 3) * np.sin(waves)[..., None]
+    background = (
+        rng.uniform(0.25, 0.75, [images, 1, 1, 3]) + drawn(0.1, 3) * np.sin(waves)[..., None]
+    )
     return _to_bytes(background + body * (colour - background), 0.03, rng)
 
 
