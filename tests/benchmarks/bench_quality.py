@@ -21,8 +21,6 @@ project: `python -m venv ENV; ENV/bin/pip install torch pytorch-metric-learning`
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,24 +28,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from modules.batches.of_triplets import triplet_batches
-from modules.images import decode_images
-from modules.models import build_embedding_model, compile_embedding, embed_in_batches
-from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training.fitting import compile_model, training_batches
 from pipeline.datasets import read_split
-from tests.benchmarks.bench_training import write_triplets
+from tests.benchmarks.quality_runs import Pixels, embed, peer, score, show, train, write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
 from tests.real_data import Row, digits, png
 
-IMAGE = ImageSettings()
-PEER = Path(__file__).with_name("peer_metric_learning.py")
+PIXELS = Pixels(ImageSettings(), [0.1307], [0.3081])  # mean and deviation of MNIST
 CACHE = 2**30  # bytes
-COMMON = {"precision": "mixed_bfloat16", "mining": "semi_hard", "learning_rate": 2e-3}
+COMMON = {
+    "batches": "classes",
+    "precision": "mixed_bfloat16",
+    "mining": "semi_hard",
+    "learning_rate": 2e-3,
+}
 LITTLE = {"max_shift": 0.07, "max_rotation": 0.03, "ema": 0.98}
 # As `pipeline/configs/mnist-sample-unseen.toml`.
 NEW_CLASSES = {
@@ -110,11 +107,6 @@ CASES = [
 ]
 
 
-def pixels(encoded: tf.Tensor) -> tf.Tensor:
-    """Standardised by the mean and deviation of MNIST."""
-    return (decode_images(encoded, IMAGE) - 0.1307) / 0.3081
-
-
 def load(idx: Path | None, split: str, classes: range) -> list[Row]:
     if idx is None:
         return (
@@ -130,43 +122,15 @@ def load(idx: Path | None, split: str, classes: range) -> list[Row]:
     ]
 
 
-def score(test: list[Row], embeddings: np.ndarray) -> dict[str, float]:
-    _, labels, ids = (np.array(column, object) for column in zip(*test, strict=True))
-    scores = score_queries(make_gallery(ids, labels, embeddings), [1, 10])
-    return {
-        name: round(float(np.nanmean(scores[name])), 4)
-        for name in ("precision@1", "precision@10", "map@r")
-    }
-
-
-def embed(network: keras.Model, test: list[Row]) -> np.ndarray:
-    images = [image for image, _, _ in test]
-    return embed_in_batches(compile_embedding(network, pixels), images)
-
-
 def ours(case: Case, shards: str, test: list[Row]) -> dict[str, Any]:
     """Trains and scores."""
     settings = case.training
-    keras.utils.set_random_seed(settings.seed)
-    embedder = build_embedding_model(case.model, IMAGE, settings.precision)
-    trainer = compile_model(embedder, settings, settings.steps, case.model)
-    ends: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
-    )
-    started = time.perf_counter()
-    batches = training_batches([shards], pixels, settings)
-    reading = time.perf_counter() - started
-    trainer.fit(
-        batches, steps_per_epoch=settings.steps, shuffle=False, verbose=0, callbacks=[clock]
-    )
-    served = build_embedding_model(case.model, IMAGE)
-    served.set_weights(embedder.get_weights())  # the averaged ones: Keras keeps them at the end
+    done = train(case.model, settings, shards, PIXELS)
     return {
-        "steps": settings.steps,
-        "seconds": round(reading + ends[-1] - ends[0], 1),
+        "steps": done.steps,
+        "seconds": done.seconds,
         "images_per_step": settings.classes_per_batch * settings.images_per_class,
-        **score(test, embed(served, test)),
+        **score(test, embed(done.network, PIXELS, test)),
     }
 
 
@@ -174,7 +138,7 @@ def tutorial(seconds: float, seed: int, shards: str, test: list[Row]) -> dict[st
     """The loop of the tutorials for so long; tracing and reading are not counted."""
     keras.utils.set_random_seed(seed)
     loop = TutorialLoop()
-    batches = triplet_batches([shards], pixels, BATCH, seed, cache_bytes=CACHE)
+    batches = triplet_batches([shards], PIXELS.images, BATCH, seed, cache_bytes=CACHE)
     steps, started = 0, time.perf_counter()
     for images, _ in batches:
         loop.step(*tf.split(images, 3))
@@ -184,32 +148,7 @@ def tutorial(seconds: float, seed: int, shards: str, test: list[Row]) -> dict[st
         if time.perf_counter() - started > seconds:
             break
     result = {"steps": steps, "seconds": seconds, "images_per_step": 3 * BATCH}
-    return result | score(test, embed(loop.model, test))
-
-
-def peer(
-    python: str, seconds: float, seed: int, train: list[Row], test: list[Row]
-) -> dict[str, Any]:
-    """pytorch-metric-learning in a process of its own for so long.
-
-    Raises:
-        SystemExit: It cannot run; the message is that of the process.
-    """
-
-    def raw(rows: list[Row]) -> np.ndarray:
-        return np.stack([tf.io.decode_png(image)[..., 0].numpy() for image, _, _ in rows])
-
-    with tempfile.TemporaryDirectory() as scratch:
-        data, found = f"{scratch}/data.npz", f"{scratch}/embeddings.npy"
-        labels = [int(label) for _, label, _ in train]
-        np.savez(data, train=raw(train), labels=labels, test=raw(test))
-        done = subprocess.run(
-            [python, PEER, data, str(seconds), str(seed), found], capture_output=True, text=True
-        )
-        if done.returncode:
-            raise SystemExit(f"{python} cannot run {PEER.name}:\n{done.stderr[-2000:]}")
-        counts = json.loads(done.stdout.splitlines()[-1])
-        return counts | {"seconds": seconds} | score(test, np.load(found))
+    return result | score(test, embed(loop.model, PIXELS, test))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -228,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rows = load(options.idx, "train", classes)
                 folder = Path(scratch) / f"classes-{len(written)}"
                 written[classes] = write_triplets(rows, folder), rows
-            shards, train = written[classes]
+            shards, rows = written[classes]
             test = load(options.idx, "eval", case.test_classes)
             seed = case.training.seed
             line = {"benchmark": "quality", "case": case.name, "seed": seed}
@@ -244,12 +183,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             baseline = {"trainer": "tutorial loop, three forward calls"}
             show(line | baseline | tutorial(seconds, seed, shards, test))
             if options.peer_python:
-                found = peer(options.peer_python, seconds, seed, train, test)
-                show(line | {"trainer": "pytorch-metric-learning, semi-hard"} | found)
-
-
-def show(line: dict[str, Any]) -> None:
-    print(json.dumps(line), flush=True)
+                trainer = {"trainer": "pytorch-metric-learning, semi-hard"}
+                plan = {"miner": "semi_hard", "clock": "perf_counter", "seed": seed}
+                found, steps = peer(
+                    options.peer_python, PIXELS, rows, test, seconds=seconds, **plan
+                )
+                counts = {"steps": steps, "seconds": seconds}
+                show(line | trainer | counts | score(test, found))
 
 
 if __name__ == "__main__":

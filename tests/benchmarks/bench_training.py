@@ -21,20 +21,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import apache_beam as beam
 import keras
 import tensorflow as tf
-from tfx.types import standard_artifacts
 
-from components.triplet_gen.executor import Executor
 from modules.batches.of_triplets import triplet_batches
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training.fitting import compile_model, training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
+from tests.benchmarks.quality_runs import BATCH as BATCH_IMAGES, write_triplets
 from tests.benchmarks.tutorial_loop import BATCH, TutorialLoop
-from tests.real_data import BEAM_ARGS, examples_artifact
 
 IMAGE = ImageSettings()
 TUTORIAL_STEPS = 200
@@ -42,7 +39,9 @@ STEPS = 50
 TARGETS = {"float32": 1.3, "mixed_bfloat16": 1.8}
 REPEATS = 5
 SETTINGS = [
-    TrainingSettings(mining=mining, precision=precision)
+    TrainingSettings(
+        batches="triplets" if mining == "none" else "classes", mining=mining, precision=precision
+    )
     for precision in ("float32", "mixed_bfloat16")
     for mining in ("none", "semi_hard", "all")
 ]
@@ -50,22 +49,6 @@ SETTINGS = [
 
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return decode_images(encoded, IMAGE)
-
-
-def write_triplets(rows: list, folder: Path) -> str:
-    """Runs TripletGen; returns the pattern of its shards."""
-    examples = examples_artifact(folder / "examples", {"train": rows})
-    triplets = standard_artifacts.Examples()
-    triplets.uri = str(folder / "triplets")
-    context = Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
-    properties = {
-        "triplets_per_anchor": 4,
-        "seed": 0,
-        "bucket_size": 4096,
-        "splits": '["train"]',
-    }
-    Executor(context).Do({"examples": [examples]}, {"triplets": [triplets]}, properties)
-    return f"{triplets.uri}/Split-train/*"
 
 
 class Tutorial:
@@ -92,7 +75,7 @@ class Ours:
     def __init__(self, shards: str, settings: TrainingSettings) -> None:
         embedder = build_embedding_model(ModelSettings(), IMAGE, settings.precision)
         self._trainer = compile_model(embedder, settings, 10_000, ModelSettings())
-        self._batches = training_batches([shards], pixels, settings)
+        self._batches = training_batches([shards], pixels, settings, BATCH_IMAGES)
         self._images = sum(len(labels) for _, labels in self._batches.take(STEPS)) / STEPS
         self._fit(1)
 

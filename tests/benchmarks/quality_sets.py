@@ -1,0 +1,68 @@
+"""The drawn sets, with their parts to train on and to score, in the shape of public ones.
+
+Those of the seeds from `CHOOSING` on are for choosing settings; figures are reported of the seeds
+from 0 on. No two seeds share a class.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from modules.settings import ImageSettings
+from tests.benchmarks.drawn_classes import drawn_classes
+from tests.benchmarks.drawn_objects import drawn_faces, drawn_products
+from tests.real_data import Row
+
+CHOOSING = 100
+
+
+class QualitySet(NamedTuple):
+    """`tests`: `seen`, new images of training classes, or `unseen`, images of new classes."""
+
+    train: list[Row]
+    tests: dict[str, list[Row]]
+    image: ImageSettings
+
+
+def many_classes(seed: int) -> QualitySet:
+    """1,000 characters, 500 pairs that are nearly the same, 10 images of each to train on."""
+    rows = drawn_classes(1000, 15, 2 * seed)
+    return QualitySet(
+        [row for place, row in enumerate(rows) if place % 15 < 10],
+        {
+            "seen": [row for place, row in enumerate(rows) if place % 15 >= 10],
+            "unseen": drawn_classes(400, 10, 2 * seed + 1),
+        },
+        ImageSettings(),
+    )
+
+
+def characters(seed: int) -> QualitySet:
+    """100 characters of 20 images to train on, 50 others to score; in the manner of Omniglot."""
+    image = ImageSettings(height=35, width=35)
+    return QualitySet(
+        drawn_classes(100, 20, 2 * seed, size=35),
+        {"unseen": drawn_classes(50, 20, 2 * seed + 1, size=35)},
+        image,
+    )
+
+
+def faces(seed: int) -> QualitySet:
+    """31 people of 10 images to train on, 9 others to score; in the manner of the ORL faces."""
+    rows = drawn_faces(40, 10, seed)
+    return QualitySet(rows[:310], {"unseen": rows[310:]}, ImageSettings(height=48, width=48))
+
+
+def products(seed: int) -> QualitySet:
+    """60 products of 20 images to train on, 60 others to score; in colour."""
+    rows = drawn_products(120, 20, seed)
+    image = ImageSettings(height=64, width=64, channels=3)
+    return QualitySet(rows[:1200], {"unseen": rows[1200:]}, image)
+
+
+SETS = {
+    "many-classes": many_classes,
+    "characters": characters,
+    "faces": faces,
+    "products": products,
+}
