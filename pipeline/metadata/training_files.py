@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from modules.storage import read_text
 
@@ -13,10 +13,17 @@ CHOICES_FILE, TRAINING_FILE = "choices.json", "training.json"
 
 
 class TrainingFiles(NamedTuple):
-    """`choices`: by name what the Trainer chose. `advice`: sentences."""
+    """`choices`: by name what the Trainer chose, `value` and `why`. `advice`: sentences."""
 
-    choices: dict[str, JsonValue]
+    choices: dict[str, dict[str, Any]]
     advice: list[str]
+
+
+class _Choice(BaseModel):
+    """What the Trainer chose where the configuration leaves it open, and the reason."""
+
+    value: int | float | str | None
+    why: str
 
 
 class _Training(BaseModel):
@@ -35,9 +42,9 @@ def read_training_files(folder: str) -> TrainingFiles:
         OSError: A file cannot be read.
         ValidationError: A file is not what it should be.
     """
-    choices = TypeAdapter(dict[str, JsonValue]).validate_json(_text(folder, CHOICES_FILE))
+    choices = TypeAdapter(dict[str, _Choice]).validate_json(_text(folder, CHOICES_FILE))
     advice = _Training.model_validate_json(_text(folder, TRAINING_FILE)).advice
-    return TrainingFiles(choices, advice)
+    return TrainingFiles({name: choice.model_dump() for name, choice in choices.items()}, advice)
 
 
 def _text(folder: str, name: str) -> str:

@@ -178,13 +178,15 @@ def _image_note(kept: Values) -> str:
 
 
 def _choice_table(choices: dict[str, Any]) -> Table:
-    """What the Trainer chose, by name."""
+    """What the Trainer chose, by name, and why."""
     table = Table(title="Chosen by the Trainer", title_justify="left")
     table.add_column("name")
     table.add_column("value", justify="right")
-    for name, value in choices.items():
-        shown = f"{value:,}" if type(value) in (int, float) else value
-        table.add_row(escape(name), escape(shown if isinstance(shown, str) else json.dumps(shown)))
+    table.add_column("why", overflow="fold")
+    for name, choice in choices.items():
+        value = choice["value"]
+        shown = f"{value:,}" if type(value) in (int, float) else value or "-"
+        table.add_row(escape(name), escape(shown), escape(choice["why"]))
     return table
 
 

@@ -22,10 +22,17 @@ MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 TRIPLETS = {
     "strategy": "hard",
     "positives": "hard",
-    "triplets_per_anchor": 1,
+    "triplets_per_anchor": 4,
     "max_per_class": 7,
     "seed": 3,
     "bucket_size": 123,
+    "buckets": "neighbourhood",
+    "skip_nearest": 2,
+    "nearest": 5,
+    "least_ratio": 0.5,
+    "validation": "classes",
+    "validation_fraction": 0.25,
+    "validation_images": 77,
     "rounds_on_same_data": 4,
 }
 EVALUATION = {

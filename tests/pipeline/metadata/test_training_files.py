@@ -17,7 +17,10 @@ def test_older_runs_wrote_none(tmp_path: Path) -> None:
 
 
 def test_choices_are_read_whole_and_of_the_rest_the_advice(tmp_path: Path) -> None:
-    choices = {"steps": 1200, "learning_rate": 0.003, "mining": "hard", "sides": [1, {"a": None}]}
+    choices = {
+        "steps": {"value": 1200, "why": "of 4,000 images"},
+        "validate_every": {"value": None, "why": "later"},
+    }
     (tmp_path / "choices.json").write_text(json.dumps(choices))
     assert read_training_files(str(tmp_path)) == (choices, [])
     training = {"advice": ["More steps would help.", "—"], "steps": 7}

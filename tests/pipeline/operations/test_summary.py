@@ -96,13 +96,19 @@ def test_the_size_of_the_images_and_who_chose_it(capsys, chosen, channels, by) -
 
 
 def test_what_the_trainer_chose_and_advises(capsys) -> None:
-    choices = {"steps": 1200, "rate": 0.003, "mining": "hard[0]", "cached": True, "sizes": [1, 2]}
+    choices = {
+        "steps": {"value": 1200, "why": "of 4,000 images"},
+        "mining": {"value": "hard[0]", "why": "of [classes]"},
+        "validate_every": {"value": None, "why": "later"},
+    }
     run = Run("mine", RUN_ID, [], None, None, choices=choices, advice=["More steps [see docs]."])
     lines = shown(capsys, run)
-    at = lines.index("name value")
-    assert lines[at + 2 : at + 7] == [
-        "steps 1,200", "rate 0.003", "mining hard[0]", "cached true", "sizes [1, 2]"
-    ]  # fmt: skip
+    at = lines.index("name value why")
+    assert lines[at + 2 : at + 5] == [
+        "steps 1,200 of 4,000 images",
+        "mining hard[0] of [classes]",
+        "validate_every - later",
+    ]
     assert "Advice: More steps [see docs]." in lines
     printed = json.loads("\n".join(shown(capsys, run, as_json=True)))
     assert printed["choices"] == choices
