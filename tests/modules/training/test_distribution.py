@@ -88,7 +88,7 @@ def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
             vectors = [
                 (np.array(a), np.array(b)) for a, b in zip(one[name], other[name], strict=True)
             ]
-            if half:
+            if half and vectors:
                 # Hard mining may choose another of two rows that differ by a rounding of float16,
                 # which moves some bias a lot and all weights together little.
                 vectors = [tuple(map(np.concatenate, zip(*vectors, strict=True)))]
