@@ -58,9 +58,7 @@ class FailureGuard(keras.callbacks.Callback):
         super().__init__()
         self._window = settings.guard_window
         self._queries = queries
-        # Only the losses of triplets have a value without separation.
-        values = {"margin": settings.margin, "soft_margin": math.log(2)}
-        self._stuck_at = values.get(settings.loss)
+        self._stuck_at = settings.unseparated_loss
         self._not_finite = self._failing = 0
         self._learnt = False
         self._only_collapses = True
