@@ -41,12 +41,13 @@ class FailureGuard(keras.callbacks.Callback):
     - no separation: the loss stands at its value without any (the margin, or log 2 for
       `soft_margin`; other losses have no such value), with positives as far away as negatives.
 
-    The last two end training after `guard_window` validations in a row, and count only while
-    nothing changes for the better. A collapse that widens by a tenth is a network on its way, such
-    as one whose statistics of batch normalisation still settle. A separation is on its way when
-    retrieval gets better by more than its standard error, or d_an − d_ap grows; and it is there
-    when the validation images show it, or when retrieval is beyond doubt better than at the first
-    validation. That such a training no longer improves is for `BestWeights` to judge.
+    The last two end training after `guard_window` validations in a row (a collapse also if a short
+    training had nothing else), and count only while nothing changes for the better. A collapse that
+    widens by a tenth is a network on its way, such as one whose statistics of batch normalisation
+    still settle. A separation is on its way when retrieval gets better by more than its standard
+    error, or d_an − d_ap grows; and it is there when the validation images show it, or when
+    retrieval is beyond doubt better than at the first validation. That such a training no longer
+    improves is for `BestWeights` to judge.
 
     Args:
         settings: The loss and `guard_window`.
@@ -85,10 +86,11 @@ class FailureGuard(keras.callbacks.Callback):
         elif not better and not self._learnt and self._is_stuck(logs):
             fault = _no_separation(logs)
         self._failing = self._failing + 1 if fault else 0
-        if fault and self._failing >= self._window:
-            raise TrainingFailedError(
-                f"{fault}, in {self._failing} validations in a row. {_ADVICE}"
-            )
+        # Short trainings end before the window does; what never was anything else is no model.
+        ends = self.model is not None and self.model.stop_training
+        never_spread = bool(collapsed) and ends and self._failing > epoch
+        if fault and (self._failing >= self._window or never_spread):
+            raise TrainingFailedError(f"{fault} (validations in a row: {self._failing}). {_ADVICE}")
 
     def _check_finite(self, epoch: int, logs: dict[str, Any]) -> bool:
         """Whether there is nothing to compare."""

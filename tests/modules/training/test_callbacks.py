@@ -44,7 +44,9 @@ def test_only_held_out_images_are_queries_and_distractors_are_found_too(tmp_path
     trainer = Run(tmp_path).trainer()
     held_out, rest = labelled(digits(6, classes=[3, 8])), labelled(digits(6, classes=range(3)))
     found = validated(trainer, held_out, tmp_path / "log", rest)
-    queries, others = (np.array(trainer.embedder(pixels(tf.constant(p.images)))) for p in (held_out, rest))
+    queries, others = (
+        np.array(trainer.embedder(pixels(tf.constant(p.images)))) for p in (held_out, rest)
+    )
     gallery = np.concatenate([queries, others])
     rows = Rows([*held_out.ids, *rest.ids], [*held_out.labels, *rest.labels], gallery)
     scores = brute_force(held_out.ids, held_out.labels, queries, [1], rows).values()
