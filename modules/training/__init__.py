@@ -1,7 +1,8 @@
 """A training from its settings: devices, step, optimizer, callbacks, checkpoints, progress.
 
-Look here for what happens in a step (`triplet_model.py`), when training stops (`callbacks.py`), and
-how a killed one goes on (`checkpoints.py`).
+Look here for what happens in a step (`triplet_model.py`), when a training validates and ends
+(`pace.py`), when it fails (`guard.py`), what it advises (`advice.py`), and how a killed one goes on
+(`checkpoints.py`).
 
 >>> from modules.settings import ModelSettings, TrainingSettings, ImageSettings
 >>> from modules.models import build_embedding_model

@@ -126,7 +126,7 @@ class BestWeights(keras.callbacks.Callback):
     @property
     def scores(self) -> dict[str, float]:
         """`val_map@r` and `val_precision@1` of the best weights, and the `step` they are from."""
-        return dict(self._logs)
+        return self._logs | {"step": int(self._logs["step"])}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compares this validation with the best one."""

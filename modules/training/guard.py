@@ -41,13 +41,13 @@ class FailureGuard(keras.callbacks.Callback):
     - no separation: the loss stands at its value without any (the margin, or log 2 for
       `soft_margin`; other losses have no such value), with positives as far away as negatives.
 
-    The last two end training after `guard_window` validations in a row, and count only while
-    nothing changes for the better. A collapse that widens by a tenth is a network on its way, such
-    as one whose statistics of batch normalisation still settle. A separation is on its way when
-    retrieval gets better by more than its standard error, or d_an − d_ap grows; and it is there
-    when the validation images show it, or when retrieval is beyond doubt better than at the first
-    validation. That such a training no longer improves is for `BestWeights` to judge. A training
-    that ends while all its validations have found a collapse has failed as well.
+    The last two end training after `guard_window` validations in a row (a collapse also if a short
+    training had nothing else), and count only while nothing changes for the better. A collapse that
+    widens by a tenth is a network on its way, such as one whose statistics of batch normalisation
+    still settle. A separation is on its way when retrieval gets better by more than its standard
+    error, or d_an − d_ap grows; and it is there when the validation images show it, or when
+    retrieval is beyond doubt better than at the first validation. That such a training no longer
+    improves is for `BestWeights` to judge.
 
     Args:
         settings: The loss and `guard_window`.
@@ -61,8 +61,6 @@ class FailureGuard(keras.callbacks.Callback):
         self._stuck_at = settings.unseparated_loss
         self._not_finite = self._failing = 0
         self._learnt = False
-        self._only_collapses = True
-        self._last_collapse = ""
         # What a value has to exceed to count as grown, and the scores of the first validation.
         self._best: dict[str, float] = {}
         self._first: dict[str, float] = {}
@@ -80,27 +78,17 @@ class FailureGuard(keras.callbacks.Callback):
         better = self._improved(logs)
         collapsed = [name for name in ("spread", "val_spread") if logs[name] < COLLAPSED_SPREAD]
         wider = [self._grew(name, logs[name], self._best.get(name, 0) / 10) for name in collapsed]
-        self._only_collapses &= bool(collapsed)
         fault = None
         if collapsed:
             fault = None if any(wider) else _collapse(logs)
-            self._last_collapse = _collapse(logs)
         elif not better and not self._learnt and self._is_stuck(logs):
             fault = _no_separation(logs)
         self._failing = self._failing + 1 if fault else 0
-        if fault and self._failing >= self._window:
-            raise TrainingFailedError(
-                f"{fault}, in {self._failing} validations in a row. {_ADVICE}"
-            )
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Looks at what there is to export.
-
-        Raises:
-            TrainingFailedError: No validation has found anything but a collapse.
-        """
-        if self._only_collapses and self._last_collapse:
-            raise TrainingFailedError(f"{self._last_collapse}, in every validation. {_ADVICE}")
+        # Short trainings end before the window does; what never was anything else is no model.
+        ends = self.model is not None and self.model.stop_training
+        never_spread = bool(collapsed) and ends and self._failing > epoch
+        if fault and (self._failing >= self._window or never_spread):
+            raise TrainingFailedError(f"{fault} (validations in a row: {self._failing}). {_ADVICE}")
 
     def _check_finite(self, epoch: int, logs: dict[str, Any]) -> bool:
         """Whether there is nothing to compare."""
@@ -165,7 +153,6 @@ class FailureGuard(keras.callbacks.Callback):
             "not_finite": np.array(self._not_finite),
             "failing": np.array(self._failing),
             "learnt": np.array(self._learnt),
-            "only_collapses": np.array(self._only_collapses),
         } | {
             f"{kind}/{name}": np.array(value)
             for kind, values in levels.items()
@@ -176,7 +163,6 @@ class FailureGuard(keras.callbacks.Callback):
         """Takes over what `state` returned."""
         self._not_finite, self._failing = int(state["not_finite"]), int(state["failing"])
         self._learnt = bool(state["learnt"])
-        self._only_collapses = bool(state["only_collapses"])
         self._best, self._first = (
             {
                 name.removeprefix(f"{kind}/"): float(value)

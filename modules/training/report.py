@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,16 +53,18 @@ class Report(keras.callbacks.Callback):
         self._last = {name: float((logs or {})[name]) for name in _KEPT}
         if not (self._pace.finished or self._best.finished):
             advice = self._advice()
-            for name in advice.keys() - self._said:
-                self._note(advice[name])
+            for name, sentence in advice.items():
+                if name not in self._said:
+                    self._note(f"Advice at step {self._pace.done}: {sentence}")
             self._said |= advice.keys()
 
     def write(self, folder: str) -> None:
         """Prints the advice of the whole training and writes `training.json`.
 
-        The file holds `steps` (made), `total_steps` (planned), `stopped`, `seconds`, the last means
-        of `loss`, `active`, `d_ap`, `d_an`, `spread`, `classes`, `alone`, `best` (`val_map@r`,
-        `val_precision@1` and `step` of the weights that were kept) and `advice`, a list.
+        The file holds `steps` (made), `total_steps` (planned), `stopped`, `seconds`, the last
+        `loss`, `active`, `d_ap`, `d_an`, `spread`, `classes`, `alone` and `val_map@r` (null if not
+        finite), `best` (`val_map@r`, `val_precision@1` and `step` of the weights that were kept)
+        and `advice`, a list.
 
         Args:
             folder: Local, or a URI that TensorFlow can write to.
@@ -74,7 +77,7 @@ class Report(keras.callbacks.Callback):
             "total_steps": self._pace.total,
             "stopped": self.stopped,
             "seconds": round(self._pace.seconds, 1),
-            **self._last,
+            **{name: value if math.isfinite(value) else None for name, value in self._last.items()},
             "best": self._best.scores,
             "advice": advice,
         }

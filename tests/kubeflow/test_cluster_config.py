@@ -48,6 +48,12 @@ def test_a_path_that_no_pod_sees_is_rejected(path: str) -> None:
         changed(settings={"pipeline": {"serving": "/x"}})
 
 
+def test_steps_that_are_not_given_are_0_as_a_parameter() -> None:
+    values = cluster_values(config(training={"steps": None}))
+    assert default_parameters(values)["train_steps"] == 0
+    assert changed(values).training.steps is None
+
+
 def test_parameters_reach_the_configuration() -> None:
     run = changed(
         data_path="photos/2028",

@@ -345,6 +345,27 @@ def test_a_killed_trainer_goes_on_in_the_next_attempt(prepared, tmp_path, capsys
     assert list(checkpoints.iterdir()) == []  # removed when the model was safe
 
 
+def test_what_is_left_open_is_chosen_and_written_down(prepared, tmp_path) -> None:
+    left_open = {"steps": None, "validate_every": None, "minutes": 0.05, "projector": False}
+    trainer.run_fn(arguments(prepared, tmp_path, left_open))
+    run = tmp_path / "run" / "1"
+    assert json.loads((run / "choices.json").read_text()).keys() == {"steps", "validate_every"}
+    result = json.loads((run / "training.json").read_text())
+    assert result["stopped"] == "minutes used up"
+    assert result["steps"] >= 1
+
+
+@pytest.mark.slow
+def test_the_number_of_steps_follows_from_the_images(prepared, tmp_path) -> None:
+    """120 images: the least number of steps there is."""
+    trainer.run_fn(
+        arguments(prepared, tmp_path, {"steps": None, "patience": 1, "projector": False})
+    )
+    choices = json.loads((tmp_path / "run" / "1" / "choices.json").read_text())
+    assert choices["steps"]["value"] == 300
+    assert "120 images of 10 classes in batches of 96" in choices["steps"]["why"]
+
+
 @pytest.mark.parametrize(
     ("weight", "message"),
     [(0.0, r"collapsed to one point .*training\.mining"), (np.nan, r"loss is nan .*learning_rate")],
