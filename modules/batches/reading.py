@@ -81,20 +81,6 @@ def fingerprint(labels: tf.Tensor) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(labels, _LARGEST_FINGERPRINT)
 
 
-def count_images(file_patterns: Sequence[str]) -> tuple[int, int]:
-    """Counts the anchors of TripletGen's files, each image once, and their classes.
-
-    Raises:
-        ValueError: If no file matches.
-    """
-    names = [f"anchor/{name}" for name in (ID, LABEL)]
-    found: dict[bytes, bytes] = {}
-    files = triplet_files(file_patterns)
-    for batch in read_examples(files, names, compression="", batch_size=1024):
-        found.update(zip(*(batch[name].numpy() for name in names), strict=True))
-    return len(found), len(set(found.values()))
-
-
 def triplet_files(patterns: Sequence[str]) -> list[str]:
     """The files that match, sorted.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from modules.batches.reading import LabelledImages, anchor_images
+from modules.batches.reading import LabelledImages, labelled_images
 from tests.modules.training.training_runs import Run
 
 
@@ -20,8 +20,8 @@ def test_a_real_training_that_learns_its_images_by_heart_hears_of_it_once(
 ) -> None:
     run = Run(tmp_path, steps=36)
     monkeypatch.setattr(
-        "tests.modules.training.training_runs.anchor_images",
-        lambda files, limit: shuffled(anchor_images(files, limit)),
+        "tests.modules.training.training_runs.labelled_images",
+        lambda files, limit: shuffled(labelled_images(files, limit)),
     )
     run.fit()
     printed = capsys.readouterr().out
