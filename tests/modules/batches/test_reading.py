@@ -35,7 +35,8 @@ def test_short_files_leave_their_share_to_the_others(tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     short = digit_shards(tmp_path / "a", per_class=2, count=1)
-    long = digit_shards(tmp_path / "b", per_class=9, count=1)
+    digit_shards(tmp_path / "b", per_class=9, count=2)
+    long = [f"{tmp_path}/b/triplets-00001*"]
     assert len(labelled_images(short + long, 60).ids) == 60
 
 
