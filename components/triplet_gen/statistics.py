@@ -138,7 +138,7 @@ class InputStats:
         if not feasible(self.labels):
             return (
                 f"its {len(self.labels)} classes are too small to hold out images for the "
-                "validation, which takes two classes of four images or four classes of two. Add "
+                "validation, which takes two classes of four images or three classes of two. Add "
                 "images."
             )
         return None

@@ -103,7 +103,7 @@ def check(artifact, rows: list[Row], triplets_per_anchor: int | None = None) -> 
     train, held = images(artifact), images(artifact, "validation")
     assert sorted(train + held) == sorted(rows)
     sizes = Counter(label for _, label, _ in held)
-    assert len(sizes) >= 2
+    assert sizes
     assert min(sizes.values()) >= 2
 
     for records in read_files(artifact, "validation"):
