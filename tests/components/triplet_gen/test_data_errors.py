@@ -55,7 +55,7 @@ PAIRS = digits(2)  # of each digit
         ([], "has no examples. Give it a larger share of the data"),
         (serialized(digits(9, classes=[4])), "all 9 examples have the label '4'.*second class"),
         (serialized(digits(1)), "each of its 10 classes has a single example.*Add images"),
-        (serialized(digits(3, classes=range(3))), "its 3 classes are too small to hold out images"),
+        (serialized(digits(3, classes=range(2))), "its 2 classes are too small to hold out images"),
         (
             [*serialized(PAIRS), without("label", PAIRS[3]), without("label", PAIRS[4])],
             rf"\(label: 2\), such as id '{PAIRS[3][2].decode()}'.*ImageExampleGen",
