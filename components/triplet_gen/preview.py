@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import tensorflow as tf
 from PIL import Image, ImageDraw
@@ -18,15 +17,15 @@ _PAPER, _INK = "white", "black"
 _Pair = tuple[bytes, bytes]  # encoded image and label
 
 
-def write_preview(files: Sequence[str], path: str, rows: int = 8) -> None:
+def write_preview(file: str, path: str, rows: int = 8) -> None:
     """Draws the first triplet of the first anchors, one per row: anchor, positive, negative.
 
     Args:
-        files: Paths of the train part; the first one with an anchor is shown.
+        file: Path of a file of the train part.
         path: PNG to write.
         rows: The most triplets to draw.
     """
-    triplets = next(filter(None, (_first_triplets(file, rows) for file in sorted(files))), [])
+    triplets = _first_triplets(file, rows)
     width, height = _SIZE + _GAP, _SIZE + _CAPTION + _GAP
     sheet = Image.new("RGB", (len(ROLES) * width + _GAP, len(triplets) * height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -173,6 +173,7 @@ class OutputStats:
         unmatched: Number of examples that should be an anchor but find no triplet in their bucket.
         duplicates: Number of examples with the id of an earlier one.
         duplicate: One such id.
+        first_file: Path of the first file with an anchor.
         unusable: Number of examples without a finite embedding.
         unusable_example: One of them and the reason.
     """
@@ -188,6 +189,7 @@ class OutputStats:
     unmatched: int = 0
     duplicates: int = 0
     duplicate: str = ""
+    first_file: str = ""
     unusable: int = 0
     unusable_example: str = ""
 

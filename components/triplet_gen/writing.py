@@ -79,7 +79,8 @@ class WriteTriplets(beam.DoFn):
                 triplets = self._choose(bucket, rows, own, result)
                 rows, triplets = without_unused(rows, triplets, own)
             if not result.unusable:
-                self._write(bucket, rows, triplets, own)
+                path = self._write(bucket, rows, triplets, own)
+                result.first_file = path if result.anchors else ""
         yield bucket[0], result
 
     def _choose(self, bucket: Bucket, rows: Rows, own: int, result: OutputStats) -> TripletIndices:
@@ -107,12 +108,14 @@ class WriteTriplets(beam.DoFn):
         work_done.add("triplets", result.triplets)
         return triplets
 
-    def _write(self, bucket: Bucket, rows: Rows, triplets: TripletIndices, own: int) -> None:
+    def _write(self, bucket: Bucket, rows: Rows, triplets: TripletIndices, own: int) -> str:
+        """Writes the file of a bucket and returns its path."""
         part, number, of = bucket
         path = f"{self._folders[part]}/triplets-{number:05d}-of-{of:05d}.tfrecord"
         # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
         # reader of the split looks.
         write_records(path, make_records(rows, triplets, own), self._temp_dir)
+        return path
 
 
 def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:
