@@ -8,7 +8,7 @@ pairs in it.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -142,64 +142,71 @@ def walk(
         last batch is less than half full and not the only one: its triplets are left out.
     """
     units = _units(triplets, rng)
-    of_row: dict[int, list[int]] = {}
-    of_class: dict[int, list[int]] = {}
-    names = labels.tolist()
+    _, numbers = np.unique(labels, return_inverse=True)
+    codes: list[int] = numbers.tolist()
     order = rng.permutation(len(units)).tolist()
+    of_row: list[list[int]] = [[] for _ in codes]
+    of_class: list[list[int]] = [[] for _ in range(max(codes, default=-1) + 1)]
+    members: list[list[int]] = [[] for _ in of_class]
     for unit in order:
         anchor = units[unit][0]
-        of_row.setdefault(anchor, []).append(unit)
-        of_class.setdefault(names[anchor], []).append(unit)
+        of_row[anchor].append(unit)
+        of_class[codes[anchor]].append(unit)
+    for row in rng.permutation(len(codes)).tolist():
+        members[codes[row]].append(row)
     used = bytearray(len(units))
+    batch = 1
+    in_batch = [0] * len(codes)  # the last batch of each row
+    followed = [0] * len(of_class)  # the last batch that each class was followed in
+    rows: list[int] = []
     to_follow: deque[int] = deque()
-    followed: set[int] = set()
-    rows: dict[int, None] = {}
-    yielded = False
 
     def next_of(candidates: list[int]) -> int | None:
         while candidates and used[candidates[-1]]:
             candidates.pop()
         return candidates[-1] if candidates else None
 
-    members: dict[int, list[int]] = {}
-    for row in rng.permutation(len(names)).tolist():
-        members.setdefault(names[row], []).append(row)
+    def add(row: int) -> None:
+        if in_batch[row] != batch:
+            in_batch[row] = batch
+            rows.append(row)
 
-    def fill(rows: dict[int, None]) -> np.ndarray:
-        counts = Counter(names[row] for row in rows)
-        filled = dict(rows)
-        for name in sorted(counts, key=counts.__getitem__):
-            if len(filled) >= size:
+    def filled() -> np.ndarray:
+        # The last negatives are the ones whose classes have most likely no second image.
+        for row in rows[::-1]:
+            if len(rows) >= size:
                 break
-            filled |= dict.fromkeys([row for row in members[name] if row not in filled][:1])
-        return np.fromiter(filled, np.int64)
+            second = next((r for r in members[codes[row]] if in_batch[r] != batch), row)
+            add(second)
+        return np.array(rows)
 
     while True:
         unit = None
         while to_follow and unit is None:
             negative = to_follow.popleft()
-            name = names[negative]
-            if name not in followed:
-                unit = next_of(of_row.get(negative, []))
+            if followed[codes[negative]] != batch:
+                unit = next_of(of_row[negative])
                 if unit is None:
-                    unit = next_of(of_class.get(name, []))
+                    unit = next_of(of_class[codes[negative]])
         if unit is None:
             unit = next_of(order)
         if unit is None:
             break
         anchor, positives, negatives = units[unit]
-        new = {anchor, *positives, *negatives}.difference(rows)
-        if rows and len(rows) + len(new) > size:
-            yield fill(rows)
-            yielded = True
-            rows, followed = {}, set()
+        together = (anchor, *positives, *negatives)
+        new = len({row for row in together if in_batch[row] != batch})
+        if rows and len(rows) + new > size:
+            yield filled()
+            batch += 1
+            rows = []
             to_follow.clear()
         used[unit] = True
-        followed.add(names[anchor])
-        rows |= dict.fromkeys((anchor, *positives, *negatives))
+        followed[codes[anchor]] = batch
+        for row in together:
+            add(row)
         to_follow.extend(negatives)
-    if rows and (not yielded or 2 * len(rows) >= size):
-        yield fill(rows)
+    if rows and (batch == 1 or 2 * len(rows) >= size):
+        yield filled()
 
 
 def _units(

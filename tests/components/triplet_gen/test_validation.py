@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings, strategies as st
 
-from components.triplet_gen.hashes import hash_ids, hashes_by_label
+from components.triplet_gen.hashes import hash_ids
+from components.triplet_gen.ranks import Ranks
 from components.triplet_gen.statistics import InputStats
 from components.triplet_gen.validation import ValidationPlan, feasible
 from modules.settings import TripletSettings
@@ -68,12 +69,13 @@ CHOSEN = st.builds(
 
 def stats_of(labels, ranks, chosen, files=1) -> InputStats:
     """As the node counts them, file by file."""
-    stats = InputStats()
+    stats, parts = InputStats(), []
     for number in range(files):
         part = InputStats(labels=Counter(labels[number::files]))
-        hashes = hashes_by_label(np.array(labels, object)[number::files], ranks[number::files])
-        part.keep_ranks(hashes, hashes, chosen)
-        stats.merge(part, chosen)
+        own = Ranks(np.array(labels, object)[number::files], ranks[number::files])
+        part.keep_ranks([own], [own], chosen)
+        parts.append(part)
+    stats.merge(parts, chosen)
     return stats
 
 
