@@ -31,6 +31,7 @@ import numpy as np
 
 from modules.settings import ModelSettings, TrainingSettings, TripletSettings
 from tests.benchmarks.quality_runs import (
+    ALL_IMAGES,
     Pixels,
     embed,
     export,
@@ -50,8 +51,10 @@ COMMON = {
     "max_shift": 0.07,
     "max_rotation": 0.03,
 }
-RANDOM = TripletSettings(triplets_per_anchor=4)
-MINED = TripletSettings(strategy="semi_hard", triplets_per_anchor=4)
+RANDOM = TripletSettings(**ALL_IMAGES)
+MINED = TripletSettings(
+    **ALL_IMAGES, strategy="semi_hard", nearest=3, buckets="neighbourhood", triplets_per_anchor=3
+)
 CLASSES = {"batches": "classes", "mining": "semi_hard"}
 TRIPLETS = {"batches": "triplets", "mining": "semi_hard"}
 PEERS = ("semi_hard", "multi_similarity")
@@ -71,8 +74,8 @@ CASES = {
     "classes": [Round(CLASSES)],
     "classes, two rounds": [Round(CLASSES, share=0.5), Round(CLASSES, warm=True)],
     "triplets": [Round(TRIPLETS)],
-    "triplets, mined": [Round(TRIPLETS, share=0.5), Round(TRIPLETS, MINED)],
-    "triplets, mined, warm": [Round(TRIPLETS, share=0.5), Round(TRIPLETS, MINED, warm=True)],
+    "triplets, two rounds": [Round(TRIPLETS, share=0.5), Round(TRIPLETS, warm=True)],
+    "triplets, mined": [Round(TRIPLETS, share=0.5), Round(TRIPLETS, MINED, warm=True)],
 }
 
 
@@ -135,7 +138,7 @@ def peers(python: str, miner: str, data: QualitySet, seconds: float, seed: int) 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=SETS, default="many-classes", help="what to train on")
-    parser.add_argument("--only", help="name of the case to run")
+    parser.add_argument("--only", action="append", help="name of a case to run, several times")
     parser.add_argument("--seconds", type=float, default=60, help="of the processor, each case")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--choosing", action="store_true", help="sets for choosing settings")
@@ -148,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for seed in range(first, first + options.seeds):
         data = SETS[options.set](seed)
         for name in names:
-            if options.only not in (None, name):
+            if name not in (options.only or names):
                 continue
             if name in CASES:
                 result = ours(CASES[name], data, options.seconds, seed)

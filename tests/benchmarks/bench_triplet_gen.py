@@ -42,6 +42,7 @@ from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings
 from modules.settings.triplets import Strategy
 from pipeline.datasets import read_split
+from tests.benchmarks.quality_runs import ALL_IMAGES, SPLITS
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 EXAMPLES = 60_000
@@ -111,8 +112,7 @@ def time_executor(
         "seed": 0,
         "bucket_size": 4096,
         "strategy": strategy,
-        "splits": '["train"]',
-    }
+    } | ALL_IMAGES | SPLITS
     inputs = {"examples": [examples], "model": list(models)}
     started = time.perf_counter()
     Executor(context).Do(inputs, {"triplets": [triplets]}, properties)

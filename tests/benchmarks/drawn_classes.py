@@ -24,7 +24,7 @@ FINER = 4  # drawn so many times larger and then averaged, for smooth edges
 STROKES = (2, 5)  # from, below
 POINTS = 12  # of a curve
 BEND = 0.5  # of the twin's stroke; the field reaches from −1 to 1
-JITTER = 0.06  # of control points, standard deviation
+JITTER = 0.04  # of control points, standard deviation
 WIDTH = (0.09, 0.17)
 NOISE = 12.0  # of 255, standard deviation
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.triplet_gen.executor import Executor
+from modules.batches import choose_batch_size
 from modules.contract import IMAGE
 from modules.export.saved_model import EmbeddingModule
 from modules.images import decode_images
@@ -31,7 +33,11 @@ from modules.settings import ImageSettings, ModelSettings, TrainingSettings, Tri
 from modules.training.fitting import compile_model, training_batches
 from tests.real_data import BEAM_ARGS, Row, examples_artifact
 
-BATCH = 384  # images of a batch of triplets; as many as in one of classes
+# Images of a batch of triplets, as many as in one of classes.
+BATCH = choose_batch_size(ImageSettings())
+# What is trained against others has their images: the least that TripletGen can hold out.
+ALL_IMAGES = {"validation": "images", "validation_images": 2}
+SPLITS = {"train_split": "train", "eval_split": "eval"}
 PEER = Path(__file__).with_name("peer_metric_learning.py")
 
 
@@ -68,9 +74,9 @@ def write_triplets(
     settings: TripletSettings | None = None,
     model: standard_artifacts.Model | None = None,
 ) -> str:
-    """Runs TripletGen on rows, by default with 4 triplets per anchor; see `run_triplet_gen`."""
+    """Runs TripletGen on rows, by default to train on all of them; see `run_triplet_gen`."""
     examples = examples_artifact(folder / "examples", {"train": rows})
-    settings = settings or TripletSettings(triplets_per_anchor=4)
+    settings = settings or TripletSettings(**ALL_IMAGES)
     return run_triplet_gen(examples, folder / "triplets", settings, model)
 
 
@@ -87,7 +93,7 @@ def run_triplet_gen(
     Executor(context).Do(
         {"examples": [examples], "model": [model] if model else []},
         {"triplets": [triplets]},
-        {"splits": '["train"]'} | settings.model_dump(exclude_unset=True),
+        SPLITS | settings.model_dump(exclude_unset=True),
     )
     return f"{triplets.uri}/Split-train/*"
 
@@ -103,8 +109,8 @@ def export(network: keras.Model, pixels: Pixels, folder: Path) -> standard_artif
 class Budget(keras.callbacks.Callback):
     """Counts the seconds of a training, and ends it after `limit` of them.
 
-    The first step, which traces, is not counted. With a limit the rate falls over the seconds as
-    `schedule = "cosine"` lets it fall over the steps.
+    The first step, which traces, is not counted. With a limit the rate falls over the seconds as it
+    would over the steps.
     """
 
     def __init__(self, clock: str, limit: float | None = None) -> None:
@@ -124,12 +130,9 @@ class Budget(keras.callbacks.Callback):
         self.steps += 1
         if self._limit:
             share = min(1.0, self.seconds / self._limit)
-            rate = self._peak * (1 + math.cos(math.pi * share)) / 2
-            self.model.optimizer.learning_rate.assign(rate)
+            if share > 0:  # as many steps as the seconds allow at this pace
+                self.model.total_steps.assign(math.ceil(self.steps / share))
             self.model.stop_training = share == 1
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._peak = self.model.settings.learning_rate
 
 
 class Trained(NamedTuple):
@@ -165,10 +168,8 @@ def train(
         The network at the end, and what was spent on it.
     """
     keras.utils.set_random_seed(training.seed)
-    budget, steps = Budget(clock, seconds), training.steps
-    if seconds:  # the budget sets the rate
-        training = training.model_copy(update={"schedule": "constant"})
-        steps = 10**6
+    budget = Budget(clock, seconds)
+    steps = None if seconds else training.steps
     embedder = build_embedding_model(model, pixels.image, training.precision)
     if start:
         embedder.set_weights(start.get_weights())
@@ -178,7 +179,7 @@ def train(
     size = training.batch_size or BATCH
     batches = training_batches([shards], pixels.images, training, size)
     budget.count(now() - started)
-    trainer.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[budget])
+    trainer.fit(batches, steps_per_epoch=steps or sys.maxsize, shuffle=False, verbose=0, callbacks=[budget])
     served = build_embedding_model(model, pixels.image)
     served.set_weights(embedder.get_weights())  # the averaged ones: Keras keeps them at the end
     return Trained(served, budget.steps, round(budget.seconds, 1))

@@ -25,8 +25,8 @@ class QualitySet(NamedTuple):
 
 
 def many_classes(seed: int) -> QualitySet:
-    """1,000 characters, 500 pairs that are nearly the same, 10 images of each to train on."""
-    rows = drawn_classes(1000, 15, 2 * seed)
+    """2,000 characters, 1,000 pairs that are nearly the same, 10 images of each to train on."""
+    rows = drawn_classes(2000, 15, 2 * seed)
     return QualitySet(
         [row for place, row in enumerate(rows) if place % 15 < 10],
         {
