@@ -40,7 +40,7 @@ class ModelSettings(Settings):
     ] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1, description="of the features")] = 0.0
     batch_norm: Annotated[bool, Field(description="of the embedding, before its length is 1")] = (
-        False
+        True
     )
 
     @property

@@ -17,7 +17,10 @@ class OptimizerSettings(Settings):
     schedule: Annotated[
         Literal["cosine", "constant"], Field(description="of the learning rate")
     ] = "cosine"
-    rate_warmup_steps: Annotated[int, Field(ge=0, description="steps in which the rate rises")] = 0
+    rate_warmup_steps: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        Field(description="steps in which the rate rises; default: a tenth of all, but 50 at most"),
+    ] = None
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.0
     clip_norm: Annotated[
         Annotated[float, Field(gt=0)] | None,
@@ -30,16 +33,19 @@ class OptimizerSettings(Settings):
 
 
 class AugmentationSettings(Settings):
-    """Random changes of training images, each at most so large; part of `[training]`."""
+    """Random changes of training images, each at most so large; part of `[training]`.
 
-    max_shift: Annotated[Fraction, Field(description="of height and width")] = 0.0
-    max_rotation: Annotated[Fraction, Field(description="of a full turn")] = 0.0
+    The defaults are light: what they change, people hardly notice.
+    """
+
+    max_shift: Annotated[Fraction, Field(description="of height and width")] = 0.08
+    max_rotation: Annotated[Fraction, Field(description="of a full turn")] = 0.04
     max_zoom: Annotated[float, Field(ge=0, lt=1, description="0.1: 0.9 to 1.1 times the size")] = (
-        0.0
+        0.1
     )
     max_shear: Annotated[
         float, Field(ge=0, lt=1, description="0.2: x moves by up to 0.2 for each pixel of y")
-    ] = 0.0
+    ] = 0.1
     horizontal_flip: Annotated[bool, Field(description="mirror half of the images")] = False
     max_brightness: Annotated[
         float, Field(ge=0, description="in standard deviations of the train split's pixels")
@@ -163,7 +169,7 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
                 f"the memory would never count: memory_from_step is {self.memory_from_step} and "
                 f"steps is {steps}; lower memory_from_step"
             )
-        if self.rate_warmup_steps >= steps:
+        if self.rate_warmup_steps is not None and self.rate_warmup_steps >= steps:
             raise ValueError(
                 f"the learning rate would never be reached: rate_warmup_steps is "
                 f"{self.rate_warmup_steps} and steps is {steps}; lower rate_warmup_steps"

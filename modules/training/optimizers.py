@@ -45,6 +45,10 @@ def make_optimizer(
     return optimizer
 
 
+# The part of the steps in which the rate rises where the settings do not say it, and the most.
+_RISING, _MOST_RISING = 0.1, 50.0
+
+
 class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of each step.
 
@@ -60,22 +64,29 @@ class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, settings: OptimizerSettings, steps: int | keras.Variable) -> None:
         super().__init__()
         self._peak = settings.learning_rate
-        self._warmup = settings.rate_warmup_steps
+        self._warmup = settings.rate_warmup_steps  # None: by the steps
         self._falls = settings.schedule == "cosine"
         self._steps = steps
 
     def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """The rate, float32 [], of the step with this number, counted from 0."""
         step = tf.cast(step, tf.float32)
-        rate = tf.constant(self._peak)
-        if self._warmup:
-            rate *= tf.minimum(step / self._warmup, 1.0)
+        steps = tf.cast(tf.convert_to_tensor(self._steps), tf.float32)
+        warmup = self._rising(steps)
+        rate = self._peak * tf.minimum(step / tf.maximum(warmup, 1.0), 1.0)
+        rate = tf.where(warmup > 0, rate, self._peak)
         if self._falls:
-            steps = tf.cast(tf.convert_to_tensor(self._steps), tf.float32)
-            past = (step - self._warmup) / tf.maximum(steps - self._warmup, 1.0)
+            past = (step - warmup) / tf.maximum(steps - warmup, 1.0)
             past = tf.where(steps > 0, tf.clip_by_value(past, 0.0, 1.0), 0.0)
             rate *= (1 + tf.cos(math.pi * past)) / 2
         return rate
+
+    def _rising(self, steps: tf.Tensor) -> tf.Tensor:
+        """The steps in which the rate rises, float32 []."""
+        if self._warmup is not None:
+            return tf.constant(float(self._warmup))
+        few = tf.floor(steps * _RISING)
+        return tf.where(steps > 0, tf.minimum(few, _MOST_RISING), _MOST_RISING)
 
     def get_config(self) -> dict[str, Any]:
         """Not written: a training is restored from checkpoints, not from a saved model."""

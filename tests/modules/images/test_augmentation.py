@@ -18,8 +18,13 @@ CENTRE = (SIZE - 1) / 2
 SEED = tf.constant([0, 7], tf.int64)
 
 
+NOTHING = dict.fromkeys(("max_shift", "max_rotation", "max_zoom", "max_shear"), 0.0)
+
+
 def augment(images: np.ndarray, seed: tf.Tensor = SEED, **settings: float) -> np.ndarray:
-    return Augmentation(AugmentationSettings(**settings))(tf.constant(images), seed=seed).numpy()
+    """Changes images in no way but those given."""
+    layer = Augmentation(AugmentationSettings(**NOTHING | settings))
+    return layer(tf.constant(images), seed=seed).numpy()
 
 
 def spots(count: int, dx: float, dy: float) -> np.ndarray:

@@ -17,16 +17,19 @@ def variables() -> tuple[keras.Variable, keras.Variable]:
 
 def make(steps: int = 100, precision: str = "float32", **settings):
     rates = settings.pop("rates", ())
-    settings = OptimizerSettings(**{"schedule": "constant"} | settings)
+    plain = {"schedule": "constant", "rate_warmup_steps": 0}
+    settings = OptimizerSettings(**plain | settings)
     return make_optimizer(settings, steps, precision, rates)
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"schedule": "constant"}, {0: 1, 50: 1, 99: 1}),
+        ({"schedule": "constant", "rate_warmup_steps": 0}, {0: 1, 50: 1, 99: 1}),
+        ({"schedule": "constant"}, {0: 0, 5: 1 / 2, 10: 1, 99: 1}),
         ({"schedule": "constant", "rate_warmup_steps": 20}, {0: 0, 5: 1 / 4, 20: 1, 99: 1}),
-        ({"schedule": "cosine"}, {0: 1, 50: 1 / 2, 100: 0}),
+        ({"schedule": "cosine", "rate_warmup_steps": 0}, {0: 1, 50: 1 / 2, 100: 0}),
+        ({"schedule": "cosine"}, {0: 0, 5: 1 / 2, 10: 1, 55: 1 / 2, 100: 0}),
         (
             {"schedule": "cosine", "rate_warmup_steps": 20},
             {0: 0, 5: 1 / 4, 20: 1, 60: 1 / 2, 100: 0},
@@ -37,6 +40,15 @@ def test_the_rate_of_a_step(settings: dict, expected: dict[int, float]) -> None:
     rate = RateSchedule(OptimizerSettings(learning_rate=0.5, **settings), steps=100)
     for step, part in expected.items():
         assert float(rate(step)) == pytest.approx(part * 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "rising"), [(6, 0), (100, 10), (500, 50), (6000, 50), (0, 50)])
+def test_the_rate_rises_in_a_tenth_of_the_steps_or_in_fifty(steps: int, rising: int) -> None:
+    """0 steps: not known yet."""
+    rate = RateSchedule(OptimizerSettings(learning_rate=0.5, schedule="constant"), steps)
+    assert float(rate(rising)) == 0.5
+    if rising:
+        assert float(rate(rising - 1)) == pytest.approx(0.5 * (rising - 1) / rising)
 
 
 @pytest.mark.parametrize("warmup", [0, 20])

@@ -18,7 +18,7 @@ from modules.training.fitting import compile_model, fit
 from modules.training.triplet_model import TripletModel
 from tests.modules.batches.triplet_files import digit_shards
 
-MODEL = ModelSettings(embedding_size=16)
+MODEL = ModelSettings(embedding_size=16, batch_norm=False)
 IMAGE = ImageSettings()
 BASE = {
     "steps": 18,
@@ -27,6 +27,12 @@ BASE = {
     "classes_per_batch": 20,
     "images_per_class": 3,
     "patience": 9,
+    # Plain trainings: what a test is about, it adds.
+    "rate_warmup_steps": 0,
+    "max_shift": 0.0,
+    "max_rotation": 0.0,
+    "max_zoom": 0.0,
+    "max_shear": 0.0,
 }
 
 
