@@ -50,15 +50,16 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports (called by TFX Trainer; see `tfx.components.Trainer`).
 
     Args:
-        fn_args: `train_files` and `eval_files` are the triplets, `transform_output` the transform
-            graph, `train_steps` the number of steps (0: as `custom_config` says), `base_model`
-            (optional) the SavedModel to start from. `custom_config` holds the tables `model`,
-            `training` and `export` of `modules.settings`, and `code_fingerprint`, which keeps
-            checkpoints of other code apart (`weights_fingerprint` and `own_code_fingerprint`, if
-            there, do so for the file of `model.weights` and for a loss or miner of one's own). The
-            model goes to `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen
-            and why) and `training.json` (what became of it) go to `model_run_dir`, checkpoints
-            beside it until training is done.
+        fn_args: `train_files` are TripletGen's triplets, `eval_files` its validation part,
+            `transform_output` the transform graph, `train_steps` the number of steps (0: as
+            `custom_config` says), `base_model` (optional) the SavedModel to start from.
+            `custom_config` holds the tables `model`, `training` and `export` of
+            `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
+            (`weights_fingerprint` and `own_code_fingerprint`, if there, do so for the file of
+            `model.weights` and for a loss or miner of one's own). The model goes to
+            `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen and why) and
+            `training.json` (what became of it) go to `model_run_dir`, checkpoints beside it until
+            training is done.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T", bound="Settings")
@@ -15,6 +21,27 @@ class Settings(BaseModel):
     """A table of settings: unknown keys are errors, values are not coerced or changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+def with_defaults(
+    check: ModelWrapValidatorHandler[T], values: Mapping[str, object], missing: Mapping[str, object]
+) -> T:
+    """Adds defaults that follow from other keys, in a validator around a table.
+
+    They count as not set: with another value of the key that they follow from, as a run in the
+    cluster may have it, they are to be others.
+
+    Args:
+        check: What the validator wraps.
+        values: By name of the field.
+        missing: Defaults of fields that are not in the values.
+
+    Returns:
+        The checked settings.
+    """
+    settings = check({**values, **missing})
+    settings.model_fields_set.difference_update(missing)
+    return settings
 
 
 def check_settings(kind: type[T], values: Mapping[str, object], place: str) -> T:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
 
-from modules.settings.base import Settings
+from modules.settings.base import Settings, with_defaults
 from modules.settings.own_code import check_call, check_own_loss, is_own, load_own, module_of
 
 Losses = Literal[
@@ -151,14 +157,14 @@ class LossSettings(Settings):
             if name is not None and is_own(name)
         )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _defaults_of_the_loss(cls, values: Any) -> Any:
+    def _defaults_of_the_loss(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(values, dict):
-            return values
+            return check(values)
         options = OPTIONS.get(str(values.get("loss", "margin")), {})
         missing = {key: value for key, value in options.items() if values.get(key) is None}
-        return values | missing
+        return with_defaults(check, values, missing)
 
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> LossSettings:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from modules.settings.base import Fraction, Settings
+from modules.settings.base import Fraction, Settings, with_defaults
 from modules.settings.loss import LossSettings
 
 
@@ -118,12 +118,13 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     )
     seed: Annotated[int, Field(ge=0, description="of weights, batches and random changes")] = 0
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _default_warmup(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("mining") == "hard":
-            return {"warmup_steps": 200} | values
-        return values
+    def _default_warmup(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, dict) or values.get("mining") != "hard":
+            return check(values)
+        missing = {} if "warmup_steps" in values else {"warmup_steps": 200}
+        return with_defaults(check, values, missing)
 
     @model_validator(mode="after")
     def _batch_keys_have_an_effect(self) -> TrainingSettings:

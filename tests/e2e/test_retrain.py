@@ -38,6 +38,8 @@ class Loop:
     def settings(
         self, *, steps: int = 20, weights: str = "none", lower: float = 0.4, hours: float = 1
     ) -> None:
+        # A file of weights fits images of one size.
+        image = "" if weights == "none" else "[image]\nheight = 28\nwidth = 28\nchannels = 1"
         self.path.write_text(f"""
 [pipeline]
 name = "loop"
@@ -45,6 +47,7 @@ directory = "{self.root}"
 [data]
 path = "{self.root}/data"
 split = "hash"
+{image}
 [model]
 weights = "{weights}"
 [training]

@@ -69,6 +69,21 @@ def test_parameters_reach_the_configuration() -> None:
     assert run.evaluation.thresholds["map@r"].lower == 0.25
 
 
+@pytest.mark.parametrize(
+    ("configured", "run"),
+    [
+        ({}, {"loss": "multi_similarity"}),
+        ({"loss": "proxy_anchor"}, {"loss": "margin"}),
+        ({"mining": "hard", "steps": 300}, {"mining": "semi_hard"}),
+    ],
+)
+def test_defaults_that_follow_from_a_key_follow_it_in_a_run(configured: dict, run: dict) -> None:
+    values = cluster_values(config(training=configured))
+    assert values["training"] == configured
+    changed_run = changed(values, settings={"training": run})
+    assert changed_run.training == config(training=configured | run).training
+
+
 def test_a_span_in_the_data_path_says_where_it_belongs() -> None:
     with pytest.raises(ConfigError, match=r"belong into the patterns: \[data\] pattern"):
         changed(data_path="photos/span-{SPAN}")

@@ -24,6 +24,7 @@ from modules.settings import TrainingSettings, read_table
 def test_defaults_and_their_way_through_custom_config(given, margin, warmup_steps) -> None:
     settings = TrainingSettings(**given)
     assert (settings.margin, settings.warmup_steps) == (margin, warmup_steps)
+    assert settings.model_fields_set == given.keys()
     # The node receives every key, set or not, and checks them again.
     table = {"training": settings.model_dump(mode="json")}
     assert read_table(table, "training", TrainingSettings) == settings
@@ -71,7 +72,7 @@ def test_a_table_that_cannot_be_read_is_named(custom_config, message) -> None:
         ({"loss": "multi_similarity", "temperature": 0.1}, "temperature has no effect"),
         ({"temperature": 0.0, "loss": "supervised_contrastive"}, "greater than 0"),
         ({"memory_from_step": 5}, "memory_from_step has no effect with memory = 0; raise memory"),
-        ({"memory": 5, "memory_from_step": 600}, "the memory would never count"),
+        ({"memory": 5, "memory_from_step": 9, "steps": 9}, "the memory would never count"),
         ({"mining": "none", "memory": 5}, "memory has no effect with mining = 'none'"),
         ({"mining": "all", "swap": True, "memory": 5}, "swap cannot be used with memory"),
     ],
