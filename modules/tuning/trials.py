@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from keras_tuner.engine import base_tuner
 
-from modules.batches import LabelledImages, TransformImages, count_classes, labelled_images
+from modules.batches import LabelledImages, TransformImages, count_classes, validation_images
 from modules.contract import IMAGE
 from modules.images import transformed_image
 from modules.models import build_embedding_model, find_input_range
@@ -74,12 +74,11 @@ def read_trial_data(train_files: list[str], validation_files: list[str]) -> Tria
     Raises:
         ValueError: There are no images.
     """
-    classes = count_classes(train_files)
-    validation = labelled_images(validation_files)
-    distractors = None
-    if not classes.keys() & count_classes(validation_files).keys():
-        distractors = labelled_images(train_files, len(validation.images))
-    return TrialData(train_files, validation, distractors, classes)
+    return TrialData(
+        train_files,
+        *validation_images(train_files, validation_files),
+        count_classes(train_files),
+    )
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
