@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import count_classes, labelled_images
+from modules.batches import count_classes, validation_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -98,11 +98,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
-    validation = labelled_images(fn_args.eval_files)
-    distractors = None
-    if not classes.keys() & count_classes(fn_args.eval_files).keys():
-        # Whole classes are held out: with few of them, each other would be too easy to tell.
-        distractors = labelled_images(fn_args.train_files, len(validation.images))
+    validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
     best, saved = fit(
         trainer, fn_args.train_files, validation, transform_images, batch_size,
         log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,

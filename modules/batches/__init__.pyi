@@ -5,5 +5,6 @@ from .reading import (
     TransformImages as TransformImages,
     count_classes as count_classes,
     labelled_images as labelled_images,
+    validation_images as validation_images,
 )
 from .sizes import choose_batch_size as choose_batch_size

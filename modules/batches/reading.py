@@ -60,6 +60,28 @@ def labelled_images(file_patterns: Sequence[str], limit: int | None = None) -> L
     )
 
 
+def validation_images(
+    train_patterns: Sequence[str], validation_patterns: Sequence[str]
+) -> tuple[LabelledImages, LabelledImages | None]:
+    """Reads what a training is validated with.
+
+    Args:
+        train_patterns: Globs of the part that is trained on.
+        validation_patterns: Globs of the validation part.
+
+    Returns:
+        The queries, and more images to search in: as many of the classes that are trained on, if
+        whole classes are held out. With few of them, each other would be too easy to tell.
+
+    Raises:
+        ValueError: No file matches, or there is nothing in them.
+    """
+    queries = labelled_images(validation_patterns)
+    if count_classes(train_patterns).keys() & count_classes(validation_patterns).keys():
+        return queries, None
+    return queries, labelled_images(train_patterns, len(queries.images))
+
+
 def count_classes(file_patterns: Sequence[str]) -> dict[int, int]:
     """Counts the images of each class, by the fingerprint of its name, ascending.
 

@@ -12,6 +12,8 @@ from typing import Any
 import keras_tuner
 
 OBJECTIVE = "val_map@r"
+# Of a trial that led to nothing. (KerasTuner warns of nan, and prints what an exception says.)
+FAILED_SCORE = -1.0
 # A trial traces its graph in the first seconds; below this it would hardly learn.
 LEAST_SECONDS = 4.0
 _KEPT = 4  # one of so many goes on to the next round
@@ -103,7 +105,7 @@ class Halving(keras_tuner.Oracle):
 
     def _end_round(self) -> None:
         ended = [self.trials[name] for name in self._of_round]
-        ended = [trial for trial in ended if trial.status == "COMPLETED"]
+        ended = [trial for trial in ended if trial.score > FAILED_SCORE]
         ended.sort(key=lambda trial: -trial.score)
         self._round += 1
         if self._round == len(self._counts):

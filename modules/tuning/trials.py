@@ -17,13 +17,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from keras_tuner.engine import base_tuner
 
-from modules.batches import LabelledImages, TransformImages, count_classes, labelled_images
+from modules.batches import LabelledImages, TransformImages, count_classes, validation_images
 from modules.contract import IMAGE
 from modules.images import transformed_image
 from modules.models import build_embedding_model, find_input_range
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.training import TrainingFailedError, choose, compile_model, fit, make_strategy
-from modules.tuning.halving import OBJECTIVE, Halving
+from modules.tuning.halving import FAILED_SCORE, OBJECTIVE, Halving
 
 # What may be wrong with a trial and right with the next one.
 _FAULTS = (TrainingFailedError, ValueError, tf.errors.ResourceExhaustedError)
@@ -74,12 +74,11 @@ def read_trial_data(train_files: list[str], validation_files: list[str]) -> Tria
     Raises:
         ValueError: There are no images.
     """
-    classes = count_classes(train_files)
-    validation = labelled_images(validation_files)
-    distractors = None
-    if not classes.keys() & count_classes(validation_files).keys():
-        distractors = labelled_images(train_files, len(validation.images))
-    return TrialData(train_files, validation, distractors, classes)
+    return TrialData(
+        train_files,
+        *validation_images(train_files, validation_files),
+        count_classes(train_files),
+    )
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
@@ -182,8 +181,12 @@ class Trials(base_tuner.BaseTuner):
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
         """Trains once.
 
+        Returns:
+            The score; one below every other if it led to nothing.
+
         Raises:
-            FailedTrialError: The trial led to nothing; the search goes on.
+            FatalRuntimeError: A fault that no other trial would mend; KerasTuner would go on after
+                any other error.
         """
         turn, seconds = self.oracle.slots[trial.trial_id]
         values = trial.hyperparameters.values
@@ -194,12 +197,12 @@ class Trials(base_tuner.BaseTuner):
             scores = self._train(values, seconds)
         except _FAULTS as fault:
             error = str(fault)
+        except Exception as fault:
+            raise keras_tuner.errors.FatalRuntimeError(str(fault)) from fault
         ended = Trial(
             len(self.ended) + 1, turn, dict(values), scores[OBJECTIVE], scores["val_precision@1"],
             time.monotonic() - began, error,
         )  # fmt: skip
         self.ended.append(ended)
         self._on_trial(ended)
-        if error:
-            raise keras_tuner.errors.FailedTrialError(error)
-        return {OBJECTIVE: scores[OBJECTIVE]}
+        return {OBJECTIVE: FAILED_SCORE if error else scores[OBJECTIVE]}
