@@ -107,12 +107,16 @@ def time_executor(
     triplets = standard_artifacts.Examples()
     triplets.uri = str(folder)
     context = Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
-    properties = {
-        "triplets_per_anchor": triplets_per_anchor,
-        "seed": 0,
-        "bucket_size": 4096,
-        "strategy": strategy,
-    } | ALL_IMAGES | SPLITS
+    properties = (
+        {
+            "triplets_per_anchor": triplets_per_anchor,
+            "seed": 0,
+            "bucket_size": 4096,
+            "strategy": strategy,
+        }
+        | ALL_IMAGES
+        | SPLITS
+    )
     inputs = {"examples": [examples], "model": list(models)}
     started = time.perf_counter()
     Executor(context).Do(inputs, {"triplets": [triplets]}, properties)

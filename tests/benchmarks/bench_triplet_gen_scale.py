@@ -70,7 +70,9 @@ def run_node(examples_uri: str, output_uri: str) -> None:
     imported = _peak_mb()
     started, started_cpu = time.perf_counter(), time.process_time()
     Executor(context).Do(
-        {"examples": [examples]}, {"triplets": [triplets]}, {"train_split": "train", "eval_split": "eval"},
+        {"examples": [examples]},
+        {"triplets": [triplets]},
+        {"train_split": "train", "eval_split": "eval"},
     )
     seconds = time.perf_counter() - started
     cpu_seconds = time.process_time() - started_cpu

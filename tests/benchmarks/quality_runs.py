@@ -179,7 +179,9 @@ def train(
     size = training.batch_size or BATCH
     batches = training_batches([shards], pixels.images, training, size)
     budget.count(now() - started)
-    trainer.fit(batches, steps_per_epoch=steps or sys.maxsize, shuffle=False, verbose=0, callbacks=[budget])
+    trainer.fit(
+        batches, steps_per_epoch=steps or sys.maxsize, shuffle=False, verbose=0, callbacks=[budget]
+    )
     served = build_embedding_model(model, pixels.image)
     served.set_weights(embedder.get_weights())  # the averaged ones: Keras keeps them at the end
     return Trained(served, budget.steps, round(budget.seconds, 1))
