@@ -5,9 +5,10 @@
 
 The sets are drawn, see `quality_sets`; each seed draws other images, weights and batches. Every
 case has the same S seconds, of the processor, since other work on the machine disturbs them less
-than those of the clock: reading, decoding, training, and from the second round on TripletGen, which then mines with the model of the
-round before if it mines. The first step of a training, which traces, is not counted. The rate
-falls over the seconds of a round.
+than those of the clock: reading, decoding, training, and from the second round on TripletGen
+(`triplet_gen_seconds`), which mines in the case named so, with the model of the round before. The
+first step of a training, which traces, is not counted. The rate falls over the seconds of a round.
+Ours are trained on eight images less than the peers, the least that TripletGen can hold out.
 
 Prints one JSON line for each case and seed, then one for each case, with mean, least and largest
 of each score. Scores are leave-one-out within `seen` (new images of training classes) and `unseen`
