@@ -1,7 +1,9 @@
 """TripletGen: makes triplets of labelled images, by one shuffle into buckets and numpy within them.
 
-Look here for strategies (`sampling.py`, `mining.py`, `anchors.py`), for memory and order
-(`buckets.py`, `transforms.py`, `spool.py`), and for the preview (`preview.py`).
+Look here for strategies (`sampling.py`, `mining.py`, `anchors.py`), for what is held out
+(`validation.py`), for who meets whom (`buckets.py`, `neighbourhood.py`), for memory and order
+(`transforms.py`, `spool.py`), and for what is written (`records.py`, `publishing.py`,
+`preview.py`).
 
 >>> from tfx.types import Channel, standard_artifacts
 >>> from components.triplet_gen import TripletGen

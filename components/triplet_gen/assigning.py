@@ -52,7 +52,7 @@ def _make_plans(stats: InputStats, settings: TripletSettings, centroids: Centroi
             )
             for part in PARTS
         },
-        AnchorPlan(validation.train, stats.highest, settings),
+        AnchorPlan(validation.train, stats.highest.by_label(), settings),
     )
 
 

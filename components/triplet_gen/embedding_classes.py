@@ -50,7 +50,7 @@ class EmbedClasses(beam.DoFn):
             train = stats.validation_plan(self._settings).train
             self._first = {
                 label: int(ranks[-min(SAMPLE, train[label])])
-                for label, ranks in stats.highest.items()
+                for label, ranks in stats.highest.by_label().items()
                 if train[label]
             }
         rows = read_rows(Segment(*element[0]))

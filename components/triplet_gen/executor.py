@@ -92,8 +92,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if problem:
                 raise ValueError(_problem(split, examples, problem))
             _check_none_lost(read, written, settings)
-            folder = artifact_utils.get_split_uri([output], TRAIN)
-            write_preview(tf.io.gfile.glob(f"{folder}/*"), f"{output.uri}/preview-{TRAIN}.png")
+            write_preview(written[TRAIN].first_file, f"{output.uri}/preview-{TRAIN}.png")
             # Last, so that an attempt that fails has nothing that looks complete.
             publish(output, read, written[TRAIN], configured, settings)
         except BaseException:

@@ -48,19 +48,3 @@ def hash_label(label: bytes, key: bytes) -> int:
 def threshold(fraction: float) -> int:
     """The number below which `fraction` of uniform 64-bit hashes lie, at most 2^64."""
     return int(fraction * 2.0**64)
-
-
-def hashes_by_label(labels: np.ndarray, hashes: np.ndarray) -> dict[bytes, np.ndarray]:
-    """Sorts the hashes of each label.
-
-    Args:
-        labels: Label of each example, object array of bytes `[rows]`.
-        hashes: uint64 `[rows]`.
-
-    Returns:
-        Ascending uint64 by label.
-    """
-    names, codes = np.unique(labels, return_inverse=True)
-    ordered = hashes[np.lexsort((hashes, codes))]
-    stops = np.cumsum(np.bincount(codes, minlength=len(names)))[:-1]
-    return dict(zip(names.tolist(), np.split(ordered, stops), strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import tensorflow as tf
 from PIL import Image, ImageDraw
@@ -18,15 +17,15 @@ _PAPER, _INK = "white", "black"
 _Pair = tuple[bytes, bytes]  # encoded image and label
 
 
-def write_preview(files: Sequence[str], path: str, rows: int = 8) -> None:
+def write_preview(file: str, path: str, rows: int = 8) -> None:
     """Draws the first triplet of the first anchors, one per row: anchor, positive, negative.
 
     Args:
-        files: Paths of the train part; the first one with an anchor is shown.
+        file: Path of a file of the train part.
         path: PNG to write.
         rows: The most triplets to draw.
     """
-    triplets = next(filter(None, (_first_triplets(file, rows) for file in sorted(files))), [])
+    triplets = _first_triplets(file, rows)
     width, height = _SIZE + _GAP, _SIZE + _CAPTION + _GAP
     sheet = Image.new("RGB", (len(ROLES) * width + _GAP, len(triplets) * height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -38,13 +37,20 @@ def write_preview(files: Sequence[str], path: str, rows: int = 8) -> None:
     write_file(path, png_of(sheet))
 
 
-def _first_triplets(file: str, rows: int) -> list[tuple[_Pair, _Pair, _Pair]]:
+def _first_triplets(file: str, rows: int) -> list[tuple[_Pair, ...]]:
     """Reads the first triplet of the first anchors of a file."""
-    pairs: list[_Pair] = []
+    batches = tf.data.TFRecordDataset(file).batch(1024).as_numpy_iterator()
+    records = list(itertools.chain.from_iterable(batches))
     numbers: list[tuple[int, int, int]] = []
-    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+    for anchor, record in enumerate(records):
         features = tf.train.Example.FromString(record).features.feature
         chosen = [features[name].int64_list.value[:1] for name in (POSITIVES, NEGATIVES)]
-        numbers += ((len(pairs), *pair) for pair in zip(*chosen, strict=True))
-        pairs.append((features[IMAGE].bytes_list.value[0], features[LABEL].bytes_list.value[0]))
-    return [(pairs[a], pairs[p], pairs[n]) for a, p, n in itertools.islice(numbers, rows)]
+        numbers += ((anchor, *pair) for pair in zip(*chosen, strict=True))
+        if len(numbers) == rows:
+            break
+    return [tuple(_parse(records[number]) for number in triplet) for triplet in numbers]
+
+
+def _parse(record: bytes) -> _Pair:
+    features = tf.train.Example.FromString(record).features.feature
+    return features[IMAGE].bytes_list.value[0], features[LABEL].bytes_list.value[0]

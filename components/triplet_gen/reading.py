@@ -9,7 +9,8 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.triplet_gen.hashes import RANK, hash_ids, hashes_by_label
+from components.triplet_gen.hashes import RANK, hash_ids
+from components.triplet_gen.ranks import Ranks
 from components.triplet_gen.rows import Rows, concatenate
 from components.triplet_gen.spool import Segment, SegmentWriter
 from components.triplet_gen.statistics import InputStats, explain
@@ -79,6 +80,6 @@ class ReadFile(beam.DoFn):
 
     def _join(self, batches: list[Rows], stats: InputStats) -> Rows:
         rows = concatenate(batches)
-        ranks = hashes_by_label(rows.labels, rows.digests[:, RANK])
-        stats.keep_ranks(ranks, ranks, self._settings)
+        ranks = Ranks(rows.labels, rows.digests[:, RANK])
+        stats.keep_ranks([ranks], [ranks], self._settings)
         return rows

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from components.triplet_gen.hashes import threshold
 from components.triplet_gen.neighbourhood import SAMPLE
+from components.triplet_gen.ranks import NO_RANKS, Ranks, join_ranks
 from components.triplet_gen.validation import (
     TOGETHER,
     ValidationPlan,
@@ -34,10 +35,9 @@ class InputStats:
         missing: Number of examples by name of a feature that is absent or empty.
         missing_where: One of those examples: its id, or else its place in a file.
         unreadable: What TensorFlow says about each file it cannot read, by path.
-        lowest: Of each label, ascending uint64, the four smallest rank hashes and all others that
-            may be held out.
-        highest: Of each label, ascending uint64, the `max_per_class` greatest rank hashes, and
-            those of the images to embed for a centroid; empty when there are none of both.
+        lowest: The four smallest rank hashes of each label and all others that may be held out.
+        highest: The `max_per_class` greatest ones of each label, and those of the images to embed
+            for a centroid; empty when there are none of both.
     """
 
     labels: Counter[bytes] = dataclasses.field(default_factory=Counter)
@@ -45,8 +45,8 @@ class InputStats:
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
     missing_where: str = ""
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
-    lowest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
-    highest: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)
+    lowest: Ranks = NO_RANKS
+    highest: Ranks = NO_RANKS
 
     def count(self, batch: Mapping[str, np.ndarray], path: str, first: int) -> None:
         """Counts the labels and absent features of a batch.
@@ -68,35 +68,30 @@ class InputStats:
             self.missing_where = self.missing_where or where
 
     def keep_ranks(
-        self,
-        lowest: Mapping[bytes, np.ndarray],
-        highest: Mapping[bytes, np.ndarray],
-        settings: TripletSettings,
+        self, lowest: Sequence[Ranks], highest: Sequence[Ranks], settings: TripletSettings
     ) -> None:
-        """Adds rank hashes by label, ascending, and keeps those that the plans will ask for.
+        """Adds rank hashes of examples, and keeps those that the plans will ask for.
 
         The more examples are counted, the fewer of them can be held out.
         """
-        below = np.uint64(min(threshold(held_fraction(self.examples, settings)), 2**64 - 1))
-        for label, hashes in lowest.items():
-            joined = _join(self.lowest.get(label), hashes)
-            kept = max(TOGETHER, int(np.searchsorted(joined, below)))
-            self.lowest[label] = joined[:kept].copy()
+        below = threshold(held_fraction(self.examples, settings))
+        self.lowest = join_ranks([self.lowest, *lowest]).lowest(TOGETHER, below)
         sample = SAMPLE if settings.buckets == "neighbourhood" else 0
         if limit := max(settings.max_per_class, sample):
-            for label, hashes in highest.items():
-                self.highest[label] = _join(self.highest.get(label), hashes)[-limit:].copy()
+            self.highest = join_ranks([self.highest, *highest]).highest(limit)
 
-    def merge(self, other: InputStats, settings: TripletSettings) -> None:
+    def merge(self, others: Sequence[InputStats], settings: TripletSettings) -> None:
         """Adds the counts of other files to this object."""
-        self.labels.update(other.labels)
-        self.eval_labels |= other.eval_labels
-        self.missing.update(other.missing)
-        self.missing_where = min(
-            filter(None, (self.missing_where, other.missing_where)), default=""
+        for other in others:
+            self.labels.update(other.labels)
+            self.eval_labels |= other.eval_labels
+            self.missing.update(other.missing)
+            self.unreadable.update(other.unreadable)
+        where = [self.missing_where, *(other.missing_where for other in others)]
+        self.missing_where = min(filter(None, where), default="")
+        self.keep_ranks(
+            [other.lowest for other in others], [other.highest for other in others], settings
         )
-        self.unreadable.update(other.unreadable)
-        self.keep_ranks(other.lowest, other.highest, settings)
 
     @property
     def examples(self) -> int:
@@ -105,7 +100,7 @@ class InputStats:
 
     def validation_plan(self, settings: TripletSettings) -> ValidationPlan:
         """What is held out, when there is no `problem`."""
-        return ValidationPlan(self.labels, self.lowest, self.eval_labels, settings)
+        return ValidationPlan(self.labels, self.lowest.by_label(), self.eval_labels, settings)
 
     def problem(self) -> str | None:
         """Says why no triplets can be made of the split, and the remedy; None if they can."""
@@ -143,7 +138,7 @@ class InputStats:
         if not feasible(self.labels):
             return (
                 f"its {len(self.labels)} classes are too small to hold out images for the "
-                "validation, which takes two classes of four images or four classes of two. Add "
+                "validation, which takes two classes of four images or three classes of two. Add "
                 "images."
             )
         return None
@@ -178,6 +173,7 @@ class OutputStats:
         unmatched: Number of examples that should be an anchor but find no triplet in their bucket.
         duplicates: Number of examples with the id of an earlier one.
         duplicate: One such id.
+        first_file: Path of the first file with an anchor.
         unusable: Number of examples without a finite embedding.
         unusable_example: One of them and the reason.
     """
@@ -193,6 +189,7 @@ class OutputStats:
     unmatched: int = 0
     duplicates: int = 0
     duplicate: str = ""
+    first_file: str = ""
     unusable: int = 0
     unusable_example: str = ""
 
@@ -241,10 +238,6 @@ def explain(error: tf.errors.OpError) -> str:
     text = re.sub(r"\{\{.*?\}\}|\s*\[(\[|Op:).*", "", text, flags=re.DOTALL).strip()
     # tf.data puts the names of its stages before the message of the function it maps.
     return re.sub(r"^Error in user-defined function .*? iterator: [\w:]+: ", "", text)[:200]
-
-
-def _join(ascending: np.ndarray | None, more: np.ndarray) -> np.ndarray:
-    return more if ascending is None else np.sort(np.concatenate((ascending, more)))
 
 
 def _show(value: bytes) -> str:

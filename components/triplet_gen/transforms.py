@@ -16,7 +16,7 @@ from components.triplet_gen.embedding import SharedEmbedder
 from components.triplet_gen.embedding_classes import EmbedClasses, save_centroids
 from components.triplet_gen.reading import Read, ReadFile
 from components.triplet_gen.results import save_result
-from components.triplet_gen.spool import Segment, SegmentKey
+from components.triplet_gen.spool import SegmentKey
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.writing import WriteTriplets
 from modules.runtime import work_done
@@ -27,11 +27,10 @@ def _save_counts(
     element: tuple[None, Iterable[Read]], temp_dir: str, settings: TripletSettings
 ) -> Iterator[tuple[SegmentKey, None]]:
     """Adds up and saves the counts; if they are good, yields the segments as keys."""
+    reads = list(element[1])
     stats = InputStats()
-    segments: list[Segment] = []
-    for read in element[1]:
-        stats.merge(read.stats, settings)
-        segments += read.segments
+    stats.merge([read.stats for read in reads], settings)
+    segments = [segment for read in reads for segment in read.segments]
     save_result(temp_dir, stats)
     if not stats.problem():
         train = stats.validation_plan(settings).train.values()

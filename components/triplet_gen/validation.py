@@ -18,23 +18,27 @@ By = Literal["images", "classes"]
 
 # Images of a class that are held out together, so that each finds others of its class there.
 TOGETHER = 4
+# To be held out by images, and to remain for training.
 _LEAST_CLASSES = 2
 
 
 def feasible(label_counts: Mapping[bytes, int]) -> list[By]:
-    """In which ways two classes of two images and more can be held out, and as much remains.
+    """In which ways enough can be held out, and two classes of two images remain.
+
+    A single class that is held out whole is enough: the Trainer searches for its images among
+    those of train classes too.
 
     Args:
         label_counts: Number of examples by label.
 
     Returns:
-        `images` if two classes have four images, `classes` if four classes have two.
+        `images` if two classes have four images, `classes` if three classes have two.
     """
     sizes = label_counts.values()
     ways: list[By] = []
     if sum(n >= 4 for n in sizes) >= _LEAST_CLASSES:
         ways.append("images")
-    if sum(n >= 2 for n in sizes) >= 2 * _LEAST_CLASSES:
+    if sum(n >= 2 for n in sizes) > _LEAST_CLASSES:
         ways.append("classes")
     return ways
 
@@ -57,7 +61,7 @@ class ValidationPlan:
     smallest hashes are.
 
     By classes: whole classes of two examples and more, in the order of a hash of their label, until
-    f · N examples are reached; but two at least, and two remain.
+    f · N examples are reached; but one at least, and two remain.
 
     Attributes:
         by: `images` or `classes`: `settings.validation`, or the other way if the data allows only
@@ -123,7 +127,7 @@ class ValidationPlan:
         order = self._by_hash(self._hashes)
         held: dict[bytes, int] = {}
         for label in order[:-_LEAST_CLASSES]:
-            if len(held) >= _LEAST_CLASSES and sum(held.values()) >= wanted:
+            if held and sum(held.values()) >= wanted:
                 break
             held[label] = self._counts[label]
         return held

@@ -9,9 +9,9 @@ import apache_beam as beam
 import numpy as np
 
 from components.triplet_gen.embedding import SharedEmbedder, embed_rows
-from components.triplet_gen.framing import frame
 from components.triplet_gen.hashes import derive_key
 from components.triplet_gen.mining import squared_distances
+from components.triplet_gen.records import make_records, write_records
 from components.triplet_gen.rows import Rows, concatenate, encode_labels
 from components.triplet_gen.sampling import (
     NO_TRIPLETS,
@@ -19,13 +19,11 @@ from components.triplet_gen.sampling import (
     draw_triplets,
     have_triplets,
 )
-from components.triplet_gen.serialization import serialize_rows
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
 from components.triplet_gen.validation import TRAIN
 from modules.runtime import work_done
 from modules.settings import TripletSettings
-from modules.storage import write_file
 
 # Name of the part, number of the bucket, number of buckets of the part.
 Bucket = tuple[str, int, int]
@@ -81,7 +79,8 @@ class WriteTriplets(beam.DoFn):
                 triplets = self._choose(bucket, rows, own, result)
                 rows, triplets = without_unused(rows, triplets, own)
             if not result.unusable:
-                self._write(bucket, rows, triplets, own)
+                path = self._write(bucket, rows, triplets, own)
+                result.first_file = path if result.anchors else ""
         yield bucket[0], result
 
     def _choose(self, bucket: Bucket, rows: Rows, own: int, result: OutputStats) -> TripletIndices:
@@ -109,12 +108,14 @@ class WriteTriplets(beam.DoFn):
         work_done.add("triplets", result.triplets)
         return triplets
 
-    def _write(self, bucket: Bucket, rows: Rows, triplets: TripletIndices, own: int) -> None:
+    def _write(self, bucket: Bucket, rows: Rows, triplets: TripletIndices, own: int) -> str:
+        """Writes the file of a bucket and returns its path."""
         part, number, of = bucket
         path = f"{self._folders[part]}/triplets-{number:05d}-of-{of:05d}.tfrecord"
         # A bundle that Beam runs twice replaces its own file. The unfinished one lies where no
         # reader of the split looks.
-        write_file(path, frame(serialize_rows(rows, triplets, own)), temp_dir=self._temp_dir)
+        write_records(path, make_records(rows, triplets, own), self._temp_dir)
+        return path
 
 
 def with_reserve(rows: Rows, reserve: Rows | None) -> Rows:

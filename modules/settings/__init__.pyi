@@ -15,7 +15,7 @@ from .image import (
     ImageSettings as ImageSettings,
     ImageTable as ImageTable,
 )
-from .loss import LossSettings as LossSettings
+from .loss import LossSettings as LossSettings, loss_keys as loss_keys
 from .model import ModelSettings as ModelSettings
 from .own_code import is_own as is_own, load_own as load_own
 from .training import (

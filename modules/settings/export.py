@@ -13,7 +13,7 @@ class ExportSettings(Settings):
     """`[export]`: what is written beside the SavedModel.
 
     The similarity of a TFLite model is that of its embeddings to the network's, 1 for equal ones:
-    the least over the compared images of the eval split.
+    the least over the compared images of the validation part.
     """
 
     tflite: Annotated[bool, Field(description="write a float and a quantised TFLite model")] = True

@@ -32,6 +32,17 @@ _REASONS = {
 }
 
 
+def loss_keys(loss: str | None = None) -> set[str]:
+    """The keys that belong to a loss, or to any of them; others may have no effect with it.
+
+    >>> sorted(loss_keys("supervised_contrastive"))
+    ['temperature']
+    """
+    if loss is not None:
+        return {*OPTIONS.get(loss, {})}
+    return {key for options in OPTIONS.values() for key in options}
+
+
 def _known(names: Any) -> AfterValidator:
     """One of the names, or an import path that can be imported."""
 
@@ -152,7 +163,7 @@ class LossSettings(Settings):
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> LossSettings:
         read = OPTIONS.get(self.loss, {})
-        for key in sorted({key for options in OPTIONS.values() for key in options} - {*read}):
+        for key in sorted(loss_keys() - {*read}):
             value = getattr(self, key)
             if value is not None and value is not False:
                 others = " or ".join(f"'{name}'" for name in OPTIONS if key in OPTIONS[name])

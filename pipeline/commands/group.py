@@ -62,6 +62,11 @@ COMMANDS = {
         "summary_command",
         "Show the latest run: nodes, metrics, blessing, where the model went.",
     ),
+    "tune": Place(
+        "pipeline.commands.tune",
+        "tune_command",
+        "Try other settings for some minutes and write a configuration with the best.",
+    ),
 }
 
 

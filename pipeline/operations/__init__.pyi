@@ -29,3 +29,11 @@ from .systemd import (
     systemd_units as systemd_units,
     unit_folder as unit_folder,
 )
+from .tuning import (
+    Candidate as Candidate,
+    Tuned as Tuned,
+    check_minutes as check_minutes,
+    describe as describe,
+    tune as tune,
+    write_tuned as write_tuned,
+)

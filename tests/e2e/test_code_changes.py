@@ -62,7 +62,7 @@ path = "{root}/data"
 split = "hash"
 [training]
 steps = 4
-classes_per_batch = 10
+batch_size = 40
 validate_every = 4
 projector = false
 [export]

@@ -49,7 +49,7 @@ path = "{directory or self.root}/data"
 split = "hash"
 [training]
 steps = {steps}
-classes_per_batch = 10
+batch_size = 40
 validate_every = 20
 projector = false
 [export]

@@ -28,7 +28,7 @@ path = "{root}/data"
 {data}
 [training]
 steps = 40
-classes_per_batch = 24
+batch_size = 96
 validate_every = 20
 [evaluation]
 {evaluation}

@@ -49,7 +49,7 @@ split = "hash"
 weights = "{weights}"
 [training]
 steps = {steps}
-classes_per_batch = 24
+batch_size = 96
 validate_every = 20
 projector = false
 [export]

@@ -53,8 +53,7 @@ width = 28
 channels = 1
 [training]
 steps = 60
-classes_per_batch = 8
-images_per_class = 6
+batch_size = 48
 validate_every = 20
 projector = false
 [export]

@@ -42,8 +42,7 @@ width = 28
 channels = 1
 [training]
 steps = 20
-classes_per_batch = 8
-images_per_class = 4
+batch_size = 32
 validate_every = 10
 [export]
 tflite = false

@@ -55,7 +55,7 @@ directory = "{self.root}"
 path = "{self.root}/data"
 [training]
 steps = {steps}
-classes_per_batch = 48
+batch_size = 192
 validate_every = 20
 [evaluation.thresholds."precision@1"]
 lower = 0.5

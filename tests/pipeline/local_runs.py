@@ -39,7 +39,7 @@ path = "{self._root}/data"
 split = "hash"
 [training]
 steps = {steps}
-classes_per_batch = 10
+batch_size = 40
 validate_every = 20
 projector = false
 [export]

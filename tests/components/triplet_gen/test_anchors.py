@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from components.triplet_gen.anchors import AnchorPlan
-from components.triplet_gen.hashes import hash_ids, hashes_by_label
+from components.triplet_gen.hashes import hash_ids
+from components.triplet_gen.ranks import Ranks, join_ranks
 from modules.settings import TripletSettings
 from tests.components.triplet_gen.triplet_node import check, images, make, read
 from tests.real_data import digits, examples_artifact
@@ -50,9 +51,8 @@ def test_repeats_as_the_slow_rule(numbers, limit, per_anchor, strategy, seed):
     chosen = TripletSettings(
         triplets_per_anchor=per_anchor, strategy=strategy, max_per_class=limit, seed=seed
     )
-    ranks = hashes_by_label(np.array(labels, object), digests[:, 2])
-    highest = {label: own[-limit:] for label, own in ranks.items()} if limit else {}
-    plan = AnchorPlan(Counter(labels), highest, chosen)
+    ranks = join_ranks([Ranks(np.array(labels, object), digests[:, 2])])
+    plan = AnchorPlan(Counter(labels), ranks.highest(limit).by_label(), chosen)
     codes = np.array([sorted(set(labels)).index(label) for label in labels])
     assert plan.repeats(codes, digests).tolist() == slow_repeats(labels, digests.tolist(), chosen)
 

@@ -1,13 +1,11 @@
-"""The pure parts of TripletGen against brute force: sampling, buckets, serialisation."""
+"""The pure parts of TripletGen against brute force: sampling, buckets, records."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import struct
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +14,11 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
 from components.triplet_gen.buckets import BucketPlan
-from components.triplet_gen.framing import frame
 from components.triplet_gen.hashes import derive_key, hash_ids
+from components.triplet_gen.records import make_records, write_records
 from components.triplet_gen.rows import Rows, as_column
 from components.triplet_gen.sampling import TripletIndices, draw_triplets, have_triplets
-from components.triplet_gen.serialization import serialize_rows
-from modules.storage import write_file
+from modules.contract import make_example
 
 
 def valid_triplets(codes, is_anchor) -> set[tuple[int, int, int]]:
@@ -180,57 +177,45 @@ def test_keys_differ_by_seed_and_by_purpose():
     assert keys[0] == derive_key(0, "a")
 
 
-def plain_record(rows, number, triplets, own) -> tf.train.Example:
-    """A record as one would build it with the protobuf classes."""
-    example = tf.train.Example()
-    features = example.features.feature
-    for name, value in zip(("label", "id", "image"), rows[number], strict=True):
-        features[name].bytes_list.value.append(value)
-    mine = [triplet for triplet in triplets if triplet[0] == number]
-    features["positives"].int64_list.value.extend([p for _, p, _ in mine])
-    features["negatives"].int64_list.value.extend([n for _, _, n in mine])
-    features["copy"].int64_list.value.append(number >= own)
-    return example
-
-
-def check_records(rows, triplets, own):
-    triplets = sorted(triplets)
-    labels, ids, encoded = (as_column(column) for column in zip(*rows, strict=True))
-    none = np.zeros(len(rows), np.int64)
-    indices = TripletIndices(*np.array(triplets, np.int64).reshape(-1, 3).T)
-    records = list(serialize_rows(Rows(none, none, labels, ids, encoded), indices, own))
-    assert len(records) == len(rows)
-    for number, record in enumerate(records):
-        expected = plain_record(rows, number, triplets, own)
-        assert tf.train.Example.FromString(record) == expected
-        assert len(record) == expected.ByteSize()  # so no byte is superfluous
-
-
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(*[st.binary(max_size=200)] * 3), min_size=1, max_size=5),
     st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=12),
     st.integers(0, 5),
 )
-def test_records_are_what_protobuf_makes(rows, picks, own):
-    check_records(rows, [tuple(i % len(rows) for i in pick) for pick in picks], own)
+def test_records_have_the_triplets_of_their_row(rows, picks, own):
+    triplets = sorted(tuple(i % len(rows) for i in pick) for pick in picks)
+    columns = (as_column(column) for column in zip(*rows, strict=True))
+    none = np.zeros(len(rows), np.int64)
+    indices = TripletIndices(*np.array(triplets, np.int64).reshape(-1, 3).T)
+    records = list(make_records(Rows(none, none, *columns), indices, own))
+    assert len(records) == len(rows)
+    for number, record in enumerate(records):
+        expected = make_example(rows[number][2], rows[number][0], rows[number][1])
+        mine = [triplet for triplet in triplets if triplet[0] == number]
+        values = {
+            "positives": [p for _, p, _ in mine],
+            "negatives": [n for _, _, n in mine],
+            "copy": [int(number >= own)],
+        }
+        for name, numbers in values.items():
+            feature = tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
+            expected.features.feature[name].CopyFrom(feature)
+        assert record == expected.SerializeToString(deterministic=True)
 
 
-def test_records_at_sizes_where_a_length_grows_by_a_byte():
-    # Every size near 2^7 and 2^14 makes some of the five nested lengths one byte longer.
-    sizes = [*range(100, 135), *range(16_340, 16_390), 2**21]
-    rows = [(b"label", b"id-%d" % size, bytes(size)) for size in sizes]
-    check_records(rows, [(i, 85 - i, i // 2) for i in range(86) for _ in range(i)], 80)
+def test_a_file_appears_whole(tmp_path):
+    folder = tmp_path / ".tmp"
+    folder.mkdir()
 
+    def broken():
+        yield b"first"
+        raise ValueError("broken")
 
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.binary(max_size=300), min_size=1, max_size=600))
-def test_shards_are_what_tensorflow_writes(records):
-    with tempfile.TemporaryDirectory() as folder:
-        plain, ours = Path(folder, "plain"), Path(folder, "ours")
-        with tf.io.TFRecordWriter(str(plain)) as writer:
-            for record in records:
-                writer.write(record)
-        write_file(str(ours), frame(iter(records)), temp_dir=folder)
-        assert ours.read_bytes() == plain.read_bytes()
-        assert sorted(Path(folder).iterdir()) == [ours, plain]
+    with pytest.raises(ValueError, match="broken"):
+        write_records(str(tmp_path / "file"), broken(), str(folder))
+    assert not (tmp_path / "file").exists()
+    for records in ([b"old"], [b"", b"new"]):
+        write_records(str(tmp_path / "file"), records, str(folder))
+        found = tf.data.TFRecordDataset(str(tmp_path / "file")).as_numpy_iterator()
+        assert list(found) == records

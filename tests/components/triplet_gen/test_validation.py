@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings, strategies as st
 
-from components.triplet_gen.hashes import hash_ids, hashes_by_label
+from components.triplet_gen.hashes import hash_ids
+from components.triplet_gen.ranks import Ranks
 from components.triplet_gen.statistics import InputStats
 from components.triplet_gen.validation import ValidationPlan, feasible
 from modules.settings import TripletSettings
@@ -37,7 +38,7 @@ def slow_plan(labels, ranks, by, chosen) -> set[int]:
         usable = [own for own in of_class.values() if len(own) >= 2]
         held: list[int] = []
         for number, own in enumerate(usable[:-2]):
-            if number < 2 or len(held) < fraction * len(labels):
+            if number < 1 or len(held) < fraction * len(labels):
                 held += own
         return set(held)
     chosen_of = {}
@@ -68,12 +69,13 @@ CHOSEN = st.builds(
 
 def stats_of(labels, ranks, chosen, files=1) -> InputStats:
     """As the node counts them, file by file."""
-    stats = InputStats()
+    stats, parts = InputStats(), []
     for number in range(files):
         part = InputStats(labels=Counter(labels[number::files]))
-        hashes = hashes_by_label(np.array(labels, object)[number::files], ranks[number::files])
-        part.keep_ranks(hashes, hashes, chosen)
-        stats.merge(part, chosen)
+        own = Ranks(np.array(labels, object)[number::files], ranks[number::files])
+        part.keep_ranks([own], [own], chosen)
+        parts.append(part)
+    stats.merge(parts, chosen)
     return stats
 
 
@@ -90,7 +92,7 @@ def test_the_plan_as_the_slow_rule(sizes, chosen, eval_labels, files):
     wanted = chosen.validation
     if wanted == "auto":
         wanted = "classes" if eval_labels == {b"x"} else "images"
-    possible = {"images": sum(n > 3 for n in sizes) > 1, "classes": sum(n > 1 for n in sizes) > 3}
+    possible = {"images": sum(n > 3 for n in sizes) > 1, "classes": sum(n > 1 for n in sizes) > 2}
     assert plan.by == (wanted if possible[wanted] else ({*possible} - {wanted}).pop())
 
     codes = np.array([sorted({*labels}).index(label) for label in labels])
@@ -99,8 +101,8 @@ def test_the_plan_as_the_slow_rule(sizes, chosen, eval_labels, files):
     counts = Counter(np.array(labels, object)[held].tolist())
     assert plan.validation == {label: counts[label] for label in set(labels)}
     assert plan.train == {label: n - counts[label] for label, n in Counter(labels).items()}
-    # Two classes can be scored, and two can train.
-    assert sum(n > 1 for n in plan.validation.values()) >= 2
+    # One class can be found among others, two can be told apart, and two can train.
+    assert sum(n > 1 for n in plan.validation.values()) >= (1 if plan.by == "classes" else 2)
     assert sum(n > 1 for n in plan.train.values()) >= 2
     assert 1 not in plan.validation.values()
     if plan.by == "images":
@@ -159,13 +161,13 @@ def test_the_node_holds_out_by_the_protocol(tmp_path, of_eval, configured, by):
     assert output.get_int_custom_property("validation_images") == len(held)
     classes = len({label for _, label, _ in held})
     assert output.get_int_custom_property("validation_classes") == classes
-    assert classes >= 2
-    # 16 of 160 images, in groups of four; or two whole classes.
-    assert len(held) == (2 * 20 if by == "classes" else 4 * classes)
+    # 16 of 160 images, in groups of four; or a whole class.
+    assert classes == 1 if by == "classes" else classes >= 2
+    assert len(held) == (20 if by == "classes" else 4 * classes)
 
 
 def test_too_few_classes_are_held_out_by_images(tmp_path, caplog):
-    rows = digits(20, classes=range(3))
+    rows = digits(20, classes=range(2))
     examples = examples_artifact(tmp_path / "examples", {"train": rows})
     output = make(tmp_path / "out", examples, validation="classes")
     check(output, rows, 1)
