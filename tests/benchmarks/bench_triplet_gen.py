@@ -30,19 +30,14 @@ from typing import get_args
 import apache_beam as beam
 import keras
 import numpy as np
-import tensorflow as tf
 from tfx.types import standard_artifacts
-from tfx.utils import path_utils
 
 from components.triplet_gen.executor import Executor
-from modules.contract import IMAGE
-from modules.export.saved_model import EmbeddingModule
-from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
 from modules.settings import ImageSettings, ModelSettings
 from modules.settings.triplets import Strategy
 from pipeline.datasets import read_split
-from tests.benchmarks.quality_runs import ALL_IMAGES, SPLITS
+from tests.benchmarks.quality_runs import ALL_IMAGES, SPLITS, Pixels, export
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 EXAMPLES = 60_000
@@ -77,23 +72,6 @@ def time_tutorial_loop(labels: np.ndarray) -> float:
         negative = np.random.choice(np.where(labels != label)[0])
         triplets.append((anchor, positive, negative))
     return time.perf_counter() - started
-
-
-class Decode(keras.layers.Layer):
-    """Encoded images to pixels, in the place of a transform graph."""
-
-    def call(self, features):
-        images = tf.reshape(features[IMAGE], [-1])
-        return {IMAGE: decode_images(images, ImageSettings())}
-
-
-def untrained_model(root: Path) -> standard_artifacts.Model:
-    keras.utils.set_random_seed(0)
-    network = build_embedding_model(ModelSettings(), ImageSettings())
-    model = standard_artifacts.Model()
-    model.uri = str(root)
-    EmbeddingModule(network, Decode()).save(path_utils.serving_model_dir(model.uri))
-    return model
 
 
 def time_executor(
@@ -154,7 +132,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 ),
                 flush=True,
             )
-        models = [untrained_model(Path(scratch, "model"))]
+        keras.utils.set_random_seed(0)
+        network = build_embedding_model(ModelSettings(), ImageSettings())
+        pixels = Pixels(ImageSettings(), [0.0], [1.0])
+        models = [export(network, pixels, Path(scratch, "model"))]
         random_seconds = None
         for strategy in get_args(Strategy):
             runs = [

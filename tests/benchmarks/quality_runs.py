@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from modules.models import build_embedding_model, compile_embedding, embed_in_ba
 from modules.retrieval import make_gallery, score_queries
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings, TripletSettings
 from modules.training.fitting import compile_model, training_batches
+from modules.training.pace import WITHOUT_END
 from tests.real_data import BEAM_ARGS, Row, examples_artifact
 
 # Images of a batch of triplets, as many as in one of classes.
@@ -180,7 +180,7 @@ def train(
     batches = training_batches([shards], pixels.images, training, size)
     budget.count(now() - started)
     trainer.fit(
-        batches, steps_per_epoch=steps or sys.maxsize, shuffle=False, verbose=0, callbacks=[budget]
+        batches, steps_per_epoch=steps or WITHOUT_END, shuffle=False, verbose=0, callbacks=[budget]
     )
     served = build_embedding_model(model, pixels.image)
     served.set_weights(embedder.get_weights())  # the averaged ones: Keras keeps them at the end
