@@ -137,7 +137,11 @@ def test_a_weights_file_is_loaded_and_frozen_or_not(tmp_path: Path) -> None:
 
     def build(trainable: str) -> keras.Model:
         settings = ModelSettings(
-            name="residual_cnn", weights=str(path), trainable=trainable, embedding_size=8
+            name="residual_cnn",
+            weights=str(path),
+            trainable=trainable,
+            embedding_size=8,
+            batch_norm=False,
         )
         return build_embedding_model(settings, SMALL)
 
@@ -157,7 +161,11 @@ def test_a_training_step_changes_what_it_may_change(trainable: str, tmp_path: Pa
     """Pre-trained statistics of batch normalisation stay unless everything is trained."""
     path = weights_file("residual_cnn", tmp_path / "backbone.weights.h5")
     settings = ModelSettings(
-        name="residual_cnn", weights=str(path), trainable=trainable, embedding_size=8
+        name="residual_cnn",
+        weights=str(path),
+        trainable=trainable,
+        embedding_size=8,
+        batch_norm=False,
     )
     model = build_embedding_model(settings, SMALL)
     network = backbone_of(model)
