@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modules.contract import ID, IMAGE, LABEL
-from modules.storage import read_examples
+from modules.contract import COPY, ID, IMAGE, LABEL
+from modules.storage import read_examples, without_autotune
 
 TransformImages = Callable[[tf.Tensor], tf.Tensor]  # encoded, string [N], to pixels [N, H, W, C]
 BATCHES_AHEAD = 3
+_COUNTED_AT_ONCE = 1024
 _LARGEST_FINGERPRINT = 2**63 - 1
 
 
@@ -83,14 +84,24 @@ def validation_images(
 
 
 def count_classes(file_patterns: Sequence[str]) -> dict[int, int]:
-    """Counts the images of each class, by the fingerprint of its name, ascending.
+    """Counts the images of each class, without copies, by the fingerprint of its name, ascending.
 
     Raises:
         ValueError: No file matches.
     """
+    spec = {
+        LABEL: tf.io.FixedLenFeature([], tf.string),
+        COPY: tf.io.FixedLenFeature([], tf.int64, 0),
+    }
+
+    def own_labels(serialized: tf.Tensor) -> tf.Tensor:
+        row = tf.io.parse_example(serialized, spec)
+        return fingerprint(tf.boolean_mask(row[LABEL], tf.equal(row[COPY], 0)))
+
     counts: Counter[int] = Counter()
-    for batch in read_examples(triplet_files(file_patterns), (LABEL,), compression=""):
-        counts.update(fingerprint(batch[LABEL]).numpy().tolist())
+    files = tf.data.TFRecordDataset(triplet_files(file_patterns))
+    for labels in without_autotune(files.batch(_COUNTED_AT_ONCE).map(own_labels).prefetch(1)):
+        counts.update(labels.numpy().tolist())
     return dict(sorted(counts.items()))
 
 

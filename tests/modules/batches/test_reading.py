@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from modules.batches.reading import count_classes, fingerprint, labelled_images
-from tests.modules.batches.triplet_files import digit_shards
+from tests.modules.batches.triplet_files import digit_shards, write_shards
 from tests.real_data import digits
 
 
@@ -17,6 +17,13 @@ def test_classes_are_counted_by_the_fingerprint_of_their_name(tmp_path) -> None:
     names = [str(digit) for digit in range(10)]
     assert counts == dict.fromkeys(sorted(fingerprint(tf.constant(names)).numpy().tolist()), 18)
     assert list(counts) == sorted(counts)
+
+
+def test_copies_are_not_counted(tmp_path) -> None:
+    zero, another, one = [*digits(2, classes=[0]), *digits(1, classes=[1])]
+    copies = digits(4, start=10, classes=[1])
+    pattern = write_shards(tmp_path, [[(zero, another, one)]], copies, copy=1)
+    assert sorted(count_classes(pattern).values()) == [1, 2]
 
 
 @pytest.mark.parametrize("limit", [None, 1, 7, 61, 180, 1000])
