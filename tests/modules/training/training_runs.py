@@ -20,6 +20,10 @@ from tests.modules.batches.triplet_files import digit_shards
 
 MODEL = ModelSettings(embedding_size=16, batch_norm=False)
 IMAGE = ImageSettings()
+# Without what is on by default: what a test is about, it adds.
+PLAIN = {
+    "rate_warmup_steps": 0, "max_shift": 0.0, "max_rotation": 0.0, "max_zoom": 0.0, "max_shear": 0.0
+}  # fmt: skip
 BASE = {
     "steps": 18,
     "validate_every": 6,
@@ -27,12 +31,7 @@ BASE = {
     "classes_per_batch": 20,
     "images_per_class": 3,
     "patience": 9,
-    # Plain trainings: what a test is about, it adds.
-    "rate_warmup_steps": 0,
-    "max_shift": 0.0,
-    "max_rotation": 0.0,
-    "max_zoom": 0.0,
-    "max_shear": 0.0,
+    **PLAIN,
 }
 
 
