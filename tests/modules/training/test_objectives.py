@@ -19,6 +19,7 @@ from modules.settings.loss import OPTIONS, Minings
 from modules.training.fitting import compile_model
 from modules.training.triplet_model import TripletModel
 from tests.modules.losses.test_own_code import own_module as own_module
+from tests.modules.training.training_runs import PLAIN
 from tests.real_data import digits
 
 CLASSES = np.arange(10)
@@ -68,8 +69,10 @@ def batch() -> tuple[tf.Tensor, tf.Tensor]:
 
 def make(**training: Any) -> TripletModel:
     keras.utils.set_random_seed(0)
-    settings = TrainingSettings(**training)
-    embedder = build_embedding_model(ModelSettings(embedding_size=8), ImageSettings())
+    settings = TrainingSettings(**PLAIN | training)
+    embedder = build_embedding_model(
+        ModelSettings(embedding_size=8, batch_norm=False), ImageSettings()
+    )
     return compile_model(embedder, settings, 2, ModelSettings(), CLASSES)
 
 
@@ -89,7 +92,7 @@ def test_two_steps(batch, own_module, given: dict[str, Any]) -> None:
     train_step = tf.function(trainer.train_step)
     for _ in range(2):
         logs = {name: float(value) for name, value in train_step(batch).items()}
-    assert set(logs) == {"loss", "active", "d_ap", "d_an", "spread"}
+    assert set(logs) == {"loss", "active", "d_ap", "d_an", "spread", "classes", "alone"}
     assert np.isfinite([*logs.values()]).all()
     assert 0 < logs["active"] <= 1
     assert min(logs["d_ap"], logs["d_an"], logs["loss"]) > 0

@@ -17,9 +17,11 @@ from modules.settings import ImageSettings, ModelSettings, OptimizerSettings, Tr
 from modules.training.fitting import compile_model
 from modules.training.optimizers import make_optimizer
 from modules.training.triplet_model import TripletModel
+from tests.modules.training.training_runs import PLAIN
 from tests.real_data import digits
 
 # So small a rate that it is lost in the weights' last bit.
+MODEL = ModelSettings(embedding_size=8, batch_norm=False)
 FROZEN = OptimizerSettings(learning_rate=1e-30)
 
 
@@ -42,8 +44,8 @@ def frozen_steps(
 ) -> tuple[list[dict], tf.Tensor]:
     """What is logged in each step when the weights do not move, and the embeddings."""
     keras.utils.set_random_seed(0)
-    embedder = build_embedding_model(ModelSettings(embedding_size=8), ImageSettings())
-    trainer = TripletModel(embedder, TrainingSettings(**training))
+    embedder = build_embedding_model(MODEL, ImageSettings())
+    trainer = TripletModel(embedder, TrainingSettings(**PLAIN | training))
     trainer.compile(optimizer=make_optimizer(FROZEN, steps), jit_compile=False)
     one_batch = tf.data.Dataset.from_tensors(batch).repeat(steps)
     logged: list[dict] = []
@@ -95,10 +97,8 @@ def train(
     batch: tuple[tf.Tensor, tf.Tensor], steps: int, callbacks: Sequence = (), **training
 ) -> TripletModel:
     keras.utils.set_random_seed(0)
-    settings = TrainingSettings(**training)
-    embedder = build_embedding_model(
-        ModelSettings(embedding_size=8), ImageSettings(), settings.precision
-    )
+    settings = TrainingSettings(**PLAIN | training)
+    embedder = build_embedding_model(MODEL, ImageSettings(), settings.precision)
     trainer = compile_model(embedder, settings, steps, ModelSettings())
     one_batch = tf.data.Dataset.from_tensors(batch).repeat(steps)
     trainer.fit(one_batch, shuffle=False, verbose=0, callbacks=list(callbacks))
@@ -136,7 +136,7 @@ def test_mixed_precision_learns_the_batch(batch, precision: str) -> None:
         precision == "mixed_float16"
     )
     assert {weight.dtype for weight in trainer.embedder.trainable_variables} == {"float32"}
-    untrained = build_embedding_model(ModelSettings(embedding_size=8), ImageSettings())
+    untrained = build_embedding_model(MODEL, ImageSettings())
     loss, before = (
         float(trainer.evaluate_loss(Rows(tf.cast(batch[1], tf.int64), network(batch[0]))).loss)
         for network in (trainer.embedder, untrained)
@@ -148,14 +148,19 @@ def test_mixed_precision_learns_the_batch(batch, precision: str) -> None:
 def test_only_the_head_of_a_fine_tuned_network_learns_at_the_full_rate(batch, tmp_path) -> None:
     """Adam's first step moves every weight with a gradient by the learning rate."""
     file = tmp_path / "backbone.weights.h5"
-    plain = build_embedding_model(ModelSettings(), ImageSettings())
+    plain = build_embedding_model(MODEL, ImageSettings())
     backbone_of(plain).save_weights(file)
     model = ModelSettings(
-        weights=str(file), trainable="fine_tune", backbone_learning_rate_factor=0.25
+        weights=str(file),
+        trainable="fine_tune",
+        backbone_learning_rate_factor=0.25,
+        batch_norm=False,
     )
     embedder = build_embedding_model(model, ImageSettings())
     before = {v.path: v.numpy() for v in embedder.trainable_variables}
-    settings = TrainingSettings(learning_rate=1e-3, schedule="constant", margin=2.0, mining="none")
+    settings = TrainingSettings(
+        **PLAIN, learning_rate=1e-3, schedule="constant", margin=2.0, mining="none"
+    )
     trainer = compile_model(embedder, settings, 1, model)
     trainer.fit(tf.data.Dataset.from_tensors(batch), shuffle=False, verbose=0)
     slow = {v.path for v in backbone_variables(embedder)}
