@@ -6,6 +6,7 @@ A span a month. The scheduled entry point is all that runs; between the runs onl
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -128,11 +129,12 @@ def rewrite(folder: Path, change) -> None:
 
 
 def mix_labels(folder: Path) -> None:
-    """Moves each image to a class by its turn: labels that say nothing."""
-    paths = sorted(folder.rglob("*.png"), key=lambda path: (path.name, path.parent.name))
-    classes = sorted({path.parent for path in paths})
-    for number, path in enumerate(paths):
-        path.rename(classes[number % len(classes)] / f"{number:04d}.png")
+    """Gives the classes to the images anew, at random: labels that say nothing."""
+    paths = sorted(folder.rglob("*.png"))
+    classes = [path.parent for path in paths]
+    random.Random(0).shuffle(classes)
+    for number, (path, mixed) in enumerate(zip(paths, classes, strict=True)):
+        path.rename(mixed / f"mixed-{number:04d}.png")
 
 
 def size(folder: Path) -> int:
