@@ -41,7 +41,7 @@ from modules.settings import ImageSettings, TrainingSettings, TripletSettings
 from modules.storage import read_examples
 from modules.training.fitting import training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
-from tests.benchmarks.quality_runs import BATCH, Pixels, run_triplet_gen, show
+from tests.benchmarks.quality_runs import ALL_IMAGES, BATCH, Pixels, run_triplet_gen, show
 from tests.real_data import Row
 
 SHARDS, CLASS, DIFFERENT = 8, 50, 64
@@ -151,7 +151,7 @@ def measure(
 ) -> None:
     pixels = Pixels(image, [0.5], [0.25])
     examples = write_examples(rows, scratch / "examples")
-    settings = TripletSettings(triplets_per_anchor=triplets)
+    settings = TripletSettings(**ALL_IMAGES, triplets_per_anchor=triplets)
     started = time.perf_counter()
     pattern = run_triplet_gen(examples, scratch / "triplets", settings)
     making = time.perf_counter() - started
