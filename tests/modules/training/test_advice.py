@@ -8,6 +8,7 @@ import pytest
 
 from modules.settings import TrainingSettings
 from modules.training.advice import Progress, advise
+from tests.modules.training.training_runs import PLAIN
 
 GOOD = Progress(
     active=0.3, classes=96, alone=0.0, map_at_r=0.9, best=0.9, step=600, steps=600, ended=True
@@ -49,10 +50,10 @@ def test_easy_triplets_early_are_another_fault_than_overfitting() -> None:
 
 def test_only_what_is_not_done_yet_is_advised() -> None:
     overfits = dataclasses.replace(GOOD, active=0.01, map_at_r=0.5)
-    plain = advise(overfits, TrainingSettings())["overfits"]
+    plain = advise(overfits, TrainingSettings(**PLAIN))["overfits"]
     assert "max_shift" in plain
     assert "fewer training.steps" in plain
-    assert "max_shift" not in advise(overfits, TrainingSettings(max_shift=0.1))["overfits"]
+    assert "max_shift" not in advise(overfits, TrainingSettings())["overfits"]
     best = dataclasses.replace(overfits, best=0.5)
     assert "fewer" not in advise(best, TrainingSettings())["overfits"]
     easy = dataclasses.replace(overfits, step=60)
