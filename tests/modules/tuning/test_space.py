@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from modules.settings import ImageLimits, ImageSettings, ImageTable, ModelSettings, TrainingSettings
 from modules.tuning import Halving, apply_values, image_sizes, search_space
+from tests.modules.training.training_runs import PLAIN
 
 SIZES = [ImageSettings(height=28, width=28), ImageSettings(height=20, width=20)]
 LARGE = [ImageSettings(height=side, width=side) for side in (96, 72, 144)]
@@ -108,10 +109,11 @@ def test_the_given_tables_stay_as_they_are():
 
 
 def test_augmentation_is_one_knob():
-    training = TrainingSettings(max_shift=0.1, max_contrast=0.2)
+    training = TrainingSettings(**PLAIN | {"max_shift": 0.1, "max_contrast": 0.2})
     half = apply_values({}, {"augmentation": 0.5}, {"augmentation": 1.0}, training)
     assert half == {"training": {"max_shift": 0.05, "max_contrast": 0.1}}
-    none_yet = apply_values({}, {"augmentation": 0.5}, {"augmentation": 0.0}, TrainingSettings())
+    plain = TrainingSettings(**PLAIN)
+    none_yet = apply_values({}, {"augmentation": 0.5}, {"augmentation": 0.0}, plain)
     assert none_yet == {"training": {"max_shift": 0.05, "max_rotation": 0.015, "max_zoom": 0.05}}
 
 
