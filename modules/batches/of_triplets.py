@@ -128,8 +128,8 @@ def walk(
     each class is followed once in a batch. When there is nothing to follow, the next anchor is
     drawn at random. So a class of the batch has an anchor and its positives, and the classes are
     those that TripletGen's negatives connect. What is left of the batch is filled with second
-    images of classes that have one: every batch has the same number of rows, since each other
-    number would cost the network a preparation of its own.
+    images of its classes, as far as they have one: each other number of rows would cost the network
+    a preparation of its own.
 
     Args:
         triplets: Row numbers of anchor, positive and negative, int [T, 3], ascending by anchor.

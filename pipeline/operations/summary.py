@@ -51,6 +51,8 @@ _NOTED = (
     "validation_classes",
     "validation_by",
 )
+# Of these 0 says something: mining has found none. Where nothing was mined they are absent.
+_EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
 _LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
 _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
 _COUNTS = (*COUNTS, *NEVER)
@@ -141,7 +143,8 @@ def _node_table(run: Run) -> Table:
         kept = {key: value for output in node.outputs.values() for key, value in output.items()}
         notes = [_image_note(kept)] if all(key in kept for key in _IMAGE) else []
         # In this order: the metadata database has none.
-        notes += [_note(key, kept[key]) for key in _NOTED if kept.get(key)]
+        shown = [key for key in _NOTED if kept.get(key) or (key in _EVEN_ZERO and key in kept)]
+        notes += [_note(key, kept[key]) for key in shown]
         table.add_row(
             node.node,
             f"[{_COLOURS.get(node.state, 'yellow')}]{node.state}[/]",

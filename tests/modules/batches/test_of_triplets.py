@@ -180,3 +180,21 @@ def test_walk_brings_the_classes_together_that_negatives_connect() -> None:
         assert classes == {c ^ 1 for c in classes}
         sizes.update(Counter(labels[rows].tolist()).values())
     assert sizes[4] > 0.85 * sizes.total()
+
+
+def test_walk_fills_every_batch_to_one_size() -> None:
+    """Of 50 classes of 8 each row has a second one: only the last batch may be smaller."""
+    labels = np.repeat(np.arange(50), 8)
+    rng = np.random.default_rng(0)
+    triplets = np.array(
+        [
+            (a, 8 * c + (a + 1 + turn) % 8, (a + 8 * rng.integers(1, 50)) % 400)
+            for a, c in enumerate(labels)
+            for turn in range(3)
+        ]
+    )
+    assert (labels[triplets[:, 0]] == labels[triplets[:, 1]]).all()
+    assert (labels[triplets[:, 0]] != labels[triplets[:, 2]]).all()
+    sizes = [len(rows) for rows in walk(triplets, labels, 90, rng)]
+    assert len(sizes) > 10
+    assert set(sizes[:-1]) == {90}

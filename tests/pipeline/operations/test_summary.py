@@ -76,6 +76,13 @@ def test_figures_of_mining_and_of_the_validation_part(capsys) -> None:
     ) in shown(capsys, Run("mine", RUN_ID, [node], None, None))
 
 
+def test_that_mining_found_nothing_hard_is_said(capsys) -> None:
+    kept = {"strategy": "hard", "anchors_with_hard_negative": 0, "left_out_negatives": 0}
+    node = NodeRun("TripletGen", "run", 1.0, None, {"triplets": kept})
+    lines = shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    assert "TripletGen run 1.0 strategy hard, anchors with hard negative 0" in lines
+
+
 @pytest.mark.parametrize(
     ("chosen", "channels", "by"),
     [
