@@ -29,7 +29,7 @@ class Embedded(NamedTuple):
 
 
 class EmbedClasses(beam.DoFn):
-    """Embeds the images of a segment that are among the 16 of their class to be embedded.
+    """Embeds the images of a segment that are among the 4 of their class to be embedded.
 
     Those are the ones with the greatest rank hashes, of the train part: whatever file they are in,
     they are the same.

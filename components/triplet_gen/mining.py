@@ -81,40 +81,61 @@ def mine_negatives(
     Raises:
         ValueError: If there is no other class.
     """
+    if (codes == codes[0]).all():
+        raise ValueError("an anchor has no negative: all rows have its class")
     negative, left_out = np.empty_like(anchor), np.empty(len(anchor), bool)
     for places, similarity in _blocks(embeddings, anchor, block_values):
-        other = codes[anchor[places], None] != codes
-        if not other.any(axis=1).all():
-            raise ValueError("an anchor has no negative: all rows have its class")
         to_positive = similarity[np.arange(len(places)), positive[places]]
-        allowed = other
+        np.putmask(similarity, codes[anchor[places], None] == codes, -np.inf)
         if settings.strategy == "semi_hard":
-            allowed = other & (similarity < to_positive[:, None])
-        count = allowed.sum(axis=1)
+            np.putmask(similarity, similarity >= to_positive[:, None], -np.inf)
+        too_near = np.zeros(len(places), bool)
         if settings.least_ratio:
             # The distances are roots of 2 − 2 · similarity.
             most = 1 - settings.least_ratio**2 * (1 - to_positive)
-            allowed = allowed & (similarity <= most[:, None])
-        left = allowed.sum(axis=1)
+            too_near = similarity.max(axis=1) > most
+            np.putmask(similarity, similarity > most[:, None], -np.inf)
+        nearest, left = _nearest(similarity, settings.skip_nearest + settings.nearest)
         window = np.minimum(settings.nearest, left)
         skipped = np.minimum(settings.skip_nearest, left - window)
-        found = _nearest(similarity, allowed, skipped + turn[places] % np.maximum(1, window))
-        none = np.flatnonzero(left == 0)
-        found[none] = np.argmin(np.where(other[none], similarity[none], np.inf), axis=1)
-        negative[places] = found
-        left_out[places] = (skipped > 0) | (left < count)
+        rank = skipped + turn[places] % np.maximum(1, window)
+        negative[places] = nearest[rank, np.arange(len(places))]
+        left_out[places] = (skipped > 0) | too_near
+        none = places[left == 0]
+        negative[none] = _farthest_negatives(embeddings, codes, anchor[none])
     return negative, left_out
 
 
-def _nearest(similarity: np.ndarray, allowed: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """The allowed row that has `rank` nearer ones before it, for each row of a block."""
-    candidates = np.where(allowed, similarity, -np.inf)
-    found = np.argmax(candidates, axis=1)
-    for before in range(1, int(rank.max()) + 1):
-        farther = np.flatnonzero(rank >= before)
-        candidates[farther, found[farther]] = -np.inf
-        found[farther] = np.argmax(candidates[farther], axis=1)
-    return found
+def _nearest(similarity: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """The most similar rows of each row of a block, and how many there are.
+
+    Args:
+        similarity: float32 `[block, rows]`, −inf where a row is not allowed; it is changed.
+        wanted: How many rows to find, at most.
+
+    Returns:
+        Row numbers by rank, int64 `[wanted, block]`, and how many of them are allowed, int64
+        `[block]`.
+    """
+    every = np.arange(len(similarity))
+    found = np.empty((wanted, len(every)), np.int64)
+    left = np.zeros(len(every), np.int64)
+    for rank in range(wanted):
+        found[rank] = similarity.argmax(axis=1)
+        left += similarity[every, found[rank]] > -np.inf
+        similarity[every, found[rank]] = -np.inf
+    return found, left
+
+
+def _farthest_negatives(
+    embeddings: np.ndarray, codes: np.ndarray, anchor: np.ndarray
+) -> np.ndarray:
+    """The row of another class that is farthest from each anchor, int64 `[triplets]`."""
+    negative = np.empty_like(anchor)
+    for places, similarity in _blocks(embeddings, anchor, _BLOCK_VALUES):
+        np.putmask(similarity, codes[anchor[places], None] == codes, np.inf)
+        negative[places] = similarity.argmin(axis=1)
+    return negative
 
 
 def squared_distances(embeddings: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 # Images of a class that are embedded, at most.
-SAMPLE = 16
+SAMPLE = 4
 # A unit vector is kept as so many units to 1, each coordinate rounded.
 _GRID = 1 << 12
 # Classes that stay together at least, so that a bucket has negatives of several.
