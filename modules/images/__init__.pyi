@@ -1,5 +1,10 @@
 from .augmentation import Augmentation as Augmentation
 from .decode import decode_images as decode_images
+from .orientations import (
+    draw_orientations as draw_orientations,
+    label_orientations as label_orientations,
+    orientations_of as orientations_of,
+)
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,
     IMAGENET_MEAN as IMAGENET_MEAN,

@@ -7,6 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
+from modules.images.orientations import TURNS
 from modules.settings import AugmentationSettings
 
 
@@ -25,12 +26,16 @@ class Augmentation(keras.layers.Layer):
         super().__init__(name="augmentation", trainable=False)
         self._settings = settings
 
-    def call(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def call(
+        self, images: tf.Tensor, seed: tf.Tensor, orientations: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Changes a batch.
 
         Args:
             images: float32 [N, H, W, C], standardised.
             seed: Integer [2]; the result depends on nothing else.
+            orientations: Those of the images' classes, int32 [N], see `draw_orientations`. Default:
+                upright.
 
         Returns:
             float32 [N, H, W, C].
@@ -39,7 +44,7 @@ class Augmentation(keras.layers.Layer):
         if settings.moves_pixels:
             images = tf.raw_ops.ImageProjectiveTransformV3(
                 images=images,
-                transforms=self._affine(tf.shape(images), _fold(seed, 0)),
+                transforms=self._affine(tf.shape(images), _fold(seed, 0), orientations),
                 output_shape=tf.shape(images)[1:3],
                 fill_value=0.0,
                 interpolation="BILINEAR",
@@ -55,7 +60,9 @@ class Augmentation(keras.layers.Layer):
             images += added[:, None, None, None]
         return images
 
-    def _affine(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def _affine(
+        self, shape: tf.Tensor, seed: tf.Tensor, orientations: tf.Tensor | None
+    ) -> tf.Tensor:
         """Maps of output to input coordinates, float32 [N, 8], as the operation takes them."""
         settings = self._settings
         height, width = (tf.cast(shape[axis], tf.float32) for axis in (1, 2))
@@ -66,6 +73,9 @@ class Augmentation(keras.layers.Layer):
         zoom = 1 + settings.max_zoom * draws[3]
         mirror = tf.where(draws[4] < 0, -1.0, 1.0) if settings.horizontal_flip else 1.0
         shear = settings.max_shear * draws[5]
+        if orientations is not None:
+            angle += math.pi / 2 * tf.cast(orientations % TURNS, tf.float32)
+            mirror *= tf.where(orientations < TURNS, 1.0, -1.0)
         # Input = R · S · (output − centre − shift) / zoom + centre, with x mirrored about the
         # centre; S adds shear · y to x.
         cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom

@@ -47,6 +47,12 @@ class AugmentationSettings(Settings):
         float, Field(ge=0, lt=1, description="0.2: x moves by up to 0.2 for each pixel of y")
     ] = 0.1
     horizontal_flip: Annotated[bool, Field(description="mirror half of the images")] = False
+    turn_classes: Annotated[
+        bool, Field(description="a class turned by quarters is learned as three further classes")
+    ] = False
+    mirror_classes: Annotated[
+        bool, Field(description="a mirrored class is learned as a class of its own")
+    ] = False
     max_brightness: Annotated[
         float, Field(ge=0, description="in standard deviations of the train split's pixels")
     ] = 0.0
@@ -56,7 +62,21 @@ class AugmentationSettings(Settings):
     def moves_pixels(self) -> bool:
         """Whether images are resampled."""
         moves = (self.max_shift, self.max_rotation, self.max_zoom, self.max_shear)
-        return any(moves) or self.horizontal_flip
+        return any(moves) or self.horizontal_flip or self.orients_classes
+
+    @property
+    def orients_classes(self) -> bool:
+        """Whether classes are turned or mirrored."""
+        return self.turn_classes or self.mirror_classes
+
+    @model_validator(mode="after")
+    def _mirrored_is_one_or_the_other(self) -> Self:
+        if self.horizontal_flip and self.mirror_classes:
+            raise ValueError(
+                "horizontal_flip says that a mirrored image is of the same class, mirror_classes "
+                "that it is of another; set one of them"
+            )
+        return self
 
 
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modules.images import Augmentation
+from modules.images import (
+    Augmentation,
+    draw_orientations,
+    label_orientations,
+    orientations_of,
+)
 from modules.losses import LossValues, Memory, Rows, make_objective
 from modules.settings import TrainingSettings
 
@@ -71,6 +76,9 @@ class TripletModel(keras.Model):
         if settings.memory:
             self.memory = Memory(settings.memory, embedder.output_shape[-1])
         self.proxies = None
+        if classes is not None and settings.orients_classes:
+            every = label_orientations(classes[:, None], orientations_of(settings))
+            classes = np.asarray(every).reshape(-1)
         if settings.needs_classes:
             self.proxies = self._make_proxies(classes)
         self.objective = make_objective(
@@ -109,10 +117,18 @@ class TripletModel(keras.Model):
         """The logged means."""
         return list(self.trackers.values())
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D]."""
+    def call(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        orientations: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
+
+        In training they are changed at random, and turned by their orientations, int32 [N].
+        """
         if training:
-            images = self.augmentation(images, seed=self._replica_seed())
+            images = self.augmentation(images, seed=self._replica_seed(), orientations=orientations)
         return self.embedder(images, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -121,13 +137,17 @@ class TripletModel(keras.Model):
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync
         weights = self.trainable_variables
+        labels, orientations = tf.cast(labels, tf.int64), None
+        if self.settings.orients_classes:
+            orientations = draw_orientations(labels, self._seed(), self.settings)
+            labels = label_orientations(labels, orientations)
         with tf.GradientTape() as tape:
-            embeddings = self(images, training=True)
+            embeddings = self(images, training=True, orientations=orientations)
             if replicas > 1:
                 # The gradient of all_gather is the sum over all replicas, hence the division.
                 embeddings = replica.all_gather(embeddings, axis=0)
                 labels = replica.all_gather(labels, axis=0)
-            rows = Rows(tf.cast(labels, tf.int64), tf.cast(embeddings, tf.float32))
+            rows = Rows(labels, tf.cast(embeddings, tf.float32))
             values = self.evaluate_loss(rows)
             scaled = self.optimizer.scale_loss(values.loss / replicas)
         gradients = tape.gradient(scaled, weights)

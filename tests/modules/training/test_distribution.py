@@ -68,7 +68,7 @@ print(json.dumps(found))
         {"mining": "semi_hard", "clip_norm": 0.05, "ema": 0.9, "weight_decay": 0.01},
         {"mining": "hard", "warmup_steps": 1, "precision": "mixed_float16"},
         {"loss": "supervised_contrastive", "memory": 70},
-        {"loss": "proxy_anchor"},
+        {"loss": "proxy_anchor", "turn_classes": True, "mirror_classes": True},
     ],
 )
 def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:

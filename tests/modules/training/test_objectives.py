@@ -139,6 +139,18 @@ def test_proxies_learn_at_their_own_rate(batch) -> None:
     assert moved == pytest.approx(20 * 1e-3, rel=0.02)
 
 
+def test_a_class_has_a_proxy_for_each_orientation(batch) -> None:
+    """All labels of the batch are among those of the proxies, or the loss would see no positive."""
+    given = {"loss": "proxy_anchor", "learning_rate": 1e-3, "turn_classes": True}
+    trainer = make(**given, mirror_classes=True)
+    assert trainer.proxies.shape == (80, 8)
+    before = trainer.proxies.numpy()
+    logs = tf.function(trainer.train_step)(batch)
+    assert np.abs(trainer.proxies.numpy() - before).max() > 0
+    assert float(logs["classes"]) == len(np.unique(batch[1]))
+    assert make(**given).proxies.shape == (40, 8)
+
+
 def test_the_memory_counts_from_its_step_on(batch) -> None:
     """Without a memory the first loss is that of the batch; with weights that stand still, too."""
     frozen = {"loss": "supervised_contrastive", "learning_rate": 1e-30}
