@@ -9,4 +9,8 @@ from .pixel_range import (
 )
 from .standardise import standardise_channels as standardise_channels
 from .thumbnail import png_of as png_of, thumbnail_of as thumbnail_of
-from .transformed import transformed_image as transformed_image
+from .transformed import (
+    IMAGE_FILE as IMAGE_FILE,
+    note_image as note_image,
+    transformed_image as transformed_image,
+)

@@ -34,7 +34,8 @@ _STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 _SLIGHT = {"max_shift": 0.1, "max_rotation": 0.03, "max_zoom": 0.1}
 _MOST = {
     "max_shift": 0.5, "max_rotation": 0.5, "max_zoom": 0.5, "max_shear": 0.5,
-    "max_brightness": 2.0, "max_contrast": 0.8,
+    "max_crop": 0.92, "max_stretch": 1.0, "max_brightness": 2.0, "max_contrast": 0.8,
+    "max_saturation": 1.0, "max_hue": 0.5, "max_erased": 0.5,
 }  # fmt: skip
 _SIZE_STEP, _BY = 4, "×"
 
