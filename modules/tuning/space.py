@@ -58,7 +58,7 @@ def image_sizes(image: ImageSettings, limits: ImageLimits) -> list[ImageSettings
             max(_SIZE_STEP, round(factor * side / _SIZE_STEP) * _SIZE_STEP)
             for side in (image.height, image.width)
         ]
-        size = ImageSettings(height=sides[0], width=sides[1], channels=image.channels)
+        size = image.model_copy(update={"height": sides[0], "width": sides[1]})
         if min(sides) >= limits.least and size not in sizes:
             sizes.append(size)
     return sizes
