@@ -109,7 +109,8 @@ def run_fn(fn_args: FnArgs) -> None:
     best.give_to(served)
     if export.tflite:
         compared = comparison_batches(validation.images, transform_images)
-        export_tflite(served, extra_assets(fn_args.serving_model_dir), compared, export, pixels)
+        folder = extra_assets(fn_args.serving_model_dir)
+        export_tflite(served, folder, compared, export, pixels, image.fit)
     EmbeddingModule(served, transform).save(fn_args.serving_model_dir)
     if training.projector:
         embeddings = embed_in_batches(

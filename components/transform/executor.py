@@ -11,11 +11,13 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components.transform.image_choice import choose_image, read_typical_image
+from modules.images import note_image
 from modules.settings import ImageLimits, ImageSettings, ImageTable, check_settings, read_table
 
 IMAGE_TABLE, LIMITS_TABLE = "image", "image_limits"
 # Custom properties of the transform graph.
 HEIGHT, WIDTH, CHANNELS, CHOSEN = "image_height", "image_width", "image_channels", "image_chosen"
+FIT = "image_fit"
 
 
 class Executor(tfx_executor.Executor):
@@ -35,8 +37,9 @@ class Executor(tfx_executor.Executor):
         Args:
             input_dict: `examples`, `schema`, and `statistics` where something is to be chosen.
             output_dict: TFX's. `transform_graph` gets the custom properties `image_height`,
-                `image_width`, `image_channels`, and `image_chosen`: which of `height`, `width`,
-                `channels` were not given, with commas, or an empty text.
+                `image_width`, `image_channels`, `image_fit`, and `image_chosen`: which of
+                `height`, `width`, `channels` were not given, with commas, or an empty text. Beside
+                the graph lies what it was built with, see `modules.images.transformed_image`.
             exec_properties: TFX's. `custom_config` has the tables `image`, and `image_limits`
                 where something is to be chosen; `preprocessing_fn` sees the first, complete.
 
@@ -55,6 +58,7 @@ class Executor(tfx_executor.Executor):
         graph.set_int_custom_property(HEIGHT, image.height)
         graph.set_int_custom_property(WIDTH, image.width)
         graph.set_int_custom_property(CHANNELS, image.channels)
+        graph.set_string_custom_property(FIT, image.fit)
         graph.set_string_custom_property(CHOSEN, ",".join(table.missing))
         logging.info(
             "Transform: images of %d × %d pixels (height × width), channels: %d; chosen: %s",
@@ -68,6 +72,7 @@ class Executor(tfx_executor.Executor):
                 standard_component_specs.CUSTOM_CONFIG_KEY: json_utils.dumps(custom_config),
             },
         )
+        note_image(graph.uri, image)
 
 
 def _complete(

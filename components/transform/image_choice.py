@@ -42,7 +42,7 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
     Example:
         >>> limits = ImageLimits(least=10, most=64)
         >>> choose_image(ImageTable(channels=1, height=30), TypicalImage(300, 400, 3), limits)
-        ImageSettings(height=30, width=40, channels=1)
+        ImageSettings(height=30, width=40, channels=1, fit='letterbox')
     """
     long = max(typical.height, typical.width)
     height, width = (max(side, _SLIMMEST * long) for side in (typical.height, typical.width))
@@ -61,11 +61,12 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
         least = -(-limits.least // _STEP) * _STEP
         return min(max(round(scaled / _STEP) * _STEP, least), _LARGEST)
 
-    return ImageSettings(
-        height=side(table.height, scale * height, typical.height),
-        width=side(table.width, scale * width, typical.width),
-        channels=table.channels or (1 if typical.channels <= 2 else 3),
-    )
+    chosen = {
+        "height": side(table.height, scale * height, typical.height),
+        "width": side(table.width, scale * width, typical.width),
+        "channels": table.channels or (1 if typical.channels <= 2 else 3),
+    }
+    return ImageSettings.model_validate(table.model_dump() | chosen)
 
 
 def read_typical_image(statistics: standard_artifacts.ExampleStatistics) -> TypicalImage:

@@ -5,8 +5,9 @@ to a SavedModel and are not part of its graph: loaders and TF Serving ignore it,
 copies the whole folder, takes it along, so every pushed version carries its own TFLite models.
 
 A TFLite model takes the pixels that the transform graph gives, since there is no image decoder in
-TFLite. The device decodes and resizes, and then computes, for a channel of a pixel p in 0…255,
-`black + (white − black) · p / 255` with the two numbers of that channel in `tflite.json`.
+TFLite. The device decodes an image, brings it to the size as `input_fit` in `tflite.json` says (see
+`modules.images.fit`), and then computes, for a channel of a pixel p in 0…255,
+`black + (white − black) · p / 255` with the two numbers of that channel there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport, Vari
 from modules.export.tflite_runtime import CHATTER, measure_latency, run_tflite
 from modules.images import PixelRange
 from modules.runtime import held_back
-from modules.settings import ExportSettings
+from modules.settings import ExportSettings, Fit
 from modules.storage import write_file
 
 # The comparison ends after so many images, or with the batch after which so much time has passed.
@@ -43,6 +44,7 @@ def export_tflite(
     batches: Iterable[np.ndarray],
     settings: ExportSettings | None = None,
     pixels: PixelRange | None = None,
+    fit: Fit | None = None,
 ) -> TFLiteReport:
     """Writes `embedding_float.tflite`, `embedding_dynamic.tflite` and `tflite.json`.
 
@@ -56,6 +58,7 @@ def export_tflite(
             there are `MAX_COMPARED` images or `MAX_SECONDS` have passed.
         settings: The least similarities. Default: those of `ExportSettings`.
         pixels: What the transform graph makes of black and white, for `tflite.json`.
+        fit: How the transform graph brings images to their size, for `tflite.json`.
 
     Returns:
         Sizes, similarities and latencies.
@@ -83,6 +86,7 @@ def export_tflite(
         input_shape=image.shape[1:],
         input_black=pixels and pixels.black,
         input_white=pixels and pixels.white,
+        input_fit=fit,
         embedding_size=embedder.output_shape[1],
         compared_images=len(similarities["float"]),
         models=models,

@@ -1,5 +1,6 @@
 from .augmentation import Augmentation as Augmentation
 from .decode import decode_images as decode_images
+from .fit import resize_pixels as resize_pixels
 from .orientations import (
     draw_orientations as draw_orientations,
     label_orientations as label_orientations,
@@ -13,4 +14,8 @@ from .pixel_range import (
 )
 from .standardise import standardise_channels as standardise_channels
 from .thumbnail import png_of as png_of, thumbnail_of as thumbnail_of
-from .transformed import transformed_image as transformed_image
+from .transformed import (
+    IMAGE_FILE as IMAGE_FILE,
+    note_image as note_image,
+    transformed_image as transformed_image,
+)

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from modules.settings.base import Settings
 
+Fit = Literal["letterbox", "crop", "squash"]
+
 
 class ImageSettings(Settings):
     """What the network sees of an image, complete: given, or chosen by Transform."""
@@ -15,6 +17,7 @@ class ImageSettings(Settings):
     height: Annotated[int, Field(ge=1, le=4096)] = 28
     width: Annotated[int, Field(ge=1, le=4096)] = 28
     channels: Literal[1, 3] = 1
+    fit: Fit = "letterbox"
 
 
 class ImageTable(Settings):
@@ -33,6 +36,14 @@ class ImageTable(Settings):
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 for grey, 3 for colour. Default: chosen")
     ] = None
+    # Nothing of an image is lost, and its form is kept, whatever the data are.
+    fit: Annotated[
+        Fit,
+        Field(
+            description="of an image of another form: bars around it, its middle, or distorted; "
+            "images of the form that is asked for are the same with each"
+        ),
+    ] = "letterbox"
 
     @property
     def missing(self) -> tuple[str, ...]:

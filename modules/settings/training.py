@@ -46,6 +46,13 @@ class AugmentationSettings(Settings):
     max_shear: Annotated[
         float, Field(ge=0, lt=1, description="0.2: x moves by up to 0.2 for each pixel of y")
     ] = 0.1
+    max_crop: Annotated[
+        float,
+        Field(ge=0, lt=1, description="0.8: crops of 0.2 to all of the area, scaled to the whole"),
+    ] = 0.0
+    max_stretch: Annotated[
+        float, Field(ge=0, le=3, description="0.33: crops up to 4/3 as wide, or as high, in form")
+    ] = 0.0
     horizontal_flip: Annotated[bool, Field(description="mirror half of the images")] = False
     turn_classes: Annotated[
         bool, Field(description="a class turned by quarters is learned as three further classes")
@@ -57,12 +64,21 @@ class AugmentationSettings(Settings):
         float, Field(ge=0, description="in standard deviations of the train split's pixels")
     ] = 0.0
     max_contrast: Annotated[Fraction, Field(description="0.2: 0.8 to 1.2 times the contrast")] = 0.0
+    max_saturation: Annotated[
+        Fraction, Field(description="0.4: 0.6 to 1.4 times as colourful; of colour images")
+    ] = 0.0
+    max_hue: Annotated[
+        float, Field(ge=0, le=0.5, description="of the full circle of colours; of colour images")
+    ] = 0.0
+    max_erased: Annotated[
+        float, Field(ge=0, lt=1, description="of the area, a rectangle painted over")
+    ] = 0.0
 
     @property
     def moves_pixels(self) -> bool:
         """Whether images are resampled."""
         moves = (self.max_shift, self.max_rotation, self.max_zoom, self.max_shear)
-        return any(moves) or self.horizontal_flip or self.orients_classes
+        return any(moves) or self.crops or self.horizontal_flip or self.orients_classes
 
     @property
     def orients_classes(self) -> bool:
@@ -77,6 +93,24 @@ class AugmentationSettings(Settings):
                 "that it is of another; set one of them"
             )
         return self
+
+    @property
+    def crops(self) -> bool:
+        """Whether a part of each image is made the whole."""
+        return bool(self.max_crop or self.max_stretch)
+
+    def check_channels(self, channels: int) -> None:
+        """Checks that images have what is to be changed.
+
+        Raises:
+            ValueError: Colours of grey images are to be changed.
+        """
+        for key in ("max_saturation", "max_hue"):
+            if channels == 1 and getattr(self, key):
+                raise ValueError(
+                    f"{key} has no effect on grey images; leave it out, or set channels = 3 of "
+                    "[image]"
+                )
 
 
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):

@@ -48,7 +48,8 @@ class TripletModel(keras.Model):
             `settings.needs_classes`.
 
     Raises:
-        ValueError: The loss needs classes and there are none.
+        ValueError: The loss needs classes and there are none, or colours of grey images are to be
+            changed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TripletModel(keras.Model):
         classes: np.ndarray | None = None,
     ) -> None:
         super().__init__(name="triplet_model")
+        settings.check_channels(embedder.input_shape[-1])
         self.embedder = embedder
         self.settings = settings
         self.augmentation = Augmentation(settings)

@@ -34,7 +34,8 @@ _STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 _SLIGHT = {"max_shift": 0.1, "max_rotation": 0.03, "max_zoom": 0.1}
 _MOST = {
     "max_shift": 0.5, "max_rotation": 0.5, "max_zoom": 0.5, "max_shear": 0.5,
-    "max_brightness": 2.0, "max_contrast": 0.8,
+    "max_crop": 0.92, "max_stretch": 1.0, "max_brightness": 2.0, "max_contrast": 0.8,
+    "max_saturation": 1.0, "max_hue": 0.5, "max_erased": 0.5,
 }  # fmt: skip
 _SIZE_STEP, _BY = 4, "×"
 
@@ -57,7 +58,7 @@ def image_sizes(image: ImageSettings, limits: ImageLimits) -> list[ImageSettings
             max(_SIZE_STEP, round(factor * side / _SIZE_STEP) * _SIZE_STEP)
             for side in (image.height, image.width)
         ]
-        size = ImageSettings(height=sides[0], width=sides[1], channels=image.channels)
+        size = image.model_copy(update={"height": sides[0], "width": sides[1]})
         if min(sides) >= limits.least and size not in sizes:
             sizes.append(size)
     return sizes

@@ -51,6 +51,12 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _grey_images_have_no_colours(self) -> Config:
+        if self.image.channels is not None:
+            self.training.check_channels(self.image.channels)
+        return self
+
+    @model_validator(mode="after")
     def _earlier_weights_know_their_images(self) -> Config:
         if not self.image.missing:
             return self

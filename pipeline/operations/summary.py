@@ -177,7 +177,8 @@ def _image_note(kept: Values) -> str:
     if chosen != [""]:
         what = "" if len(chosen) == len(_IMAGE) else f"{' and '.join(chosen)} "
         by = f"{what}chosen from the data"
-    return f"images {height:,} high, {width:,} wide, {channels} {noun} ({by})"
+    fit = f", fit {kept['image_fit']}" if "image_fit" in kept else ""
+    return f"images {height:,} high, {width:,} wide, {channels} {noun} ({by}){fit}"
 
 
 def _choice_table(choices: dict[str, Any]) -> Table:

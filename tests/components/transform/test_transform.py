@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Channel, standard_artifacts
 
 from components.transform import Transform
-from modules.images import transformed_image
+from modules.images import decode_images, transformed_image
 from modules.settings import ImageLimits, ImageSettings, ImageTable
 from pipeline.schema import SCHEMA_FILE
 from tests.components.example_validator.validation_nodes import make_statistics
@@ -56,7 +56,7 @@ def drawn(size: tuple[int, int], kind: str, mode: str, count: int) -> list[Row]:
     return rows
 
 
-def run(folder: Path, rows: list[Row], *, measured: bool = True, **table: int) -> Made:
+def run(folder: Path, rows: list[Row], *, measured: bool = True, **table: Any) -> Made:
     """Runs both nodes on rows as train split, with odd ones as eval split."""
     splits = {"train": rows, "eval": drawn((9, 7), "PNG", "L", 2)}
     examples = examples_artifact(folder / "examples", splits)
@@ -109,6 +109,26 @@ def test_photographs_are_scaled_down_in_their_form_and_keep_their_colours(tmp_pa
     pixels = made.pixels(rows)
     assert pixels.shape == (5, 48, 64, 3)
     assert not np.allclose(pixels[..., 0], pixels[..., 2])
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "crop", "squash"])
+def test_the_graph_fits_images_as_it_is_told_and_it_is_known_later(tmp_path, fit) -> None:
+    rows = [*drawn((40, 30), "PNG", "RGB", 3), *drawn((30, 60), "PNG", "RGB", 2)]
+    made = run(tmp_path, rows, fit=fit)
+    image = transformed_image(made.output)
+    assert image == ImageSettings(height=30, width=40, channels=3, fit=fit)
+    assert made.graph.get_string_custom_property("image_fit") == fit
+    portrait = rows[-1][0]
+    expected = decode_images(tf.constant([portrait]), image).numpy()[0]
+    # Each channel was scaled and shifted; over both kinds of images by the same numbers.
+    found = made.pixels([rows[-1], rows[0]])
+    scale, offset = np.polyfit(
+        decode_images(tf.constant([rows[0][0]]), image).numpy()[0, :, :, 0].ravel(),
+        found[1, :, :, 0].ravel(), 1,
+    )  # fmt: skip
+    np.testing.assert_allclose(found[0, :, :, 0], scale * expected[..., 0] + offset, atol=1e-3)
+    bars = np.all(expected == 1, axis=(0, 2)).sum()  # columns of white
+    assert bars == (25 if fit == "letterbox" else 0)  # 15 of 40 columns show the image
 
 
 def test_grey_with_alpha_is_one_channel_and_a_side_may_be_given(tmp_path) -> None:

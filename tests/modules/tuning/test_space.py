@@ -26,6 +26,8 @@ TRAINING: list[dict[str, Any]] = [
     {"loss": "supervised_contrastive", "temperature": 0.3},
     {"loss": "proxy_anchor", "margin": 0.3},
     {"batches": "classes", "classes_per_batch": 8, "max_zoom": 0.9, "max_brightness": 3.0},
+    {"max_crop": 0.8, "max_stretch": 0.33, "max_saturation": 0.4, "max_hue": 0.1},
+    {"max_erased": 0.2, "max_crop": 0.95},
     {"max_shift": 1.0, "max_rotation": 0.9, "max_shear": 0.95, "max_contrast": 1.0},
 ]  # fmt: skip
 MODELS: list[tuple[dict[str, Any], list[ImageSettings]]] = [
@@ -72,7 +74,14 @@ def test_every_point_is_accepted_and_has_its_values(training_table, model_table,
         assert trained.steps == training.steps
         if values["image.size"] != own["image.size"] or chosen.name != model.name:
             assert f"{image.height}×{image.width}" == values["image.size"]
-        for key in ("max_shift", "max_rotation", "max_shear", "max_brightness"):
+        for key in (
+            "max_shift",
+            "max_rotation",
+            "max_shear",
+            "max_brightness",
+            "max_crop",
+            "max_erased",
+        ):
             now, before = getattr(trained, key), getattr(training, key)
             if before:
                 assert now <= before * max(1, values["augmentation"]) * 1.01

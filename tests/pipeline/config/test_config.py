@@ -125,6 +125,11 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
         ),
         ('split = "hash"\npattern = "{SPAN}/*"\nwindow = 0', "data.window"),
         ("[image]\nchannels = 2", "image.channels: Input should be 1 or 3 (found 2)"),
+        ('[image]\nfit = "stretch"', "image.fit: Input should be 'letterbox', 'crop' or 'squash'"),
+        (
+            "[image]\nchannels = 1\n[training]\nmax_hue = 0.1",
+            "max_hue has no effect on grey images; leave it out, or set channels = 3 of [image]",
+        ),
         ("[image]\nheight = 0", "image.height: Input should be greater than or equal to 1"),
         (
             '[image]\nwidth = 31\n[model]\nname = "resnet50_v2"',

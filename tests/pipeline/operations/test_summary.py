@@ -98,6 +98,10 @@ def test_the_size_of_the_images_and_who_chose_it(capsys, chosen, channels, by) -
     node = NodeRun("Transform", "run", 1.0, None, {"transform_graph": kept})
     lines = shown(capsys, Run("mine", RUN_ID, [node], None, None))
     assert f"Transform run 1.0 images 48 high, 64 wide, {by}" in lines
+    kept["image_fit"] = "crop"
+    assert f"Transform run 1.0 images 48 high, 64 wide, {by}, fit crop" in shown(
+        capsys, Run("mine", RUN_ID, [node], None, None)
+    )
     older = NodeRun("Transform", "run", 1.0, None, {"transform_graph": {"uri": "/somewhere"}})
     assert "Transform run 1.0" in shown(capsys, Run("mine", RUN_ID, [older], None, None))
 
