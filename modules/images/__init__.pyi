@@ -1,5 +1,6 @@
 from .augmentation import Augmentation as Augmentation
 from .decode import decode_images as decode_images
+from .fit import resize_pixels as resize_pixels
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,
     IMAGENET_MEAN as IMAGENET_MEAN,

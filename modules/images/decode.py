@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from modules.images.fit import resize_pixels
 from modules.settings import ImageSettings
 
 
@@ -20,18 +21,12 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: When run, if an image cannot be decoded.
     """
-    size = [settings.height, settings.width]
 
     def decode(image: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_image(image, channels=settings.channels, expand_animations=False)
         pixels.set_shape([None, None, settings.channels])
-        # An image that has the size already is not resampled, so it is not rounded either.
-        resized = tf.cond(
-            tf.reduce_all(tf.shape(pixels)[:2] == size),
-            lambda: tf.cast(pixels, tf.float32),
-            lambda: tf.image.resize(pixels, size, antialias=True),
-        )
-        return tf.ensure_shape(resized, [*size, settings.channels])
+        return resize_pixels(pixels, settings)
 
+    size = [settings.height, settings.width]
     spec = tf.TensorSpec([*size, settings.channels], tf.float32)
     return tf.map_fn(decode, encoded, fn_output_signature=spec) / 255.0
