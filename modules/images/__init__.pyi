@@ -1,5 +1,9 @@
 from .augmentation import Augmentation as Augmentation
-from .decode import decode_images as decode_images
+from .decode import (
+    REFUSED as REFUSED,
+    decode_images as decode_images,
+    decode_pixels as decode_pixels,
+)
 from .fit import resize_pixels as resize_pixels
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,
