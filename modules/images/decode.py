@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from modules.images.colours import composite, to_grey
@@ -25,7 +27,6 @@ from modules.settings import ImageSettings
 
 REFUSED = "not an image that a served model can decode"
 _RATIOS = (1, 2, 4, 8)  # by which libjpeg makes an image smaller while it decodes
-_DEFAULTS = ImageSettings()
 
 
 def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
@@ -93,8 +94,59 @@ def decode_pixels(
         tf.errors.InvalidArgumentError: When run, if the image cannot be decoded; with `REFUSED` in
             its message if it is of no kind that the graph decodes.
     """
-    decoder = _Decoder(channels, background or _DEFAULTS.background_rgb, None)
+    decoder = _Decoder(channels, background or ImageSettings().background_rgb, None)
     return decoder.decode(encoded, tell_kinds(encoded[tf.newaxis])[0])
+
+
+def count_channels(encoded: tf.Tensor) -> tf.Tensor:
+    """Tells if an image is stored as grey (1) or as colour (3), with alpha or without.
+
+    Args:
+        encoded: A file that `decode_pixels` decodes, scalar string.
+
+    Returns:
+        int32.
+    """
+    kind = tell_kinds(encoded[tf.newaxis])[0]
+    is_jpeg = (kind == Kind.JPEG.value) | (kind == Kind.PHOTOGRAPH.value)
+    is_png = (kind == Kind.GREY_PNG.value) | (kind == Kind.ALPHA_PNG.value)
+    is_png |= kind == Kind.PNG.value
+    is_grey = tf.cond(
+        is_jpeg,
+        lambda: tf.image.extract_jpeg_shape(encoded)[2] == 1,
+        # The type of colour is 0 for grey, 4 for grey with alpha.
+        lambda: is_png & (FileBytes.of(encoded).at(25, 1)[0] % 4 == 0),
+    )
+    return tf.where(is_grey, 1, 3)
+
+
+def decode_to_array(encoded: bytes, background: str = "white") -> np.ndarray | None:
+    """Decodes one image in its own size, outside of a graph.
+
+    Args:
+        encoded: A file.
+        background: The colour behind what is transparent, as in `[image]`.
+
+    Returns:
+        uint8 [h, w, 3]; None if the image cannot be decoded.
+    """
+    settings = ImageSettings(background=background)
+    try:
+        pixels: np.ndarray = compiled_decoder(settings.background_rgb)(encoded).numpy()
+    except tf.errors.OpError:
+        return None
+    return pixels
+
+
+@functools.cache
+def compiled_decoder(background: tuple[int, int, int]) -> Callable[[bytes], tf.Tensor]:
+    """`decode_pixels` to three channels as one graph, since its many eager calls cost far more."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def decode(encoded: tf.Tensor) -> tf.Tensor:
+        return decode_pixels(encoded, 3, background)
+
+    return decode
 
 
 class _Decoder(NamedTuple):
@@ -146,7 +198,7 @@ class _Decoder(NamedTuple):
         index = tf.constant(0)
         ratios = _RATIOS if self.needed else _RATIOS[:1]
         for ratio in ratios[1:]:
-            index += tf.cast(tf.minimum(height, width) >= ratio * self.needed, tf.int32)
+            index += tf.cast(tf.minimum(height, width) >= ratio * (self.needed or 1), tf.int32)
         if grey:
             index += len(ratios) * tf.cast(components == 4, tf.int32)
         branches = [

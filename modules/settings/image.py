@@ -23,7 +23,9 @@ def rgb(colour: str) -> tuple[int, int, int]:
     from PIL import ImageColor  # here, since every command loads the settings
 
     try:
-        red, green, blue = ImageColor.getrgb(colour)
+        red, green, blue, *alpha = ImageColor.getrgb(colour)
+        if alpha:
+            raise ValueError
     except ValueError as error:
         raise ValueError(
             f"{colour!r} is no opaque colour, expected a name of CSS or #rrggbb, such as 'white' "
