@@ -17,7 +17,7 @@ _SLIMMEST = 0.5  # the short side by the long one
 
 
 class TypicalImage(NamedTuple):
-    """The median of each, over the images of a split. Channels count alpha: 1, 2, 3 or 4."""
+    """The median of each, over the images of a split. Channels do not count alpha: 1 or 3."""
 
     height: float
     width: float
@@ -42,7 +42,7 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
     Example:
         >>> limits = ImageLimits(least=10, most=64)
         >>> choose_image(ImageTable(channels=1, height=30), TypicalImage(300, 400, 3), limits)
-        ImageSettings(height=30, width=40, channels=1, fit='letterbox')
+        ImageSettings(height=30, width=40, channels=1, fit='letterbox', background='white')
     """
     long = max(typical.height, typical.width)
     height, width = (max(side, _SLIMMEST * long) for side in (typical.height, typical.width))

@@ -7,7 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
-from modules.images.orientations import TURNS
+from modules.images.turned_classes import TURNS
 from modules.settings import AugmentationSettings
 
 _SLIMMEST = 0.3  # the short side of what is erased by the long one, in the form of the image

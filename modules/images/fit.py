@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from modules.images.colours import to_grey
 from modules.settings import ImageSettings
-
-# White: what surrounds a thing on most pictures of things.
-_BACKGROUND = 255.0
 
 
 def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
@@ -33,26 +31,38 @@ def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
         float32 [H, W, C], in 0…255.
     """
     size = [settings.height, settings.width]
-    fitted = {"squash": _squash, "letterbox": _letterbox, "crop": _crop}[settings.fit]
     resized = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == size),
         lambda: tf.cast(pixels, tf.float32),
-        lambda: fitted(pixels, tf.constant(size)),
+        lambda: _fitted(pixels, settings),
     )
     return tf.ensure_shape(resized, [*size, settings.channels])
+
+
+def _fitted(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
+    size = tf.constant([settings.height, settings.width])
+    if settings.fit == "letterbox":
+        return _letterbox(pixels, size, _background(settings))
+    return _crop(pixels, size) if settings.fit == "crop" else _squash(pixels, size)
 
 
 def _squash(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.image.resize(pixels, size, antialias=True)
 
 
-def _letterbox(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def _background(settings: ImageSettings) -> tf.Tensor:
+    """float32 [1, 1, C], in 0…255."""
+    colour = tf.constant([[settings.background_rgb]], tf.uint8)
+    return tf.cast(to_grey(colour) if settings.channels == 1 else colour, tf.float32)
+
+
+def _letterbox(pixels: tf.Tensor, size: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
     sides = tf.shape(pixels)[:2]
     scaled = _rounded(sides, tf.reduce_min(size / sides), most=size)
     before = (size - scaled) // 2
     bars = tf.pad(tf.stack([before, size - scaled - before], axis=1), [[0, 1], [0, 0]])
     inside = tf.pad(tf.ones(tf.concat([scaled, [1]], 0), tf.bool), bars)
-    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), _BACKGROUND)
+    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), background)
 
 
 def _crop(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
