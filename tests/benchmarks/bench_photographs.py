@@ -15,11 +15,11 @@ one pass over as many images as there are:
 - `torchvision`: an `ImageFolder` of the same files with `Resize` to the two sides and a
   `DataLoader` with a worker for each core, by PYTHON, an interpreter with torch and torchvision.
 
-Each runs in a process of its own. Prints one JSON line for each: images per second, the seconds of
-the processor that 1,000 images take (which other work beside it changes less), the ratios of both to
-those of `decoded, squash` (above 1: ours is better), the peak of its memory, and how much of that at
-its end was not pages of a file. The files take 3·N·55 kB of the temporary folder (`TMPDIR`), the
-pixels N·0.6 MB.
+Each runs in a process of its own. Prints one JSON line for each: images per second; the seconds of
+the processor that 1,000 images take, which other work beside it changes less; the ratios of both to
+those of `decoded, squash`, above 1 where ours is better; the peak of its memory, and how much of
+that at its end was not pages of a file. The files take 3·N·55 kB of the temporary folder
+(`TMPDIR`), the pixels N·0.6 MB.
 """
 
 from __future__ import annotations
