@@ -42,7 +42,7 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
     Example:
         >>> limits = ImageLimits(least=10, most=64)
         >>> choose_image(ImageTable(channels=1, height=30), TypicalImage(300, 400, 3), limits)
-        ImageSettings(height=30, width=40, channels=1, fit='letterbox')
+        ImageSettings(height=30, width=40, channels=1, fit='letterbox', background='white')
     """
     long = max(typical.height, typical.width)
     height, width = (max(side, _SLIMMEST * long) for side in (typical.height, typical.width))

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from modules.contract import IMAGE, LABEL, NEGATIVES, POSITIVES, ROLES
 from modules.images import png_of, thumbnail_of
+from modules.runtime import shown
 from modules.storage import write_file
 
 _SIZE, _CAPTION, _GAP = 96, 16, 8
@@ -17,13 +18,14 @@ _PAPER, _INK = "white", "black"
 _Pair = tuple[bytes, bytes]  # encoded image and label
 
 
-def write_preview(file: str, path: str, rows: int = 8) -> None:
+def write_preview(file: str, path: str, rows: int = 8, background: str = "white") -> None:
     """Draws the first triplet of the first anchors, one per row: anchor, positive, negative.
 
     Args:
         file: Path of a file of the train part.
         path: PNG to write.
         rows: The most triplets to draw.
+        background: The colour behind transparent images.
     """
     triplets = _first_triplets(file, rows)
     width, height = _SIZE + _GAP, _SIZE + _CAPTION + _GAP
@@ -32,9 +34,14 @@ def write_preview(file: str, path: str, rows: int = 8) -> None:
     for row, triplet in enumerate(triplets):
         for column, (role, (image, label)) in enumerate(zip(ROLES, triplet, strict=True)):
             left, top = _GAP + column * width, _GAP + row * height
-            draw.text((left, top), f"{role[0]}: {label.decode(errors='replace')}"[:16], _INK)
-            sheet.paste(thumbnail_of(image, _SIZE), (left, top + _CAPTION))
+            draw.text((left, top), f"{role[0]}: {_drawn(label)}", _INK)
+            sheet.paste(thumbnail_of(image, _SIZE, background), (left, top + _CAPTION))
     write_file(path, png_of(sheet))
+
+
+def _drawn(label: bytes) -> str:
+    """A caption of the width of an image; Pillow's own font knows Latin-1 only."""
+    return shown(label, 13).encode("latin-1", "replace").decode("latin-1")
 
 
 def _first_triplets(file: str, rows: int) -> list[tuple[_Pair, ...]]:

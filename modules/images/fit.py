@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
+from modules.images.colours import to_grey
 from modules.settings import ImageSettings
-
-# White: what surrounds a thing on most pictures of things.
-_BACKGROUND = 255.0
 
 
 def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
@@ -27,13 +27,17 @@ def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
 
     Args:
         pixels: uint8 [h, w, C], C = `settings.channels`.
-        settings: The size to deliver.
+        settings: The size to deliver, and the background.
 
     Returns:
         float32 [H, W, C], in 0…255.
     """
     size = [settings.height, settings.width]
-    fitted = {"squash": _squash, "letterbox": _letterbox, "crop": _crop}[settings.fit]
+    fitted = {
+        "squash": _squash,
+        "letterbox": functools.partial(_letterbox, settings=settings),
+        "crop": _crop,
+    }[settings.fit]
     resized = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == size),
         lambda: tf.cast(pixels, tf.float32),
@@ -46,13 +50,16 @@ def _squash(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.image.resize(pixels, size, antialias=True)
 
 
-def _letterbox(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def _letterbox(pixels: tf.Tensor, size: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     sides = tf.shape(pixels)[:2]
     scaled = _rounded(sides, tf.reduce_min(size / sides), most=size)
     before = (size - scaled) // 2
     bars = tf.pad(tf.stack([before, size - scaled - before], axis=1), [[0, 1], [0, 0]])
     inside = tf.pad(tf.ones(tf.concat([scaled, [1]], 0), tf.bool), bars)
-    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), _BACKGROUND)
+    background = tf.constant([[settings.background_rgb]], tf.uint8)
+    if settings.channels == 1:
+        background = to_grey(background)
+    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), tf.cast(background, tf.float32))
 
 
 def _crop(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

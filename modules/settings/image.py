@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from modules.settings.base import Settings
 
 Fit = Literal["letterbox", "crop", "squash"]
+
+
+def _colour(text: str) -> str:
+    rgb(text)
+    return text
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour as CSS names it, such as `white` or `#ffffff`.
+
+    Raises:
+        ValueError: There is no such colour, or it is transparent itself.
+    """
+    from PIL import ImageColor  # here, since every command loads the settings
+
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(colour)
+        if alpha:
+            raise ValueError
+    except ValueError as error:
+        raise ValueError(
+            f"{colour!r} is no opaque colour, expected a name of CSS or #rrggbb, such as 'white' "
+            "or '#ffffff'"
+        ) from error
+    return red, green, blue
+
+
+Colour = Annotated[str, Field(max_length=100), AfterValidator(_colour)]
+WHITE = "white"
 
 
 class ImageSettings(Settings):
@@ -18,6 +47,12 @@ class ImageSettings(Settings):
     width: Annotated[int, Field(ge=1, le=4096)] = 28
     channels: Literal[1, 3] = 1
     fit: Fit = "letterbox"
+    background: Colour = WHITE
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The colour behind transparent images and of bars, each 0…255."""
+        return rgb(self.background)
 
 
 class ImageTable(Settings):
@@ -44,6 +79,10 @@ class ImageTable(Settings):
             "images of the form that is asked for are the same with each"
         ),
     ] = "letterbox"
+    background: Annotated[
+        Colour,
+        Field(description="behind transparent images, and in bars: a name of CSS or #rrggbb"),
+    ] = WHITE
 
     @property
     def missing(self) -> tuple[str, ...]:
