@@ -112,7 +112,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if export.tflite:
         compared = comparison_batches(validation.images, transform_images)
         folder = extra_assets(fn_args.serving_model_dir)
-        export_tflite(served, folder, compared, export, pixels, image.fit)
+        export_tflite(served, folder, compared, export, pixels, image)
     EmbeddingModule(served, transform).save(fn_args.serving_model_dir)
     if training.projector:
         embeddings = embed_in_batches(

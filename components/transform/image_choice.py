@@ -17,7 +17,7 @@ _SLIMMEST = 0.5  # the short side by the long one
 
 
 class TypicalImage(NamedTuple):
-    """The median of each, over the images of a split. Channels do not count alpha: 1 or 3."""
+    """The median of each, over the images of a split. Channels count alpha: 1, 2, 3 or 4."""
 
     height: float
     width: float

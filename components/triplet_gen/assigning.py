@@ -117,4 +117,5 @@ def _group(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yields each different number and the places where it is, ascending."""
     order = np.argsort(numbers, kind="stable")
     found, starts = np.unique(numbers[order], return_index=True)
-    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+    if len(found):  # np.split would make one empty part of nothing
+        yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)

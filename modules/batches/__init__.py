@@ -1,7 +1,7 @@
 """What a training step sees: triplets of TripletGen, or P classes with K images each.
 
-Look here for how records are read, dealt into batches, and kept decoded in memory
-(`[training] cache_megabytes`).
+Look here for how records are read, dealt into batches, and kept decoded in memory or on disk
+(`[training] cache_megabytes`, `disk_cache_megabytes`).
 
 >>> import numpy as np
 >>> from modules.batches import LabelledImages

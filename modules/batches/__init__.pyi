@@ -1,5 +1,6 @@
 from .of_classes import class_batches as class_batches
 from .of_triplets import neighbour_batches as neighbour_batches, triplet_batches as triplet_batches
+from .pixel_cache import CacheLimits as CacheLimits
 from .reading import (
     LabelledImages as LabelledImages,
     TransformImages as TransformImages,

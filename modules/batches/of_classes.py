@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from modules.batches.pixel_cache import NO_CACHE, CacheLimits
 from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
 from modules.batches.reading import TransformImages
 
@@ -24,7 +25,7 @@ def class_batches(
     seed: int,
     *,
     skip: int = 0,
-    cache_bytes: int = 0,
+    cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
 ) -> tf.data.Dataset:
@@ -44,8 +45,7 @@ def class_batches(
         images_per_class: K, see `deal`.
         seed: Of the order, which is anew in every pass.
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
-            this much memory.
+        cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
 
@@ -69,9 +69,7 @@ def class_batches(
         f"No class has two images in the {len(pools.files)} files of {pools.files[0]}, so there is "
         "no positive to learn from. Did TripletGen write them?"
     )
-    return batches_of(
-        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=nothing
-    )
+    return batches_of(pools, batches, transform_images, skip=skip, cache=cache, nothing=nothing)
 
 
 def whole_shares(rows: np.ndarray, multiple: int, key: str) -> np.ndarray:

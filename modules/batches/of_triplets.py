@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches.of_classes import whole_shares
+from modules.batches.pixel_cache import NO_CACHE, CacheLimits
 from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
 from modules.batches.reading import TransformImages
 
@@ -30,7 +31,7 @@ def triplet_batches(
     seed: int,
     *,
     skip: int = 0,
-    cache_bytes: int = 0,
+    cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
 ) -> tf.data.Dataset:
     """Reads triplets for training in the row order that the losses expect.
@@ -44,8 +45,7 @@ def triplet_batches(
         count: B, the triplets of a batch; all there are if a pool has fewer.
         seed: Of the order, which is anew in every pass.
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
-            this much memory.
+        cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
 
     Returns:
@@ -64,7 +64,7 @@ def triplet_batches(
 
     pools = Pools(file_patterns, seed, pool_bytes)
     return batches_of(
-        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=_none(pools)
+        pools, batches, transform_images, skip=skip, cache=cache, nothing=_none(pools)
     )
 
 
@@ -75,7 +75,7 @@ def neighbour_batches(
     seed: int,
     *,
     skip: int = 0,
-    cache_bytes: int = 0,
+    cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
 ) -> tf.data.Dataset:
@@ -90,8 +90,7 @@ def neighbour_batches(
         size: The most images in a batch.
         seed: Of the order, which is anew in every pass.
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
-            this much memory.
+        cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
 
@@ -110,7 +109,7 @@ def neighbour_batches(
 
     pools = Pools(file_patterns, seed, pool_bytes)
     return batches_of(
-        pools, batches, transform_images, skip=skip, cache_bytes=cache_bytes, nothing=_none(pools)
+        pools, batches, transform_images, skip=skip, cache=cache, nothing=_none(pools)
     )
 
 

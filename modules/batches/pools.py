@@ -6,6 +6,7 @@ make a pool. Every batch comes from one pool, so memory is bounded however large
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.pixel_cache import decode_if_fits
+from modules.batches.pixel_cache import NO_CACHE, CacheLimits, keep_pixels
 from modules.batches.reading import BATCHES_AHEAD, TransformImages, fingerprint, triplet_files
 from modules.contract import COPY, IMAGE, LABEL, NEGATIVES, POSITIVES
 from modules.storage import without_autotune
@@ -27,7 +28,8 @@ class Pool(NamedTuple):
     """Images that batches are made of.
 
     Attributes:
-        images: Encoded, object [N] of bytes; empty where their pixels are kept elsewhere.
+        images: Encoded, object [N] of bytes; where the decoded pixels of all pools are kept, int64
+            [N]: their rows there.
         labels: Fingerprints of their class names, int64 [N].
         own: Whether this is the image's place, bool [N], not a copy that is only a negative here.
         triplets: Row numbers of anchor, positive and negative, int32 [T, 3], ascending by anchor.
@@ -97,7 +99,8 @@ class Pools:
     """The pools of all passes, each with a generator for its random choices.
 
     A first pool that takes in all files is kept. Otherwise the files are read anew in every pass,
-    in another order, so that other ones come together.
+    in another order, so that other ones come together; when their images are decoded, all but
+    these is kept.
 
     Args:
         file_patterns: Globs of TripletGen's files.
@@ -111,25 +114,56 @@ class Pools:
     def __init__(self, file_patterns: Sequence[str], seed: int, limit: int = POOL_BYTES) -> None:
         self.files = triplet_files(file_patterns)
         self._seed, self._limit = seed, limit
-        self.first, used = next(self._read_pass(np.random.default_rng(seed)))
-        self.complete = used == len(self.files)
+        self._kept: dict[str, tuple[Pool, int]] = {}
+        first, used = next(self._read_pass(np.random.default_rng(seed)))
+        self.whole = first if used == len(self.files) else None
 
-    def decode(self, transform_images: TransformImages, cache_bytes: int) -> tf.Tensor | None:
-        """The pixels of all images, float32 [N, H, W, C], if they fit; the encoded ones go then."""
-        if not self.complete or not cache_bytes:
+    def decode(self, transform_images: TransformImages, limits: CacheLimits) -> tf.Tensor | None:
+        """Decodes all images, if their pixels may be kept.
+
+        Returns:
+            Pixels, float32 [N, H, W, C], of which the pools name the rows from now on; or None.
+        """
+        if not limits.most:
             return None
-        pixels = decode_if_fits(self.first.images, transform_images, cache_bytes)
-        if pixels is None:
-            return None
-        self.first = self.first._replace(images=np.empty(0, object))
-        return tf.constant(pixels)
+        some = self.whole or read_file(self.files[0])
+        shape = transform_images(tf.constant(some.images[:1])).shape[1:]
+        most = limits.most // (4 * math.prod(shape))
+        kept = {} if self.whole else self._without_images(most)
+        parts = [self.whole.images] if self.whole else (read_file(path).images for path in kept)
+        counted = [self.whole] if self.whole else [pool for pool, _ in kept.values()]
+        count = sum(len(pool.labels) for pool in counted)
+        pixels = keep_pixels(parts, (count, *shape), transform_images, limits)
+        if pixels is not None:
+            self._kept = kept
+            self.whole = self.whole and self.whole._replace(images=np.arange(count))
+        return pixels
+
+    def _without_images(self, most: int) -> dict[str, tuple[Pool, int]]:
+        """Each file's pool with row numbers for images, and the bytes of these; up to `most`."""
+        found = {}
+        rows = 0
+        for path in self.files:
+            pool, size = self._read(path)
+            found[path] = pool._replace(images=np.arange(rows, rows + len(pool.labels))), size
+            rows += len(pool.labels)
+            if rows > most:  # however many there are
+                break
+        return found
+
+    def _read(self, path: str) -> tuple[Pool, int]:
+        """The pool of a file, and how many bytes its encoded images take."""
+        if path in self._kept:
+            return self._kept[path]
+        pool = read_file(path)
+        return pool, sum(map(len, pool.images.tolist()))
 
     def __iter__(self) -> Iterator[Iterator[tuple[Pool, np.random.Generator]]]:
         """Yields passes without end; a pass yields pools."""
         rng = np.random.default_rng(self._seed)
         while True:
-            if self.complete:
-                yield iter([(self.first, rng)])
+            if self.whole:
+                yield iter([(self.whole, rng)])
             else:
                 yield ((pool, rng) for pool, _ in self._read_pass(rng))
 
@@ -139,8 +173,9 @@ class Pools:
         parts: list[Pool] = []
         size = 0
         for position, path in enumerate(order):
-            parts.append(read_file(path))
-            size += sum(map(len, parts[-1].images.tolist()))
+            pool, more = self._read(path)
+            parts.append(pool)
+            size += more
             if size >= self._limit or position + 1 == len(order):
                 yield join(parts), len(parts)
                 parts, size = [], 0
@@ -152,7 +187,7 @@ def batches_of(
     transform_images: TransformImages,
     *,
     skip: int = 0,
-    cache_bytes: int = 0,
+    cache: CacheLimits = NO_CACHE,
     nothing: str = "",
 ) -> tf.data.Dataset:
     """The batches that `deal` makes of each pool, decoded.
@@ -162,8 +197,7 @@ def batches_of(
         deal: Rows of every batch of a pool.
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
         skip: How many batches to leave out at the start, to go on where a training stopped.
-        cache_bytes: Decode only once if all images are in one pool and their pixels take at most
-            this much memory.
+        cache: Decode only once if the pixels of all images take no more.
         nothing: The message of the error when a whole pass makes no batch.
 
     Returns:
@@ -172,9 +206,9 @@ def batches_of(
     Raises:
         ValueError: While it is read: a whole pass makes no batch. If there is one pool, before.
     """
-    pixels = pools.decode(transform_images, cache_bytes)
-    if pools.complete and next(deal(pools.first, np.random.default_rng(0)), None) is None:
+    if pools.whole and next(deal(pools.whole, np.random.default_rng(0)), None) is None:
         raise ValueError(nothing)
+    pixels = pools.decode(transform_images, cache)
 
     def batches() -> Iterator[tuple[Pool, np.ndarray]]:
         to_skip = skip
@@ -190,18 +224,17 @@ def batches_of(
             if empty:
                 raise ValueError(nothing)
 
+    # Where pixels are kept only rows come from Python: to copy pixels there would hold up the
+    # training step.
+    kind = tf.string if pixels is None else tf.int64
+    dataset = tf.data.Dataset.from_generator(
+        lambda: ((pool.images[rows], pool.labels[rows]) for pool, rows in batches()),
+        output_signature=(tf.TensorSpec([None], kind), tf.TensorSpec([None], tf.int64)),
+    )
     if pixels is not None:
-        # Only rows come from Python: pixels copied there would hold up the training step.
-        labels = tf.constant(pools.first.labels)
-        dataset = tf.data.Dataset.from_generator(
-            lambda: (rows for _, rows in batches()),
-            output_signature=tf.TensorSpec([None], tf.int64),
-        ).map(lambda rows: (tf.gather(pixels, rows), tf.gather(labels, rows)))
+        dataset = dataset.map(lambda rows, labels: (tf.gather(pixels, rows), labels))
     else:
-        dataset = tf.data.Dataset.from_generator(
-            lambda: ((pool.images[rows], pool.labels[rows]) for pool, rows in batches()),
-            output_signature=(tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int64)),
-        ).map(
+        dataset = dataset.map(
             lambda encoded, labels: (transform_images(encoded), labels),
             num_parallel_calls=os.cpu_count(),
             deterministic=True,

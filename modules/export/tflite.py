@@ -26,7 +26,7 @@ from modules.export.tflite_report import REPORT, TFLiteModel, TFLiteReport, Vari
 from modules.export.tflite_runtime import CHATTER, measure_latency, run_tflite
 from modules.images import PixelRange
 from modules.runtime import held_back
-from modules.settings import ExportSettings, Fit
+from modules.settings import ExportSettings, ImageSettings
 from modules.storage import write_file
 
 # The comparison ends after so many images, or with the batch after which so much time has passed.
@@ -44,7 +44,7 @@ def export_tflite(
     batches: Iterable[np.ndarray],
     settings: ExportSettings | None = None,
     pixels: PixelRange | None = None,
-    fit: Fit | None = None,
+    image: ImageSettings | None = None,
 ) -> TFLiteReport:
     """Writes `embedding_float.tflite`, `embedding_dynamic.tflite` and `tflite.json`.
 
@@ -58,7 +58,7 @@ def export_tflite(
             there are `MAX_COMPARED` images or `MAX_SECONDS` have passed.
         settings: The least similarities. Default: those of `ExportSettings`.
         pixels: What the transform graph makes of black and white, for `tflite.json`.
-        fit: How the transform graph brings images to their size, for `tflite.json`.
+        image: How the transform graph brings images to their size, for `tflite.json`.
 
     Returns:
         Sizes, similarities and latencies.
@@ -86,7 +86,8 @@ def export_tflite(
         input_shape=image.shape[1:],
         input_black=pixels and pixels.black,
         input_white=pixels and pixels.white,
-        input_fit=fit,
+        input_fit=image and image.fit,
+        input_background=image and image.background,
         embedding_size=embedder.output_shape[1],
         compared_images=len(similarities["float"]),
         models=models,

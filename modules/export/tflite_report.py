@@ -33,13 +33,15 @@ class TFLiteReport(Settings):
 
     `input_shape`: height, width, channels of the one input, float32 [N, H, W, C]; a model starts
     with N = 1 and can be resized. The one output is float32 [N, D] of length 1.
-    `input_fit`: how the device brings an image to that size, see `modules.images.fit`.
+    `input_fit`, `input_background`: how the device brings an image to that size, see
+    `modules.images.fit`.
     """
 
     input_shape: tuple[int, int, int]
     input_black: tuple[float, ...] | None
     input_white: tuple[float, ...] | None
     input_fit: Fit | None = None
+    input_background: str | None = None
     embedding_size: int
     compared_images: int
     models: dict[Variant, TFLiteModel]

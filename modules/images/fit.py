@@ -25,7 +25,7 @@ def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
 
     Args:
         pixels: uint8 [h, w, C], C = `settings.channels`.
-        settings: The size to deliver.
+        settings: The size to deliver, and the background.
 
     Returns:
         float32 [H, W, C], in 0…255.

@@ -80,7 +80,8 @@ class ImageTable(Settings):
         ),
     ] = "letterbox"
     background: Annotated[
-        Colour, Field(description="behind transparent images and of bars: a name of CSS or #rrggbb")
+        Colour,
+        Field(description="behind transparent images, and in bars: a name of CSS or #rrggbb"),
     ] = WHITE
 
     @property

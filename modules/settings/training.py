@@ -143,6 +143,14 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     cache_megabytes: Annotated[
         int, Field(ge=0, description="keep decoded images if all of them take no more; 0: never")
     ] = 1024
+    disk_cache_megabytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="else keep them in a file if it takes no more, nor over half of what the "
+            "disk has free; 0: never",
+        ),
+    ] = 16 * 1024
     warmup_steps: Annotated[
         int,
         Field(ge=0, description='`semi_hard` before `hard`; default: 200 with `mining = "hard"`'),

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches import (
+    CacheLimits,
     LabelledImages,
     TransformImages,
     class_batches,
@@ -138,6 +139,7 @@ def fit(
                     batch_size,
                     pace.done,
                     replicas=trainer.distribute_strategy.num_replicas_in_sync,
+                    scratch=None if "://" in log_dir else log_dir,
                 ),
                 steps_per_epoch=WITHOUT_END,
                 initial_epoch=pace.stretches,
@@ -169,6 +171,7 @@ def training_batches(
     skip: int = 0,
     *,
     replicas: int = 1,
+    scratch: str | None = None,
 ) -> tf.data.Dataset:
     """The batches that the settings ask for: of triplets, or of classes with several images each.
 
@@ -177,27 +180,31 @@ def training_batches(
     Args:
         train_files: Globs of TripletGen's files.
         transform_images: Encoded images to pixels.
-        settings: `batches`, `mining`, `cache_megabytes`, `seed`, and the sizes for classes.
+        settings: `batches`, `mining`, `seed`, how many pixels may be kept, and the sizes for
+            classes.
         batch_size: Images in a batch of triplets.
         skip: How many batches to leave out at the start.
         replicas: How many share a batch.
+        scratch: Local folder for decoded pixels; see `CacheLimits`.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]).
     """
-    cache_bytes = settings.cache_megabytes * 2**20
+    cache = CacheLimits(
+        settings.cache_megabytes * 2**20, settings.disk_cache_megabytes * 2**20, scratch
+    )
     if settings.batches == "classes":
         return class_batches(
             train_files, transform_images, settings.classes_per_batch, settings.images_per_class,
-            settings.seed, skip=skip, cache_bytes=cache_bytes, multiple=replicas,
+            settings.seed, skip=skip, cache=cache, multiple=replicas,
         )  # fmt: skip
     if settings.mining == "none":
         # As many triplets as every replica can have an equal share of.
         count = max(replicas, batch_size // 3 // replicas * replicas)
         return triplet_batches(
-            train_files, transform_images, count, settings.seed, skip=skip, cache_bytes=cache_bytes
+            train_files, transform_images, count, settings.seed, skip=skip, cache=cache
         )
     return neighbour_batches(
         train_files, transform_images, batch_size, settings.seed,
-        skip=skip, cache_bytes=cache_bytes, multiple=replicas,
+        skip=skip, cache=cache, multiple=replicas,
     )  # fmt: skip

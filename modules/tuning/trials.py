@@ -128,7 +128,14 @@ def train_trial(
         minutes = max(_SHORTEST_FIT, seconds - (time.monotonic() - began)) / 60
         # The number of steps and of validations is that of a long training; here time decides.
         training = training.model_copy(
-            update={"steps": None, "minutes": minutes, "validate_every": None, "resume": False}
+            update={
+                "steps": None,
+                "minutes": minutes,
+                "validate_every": None,
+                "resume": False,
+                # Few trials would live to see a second pass over as many images.
+                "disk_cache_megabytes": 0,
+            }
         )
         trainer = compile_model(embedder, training, None, model, np.array([*data.classes]))
     return _fit(trainer, data, transform_images, image, training)

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from modules.batches import CacheLimits
 from modules.batches.of_triplets import triplet_batches
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from pipeline.datasets import read_split
@@ -173,7 +174,7 @@ def tutorial(seconds: float, seed: int, shards: str, test: list[Row]) -> dict[st
     """The loop of the tutorials for so long; tracing and reading are not counted."""
     keras.utils.set_random_seed(seed)
     loop = TutorialLoop()
-    batches = triplet_batches([shards], PIXELS.images, BATCH, seed, cache_bytes=CACHE)
+    batches = triplet_batches([shards], PIXELS.images, BATCH, seed, cache=CacheLimits(CACHE))
     steps, started = 0, time.perf_counter()
     for images, _ in batches:
         loop.step(*tf.split(images, 3))

@@ -165,7 +165,7 @@ def measure(
             images += len(dealt)
             batches += 1
     reading = time.perf_counter() - started
-    training = TrainingSettings(batch_size=BATCH, cache_megabytes=0)
+    training = TrainingSettings(batch_size=BATCH, cache_megabytes=0, disk_cache_megabytes=0)
     decoding = timed(training_batches([pattern], pixels.images, training, BATCH).take(DECODED))
     ours = {
         "mb": sum(Path(shard).stat().st_size for shard in shards) / 1e6,

@@ -38,13 +38,13 @@ COMBINATIONS = [
         get_args(Strategy), BATCHES, (None, *get_args(Minings)), get_args(Losses)
     )
 ]
+NO_CACHE = {"cache_megabytes": 0, "disk_cache_megabytes": 0}
 
 
 def config_of(combination: dict[str, Any]) -> Any:
     """The configuration; keys that are None are left out."""
     training = {name: combination[name] for name in ("batches", "mining", "loss")}
-    size = {"cache_megabytes": 0}
-    size |= (
+    size = NO_CACHE | (
         {"batch_size": 60} if combination["batches"] == "triplets" else {"classes_per_batch": 15}
     )
     return parse_config(
@@ -137,7 +137,7 @@ def test_each_accepted_combination_uses_what_it_names(files) -> None:
 def test_batches_of_classes_do_not_depend_on_the_triplets(files) -> None:
     """They accept no strategy, and are the same whatever TripletGen did with the same images."""
     values = {"pipeline": {"name": "mine"}, "data": {"path": "photos"}}
-    training = {"batches": "classes", "classes_per_batch": 15, "cache_megabytes": 0}
+    training = {"batches": "classes", "classes_per_batch": 15} | NO_CACHE
     losses: dict[str, dict[str, float]] = {}
     for mining in ("all", "semi_hard", "hard", "easy_positive", "distance_weighted"):
         settings = parse_config(values | {"training": training | {"mining": mining}}, "t").training

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
+from modules.batches import CacheLimits
 from modules.batches.of_classes import class_batches, deal
 from modules.images import decode_images
 from modules.settings import ImageSettings
@@ -110,7 +111,7 @@ def test_cached_pixels_are_the_same_batches(tmp_path) -> None:
 
     def run(cache_bytes: int) -> tuple[list, int]:
         calls.clear()
-        batches = take(class_batches(pattern, pixels, 4, 3, 0, cache_bytes=cache_bytes), 30)
+        batches = take(class_batches(pattern, pixels, 4, 3, 0, cache=CacheLimits(cache_bytes)), 30)
         return batches, sum(calls)
 
     size = 180 * 28 * 28 * 4

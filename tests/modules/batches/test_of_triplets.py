@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
+from modules.batches import CacheLimits
 from modules.batches.of_triplets import neighbour_batches, triplet_batches, walk
 from modules.images import decode_images
 from modules.settings import ImageSettings
@@ -50,7 +51,7 @@ def check_labels(images: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("options", [{}, {"cache_bytes": 2**20}, {"pool_bytes": 1}])
+@pytest.mark.parametrize("options", [{}, {"cache": CacheLimits(2**20)}, {"pool_bytes": 1}])
 def test_rows_are_anchors_positives_and_negatives_with_their_classes(shards, options) -> None:
     batches = take(triplet_batches(shards, pixels, 30, seed=0, **options), 12)
     for images, codes in batches:
@@ -63,7 +64,7 @@ def test_rows_are_anchors_positives_and_negatives_with_their_classes(shards, opt
     assert first != second
 
 
-@pytest.mark.parametrize("options", [{}, {"cache_bytes": 2**20}, {"pool_bytes": 1}])
+@pytest.mark.parametrize("options", [{}, {"cache": CacheLimits(2**20)}, {"pool_bytes": 1}])
 def test_neighbours_are_different_rows_and_all_of_them_come(shards, options) -> None:
     """In each file ten classes in a ring: each digit is the negative of one of the class before."""
     dataset = neighbour_batches(shards, pixels, 60, seed=0, **options)
@@ -77,7 +78,7 @@ def test_neighbours_are_different_rows_and_all_of_them_come(shards, options) -> 
 
 
 @BOTH
-@pytest.mark.parametrize("options", [{}, {"cache_bytes": 2**20}, {"pool_bytes": 1}])
+@pytest.mark.parametrize("options", [{}, {"cache": CacheLimits(2**20)}, {"pool_bytes": 1}])
 def test_the_seed_alone_decides_and_a_training_goes_on_where_it_was(
     shards, batches, options
 ) -> None:
@@ -101,7 +102,7 @@ def test_images_are_decoded_once_where_they_fit(shards, batches) -> None:
 
     def run(cache: int) -> tuple[list[bytes], int]:
         decoded.clear()
-        found = all_bytes(take(batches(shards, counting, 30, 0, cache_bytes=cache), 12))
+        found = all_bytes(take(batches(shards, counting, 30, 0, cache=CacheLimits(cache)), 12))
         return found, sum(decoded)
 
     kept, once = run(PIXELS)

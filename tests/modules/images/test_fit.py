@@ -109,6 +109,18 @@ def test_digits_are_what_they_were() -> None:
         assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("channels", "colour", "expected"),
+    [(3, "#102030", (16, 32, 48)), (1, "black", 0), (1, "lime", 150), (1, "white", 255)],
+)
+def test_bars_have_the_background_colour(channels, colour, expected) -> None:
+    """Lime is pure green: 0.587 · 255 = 149.7 of grey."""
+    image = ImageSettings(height=8, width=20, channels=channels, background=colour)
+    found = resize_pixels(tf.fill([9, 3, channels], tf.constant(7, tf.uint8)), image).numpy()
+    bars = (found == expected).all(axis=(0, 2))
+    np.testing.assert_array_equal(bars, [*[True] * 8, *[False] * 3, *[True] * 9])
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_circle_stays_round_unless_it_is_squashed(turned) -> None:
     y, x = np.mgrid[:120, :240]
