@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import tensorflow as tf
 
 from modules.images.colours import to_grey
@@ -33,17 +31,18 @@ def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
         float32 [H, W, C], in 0…255.
     """
     size = [settings.height, settings.width]
-    fitted = {
-        "squash": _squash,
-        "letterbox": functools.partial(_letterbox, settings=settings),
-        "crop": _crop,
-    }[settings.fit]
     resized = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == size),
         lambda: tf.cast(pixels, tf.float32),
-        lambda: fitted(pixels, tf.constant(size)),
+        lambda: _fitted(pixels, tf.constant(size), settings),
     )
     return tf.ensure_shape(resized, [*size, settings.channels])
+
+
+def _fitted(pixels: tf.Tensor, size: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
+    if settings.fit == "letterbox":
+        return _letterbox(pixels, size, settings)
+    return _squash(pixels if settings.fit == "squash" else _middle(pixels, size), size)
 
 
 def _squash(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -62,12 +61,12 @@ def _letterbox(pixels: tf.Tensor, size: tf.Tensor, settings: ImageSettings) -> t
     return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), tf.cast(background, tf.float32))
 
 
-def _crop(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def _middle(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     sides = tf.shape(pixels)[:2]
     kept = _rounded(size, tf.reduce_min(sides / size), most=sides)
     top, left = tf.unstack((sides - kept) // 2)
     height, width = tf.unstack(kept)
-    return _squash(pixels[top : top + height, left : left + width], size)
+    return pixels[top : top + height, left : left + width]
 
 
 def _rounded(sides: tf.Tensor, scale: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
