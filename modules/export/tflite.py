@@ -44,7 +44,7 @@ def export_tflite(
     batches: Iterable[np.ndarray],
     settings: ExportSettings | None = None,
     pixels: PixelRange | None = None,
-    image: ImageSettings | None = None,
+    transformed: ImageSettings | None = None,
 ) -> TFLiteReport:
     """Writes `embedding_float.tflite`, `embedding_dynamic.tflite` and `tflite.json`.
 
@@ -58,7 +58,7 @@ def export_tflite(
             there are `MAX_COMPARED` images or `MAX_SECONDS` have passed.
         settings: The least similarities. Default: those of `ExportSettings`.
         pixels: What the transform graph makes of black and white, for `tflite.json`.
-        image: How the transform graph brings images to their size, for `tflite.json`.
+        transformed: How the transform graph brings images to their size, for `tflite.json`.
 
     Returns:
         Sizes, similarities and latencies.
@@ -86,8 +86,8 @@ def export_tflite(
         input_shape=image.shape[1:],
         input_black=pixels and pixels.black,
         input_white=pixels and pixels.white,
-        input_fit=image and image.fit,
-        input_background=image and image.background,
+        input_fit=transformed and transformed.fit,
+        input_background=transformed and transformed.background,
         embedding_size=embedder.output_shape[1],
         compared_images=len(similarities["float"]),
         models=models,

@@ -34,43 +34,39 @@ def resize_pixels(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     resized = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == size),
         lambda: tf.cast(pixels, tf.float32),
-        lambda: _fitted(pixels, settings),
+        lambda: _fitted(pixels, tf.constant(size), settings),
     )
     return tf.ensure_shape(resized, [*size, settings.channels])
 
 
-def _fitted(pixels: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
-    size = tf.constant([settings.height, settings.width])
+def _fitted(pixels: tf.Tensor, size: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     if settings.fit == "letterbox":
-        return _letterbox(pixels, size, _background(settings))
-    return _crop(pixels, size) if settings.fit == "crop" else _squash(pixels, size)
+        return _letterbox(pixels, size, settings)
+    return _squash(pixels if settings.fit == "squash" else _middle(pixels, size), size)
 
 
 def _squash(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.image.resize(pixels, size, antialias=True)
 
 
-def _background(settings: ImageSettings) -> tf.Tensor:
-    """float32 [1, 1, C], in 0…255."""
-    colour = tf.constant([[settings.background_rgb]], tf.uint8)
-    return tf.cast(to_grey(colour) if settings.channels == 1 else colour, tf.float32)
-
-
-def _letterbox(pixels: tf.Tensor, size: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+def _letterbox(pixels: tf.Tensor, size: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     sides = tf.shape(pixels)[:2]
     scaled = _rounded(sides, tf.reduce_min(size / sides), most=size)
     before = (size - scaled) // 2
     bars = tf.pad(tf.stack([before, size - scaled - before], axis=1), [[0, 1], [0, 0]])
     inside = tf.pad(tf.ones(tf.concat([scaled, [1]], 0), tf.bool), bars)
-    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), background)
+    background = tf.constant([[settings.background_rgb]], tf.uint8)
+    if settings.channels == 1:
+        background = to_grey(background)
+    return tf.where(inside, tf.pad(_squash(pixels, scaled), bars), tf.cast(background, tf.float32))
 
 
-def _crop(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def _middle(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     sides = tf.shape(pixels)[:2]
     kept = _rounded(size, tf.reduce_min(sides / size), most=sides)
     top, left = tf.unstack((sides - kept) // 2)
     height, width = tf.unstack(kept)
-    return _squash(pixels[top : top + height, left : left + width], size)
+    return pixels[top : top + height, left : left + width]
 
 
 def _rounded(sides: tf.Tensor, scale: tf.Tensor, most: tf.Tensor) -> tf.Tensor:

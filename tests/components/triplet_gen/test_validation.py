@@ -126,6 +126,16 @@ def test_small_classes_are_held_out_as_often_as_large_ones():
     assert abs(held - 600) < 120
 
 
+def test_files_of_which_nothing_is_held_out(tmp_path):
+    """Eight images are held out of 16 files, so most of them have none."""
+    artifact = make(
+        tmp_path / "out",
+        examples_artifact(tmp_path / "in", {"train": digits(40)}, shards=16),
+        seed=0, bucket_size=64, validation_images=2,
+    )  # fmt: skip
+    assert 4 <= len(images(artifact, "validation")) <= 8
+
+
 def test_another_seed_holds_out_others():
     counts = {b"%d" % i: 20 for i in range(50)}
     plans = [

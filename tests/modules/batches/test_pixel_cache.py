@@ -19,7 +19,8 @@ from hypothesis import given, settings, strategies as st
 from modules.batches import CacheLimits, class_batches, neighbour_batches, triplet_batches
 from modules.batches.pixel_cache import NO_CACHE, keep_pixels
 from modules.images import decode_images
-from modules.settings import ImageSettings
+from modules.settings import ImageSettings, TrainingSettings
+from modules.training.fitting import training_batches
 from tests.modules.batches.triplet_files import digit_shards, take
 from tests.real_data import digits
 
@@ -115,6 +116,16 @@ def test_memory_first_then_the_disk_then_nothing(tmp_path, memory, disk, place) 
     assert (found is not None) == bool(place)
     assert mapped(folder) == (place == "disk")
     assert folder.exists() == (place == "disk")
+
+
+def test_the_settings_of_a_training_say_how_much(shards, tmp_path) -> None:
+    """180 images of 20 × 20 take 0.28 MB."""
+    for memory, disk, files in ((1, 1, 0), (0, 1, 1), (0, 0, 0)):
+        chosen = TrainingSettings(cache_megabytes=memory, disk_cache_megabytes=disk)
+        dataset = training_batches(shards, pixels, chosen, 36, scratch=str(tmp_path))
+        assert mapped(tmp_path) == files
+        del dataset
+        gc.collect()
 
 
 def test_the_file_has_no_name_and_goes_with_the_last_who_reads_it(shards, tmp_path) -> None:

@@ -45,7 +45,7 @@ def written(tmp_path_factory) -> tuple[keras.Model, Path, TFLiteReport]:
     return (
         embedder,
         folder,
-        export_tflite(embedder, str(folder), [PIXELS[:40], PIXELS[40:]], pixels=RANGE),
+        export_tflite(embedder, str(folder), [PIXELS[:40], PIXELS[40:]], None, RANGE, IMAGE),
     )
 
 
@@ -65,7 +65,13 @@ def test_the_models_are_usable_by_the_plain_interpreter(written) -> None:
     """As on a device: one image, prepared as documented."""
     embedder, folder, _ = written
     report = json.loads((folder / "tflite.json").read_text())
-    raw = decode_images(tf.constant(ENCODED[:1]), IMAGE).numpy() * 255
+    height, width, channels = report["input_shape"]
+    image = ImageSettings(
+        height=height, width=width, channels=channels, fit=report["input_fit"],
+        background=report["input_background"],
+    )  # fmt: skip
+    assert image == IMAGE
+    raw = decode_images(tf.constant(ENCODED[:1]), image).numpy() * 255
     black, white = np.array(report["input_black"]), np.array(report["input_white"])
     prepared = (black + (white - black) * raw / 255).astype(np.float32)
     path = folder / report["models"]["float"]["file"]
@@ -100,6 +106,7 @@ def test_networks_with_batch_normalisation_and_other_activations(name: str, tmp_
     report = export_tflite(network(name), str(tmp_path), [PIXELS[:8]])
     assert report.models["float"].min_similarity == pytest.approx(1, abs=1e-4)
     assert (report.input_black, report.input_white) == (None, None)
+    assert (report.input_fit, report.input_background) == (None, None)
 
 
 def test_a_model_that_differs_is_not_written(tmp_path: Path) -> None:
