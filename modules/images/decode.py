@@ -16,7 +16,7 @@ from modules.images.branches import run_branch
 from modules.images.colours import composite, to_grey
 from modules.images.fit import resize_pixels
 from modules.images.gif import gif_is_opaque
-from modules.images.kinds import Kind, are_plain_png, tell_kinds
+from modules.images.kinds import ANY, COLOUR, GREY, Kind, are_plain_png, tell_kinds
 from modules.images.orientation import (
     FileBytes,
     find_in_jpeg,
@@ -73,9 +73,16 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
         )
 
     # Small images are decoded so fast that a test of each would count.
-    pixels = tf.cond(
-        are_plain_png(encoded, settings.channels), decode_all_by(decoder.plain_png), decode_others
-    )
+    if settings.channels == 3:
+        others, plain = decode_others, are_plain_png(encoded, ANY)
+    else:
+        plain = are_plain_png(encoded, GREY)
+
+        def others() -> tf.Tensor:
+            colour = are_plain_png(encoded, COLOUR)
+            return tf.cond(colour, decode_all_by(decoder.colour_png), decode_others)
+
+    pixels = tf.cond(plain, decode_all_by(decoder.plain_png), others)
     return tf.ensure_shape(pixels, [None, *shape]) / 255.0
 
 
@@ -187,6 +194,10 @@ class _Decoder(NamedTuple):
     def plain_png(self, encoded: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_png(encoded, channels=self.channels)
 
+    def colour_png(self, encoded: tf.Tensor) -> tf.Tensor:
+        # Not grey by TensorFlow, which takes that of linear light where the file names a gamma.
+        return self._from_colour(tf.io.decode_png(encoded, channels=3))
+
     def jpeg(self, encoded: tf.Tensor) -> tf.Tensor:
         height, width, components = tf.unstack(tf.image.extract_jpeg_shape(encoded), num=3)
         ratios = _RATIOS if self.needed else _RATIOS[:1]
@@ -217,11 +228,12 @@ class _Decoder(NamedTuple):
         pixels = tf.cond(
             # Only where there is alpha: TensorFlow fills it in wrongly for fewer than 8 bits.
             transparent | (file.at(25, 1)[0] >= 4),
-            lambda: composite(tf.io.decode_png(encoded, channels=4), self.background),
-            lambda: tf.io.decode_png(encoded, channels=3),
+            lambda: self._from_colour(
+                composite(tf.io.decode_png(encoded, channels=4), self.background)
+            ),
+            lambda: self.colour_png(encoded),
         )
-        # Not by TensorFlow, which takes the grey of linear light where the file names a gamma.
-        return self._from_colour(pixels), exif
+        return pixels, exif
 
     def _webp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
         # TensorFlow writes the frames of an animation past the end of its memory.

@@ -23,7 +23,8 @@ class Kind(enum.IntEnum):
     UNKNOWN = 6
 
 
-_HEAD = 256  # bytes; enough for the chunks below
+GREY, COLOUR, ANY = r"\x00", r"\x02", r"[\x00\x02]"  # in the header of a PNG
+_HEAD = 128  # bytes; enough for some of the chunks below
 # From the header of a PNG to its pixels with nothing between that changes them, byte by byte.
 # TensorFlow's patterns match UTF-8, but `\C` matches any byte.
 _PLAIN_PNG = (
@@ -59,13 +60,11 @@ def tell_kinds(encoded: tf.Tensor) -> tf.Tensor:
     return kinds
 
 
-def are_plain_png(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Whether all files [N] are PNG that TensorFlow decodes as they are seen; scalar bool.
+def are_plain_png(encoded: tf.Tensor, colour: str) -> tf.Tensor:
+    """Whether all files [N] are PNG without alpha, palette and EXIF data; scalar bool.
 
-    They have no alpha, no palette and no EXIF data; for one channel they are grey. It costs next
-    to nothing.
+    It costs next to nothing. `colour` is `GREY`, `COLOUR` or `ANY`.
     """
-    colour = r"\x00" if channels == 1 else r"[\x00\x02]"
     head = tf.strings.substr(encoded, 0, _HEAD)
     return tf.reduce_all(_matches(head, _PLAIN_PNG.format(colour=colour)))
 
