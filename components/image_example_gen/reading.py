@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 
-from components.image_example_gen.faults import check_image
+from components.image_example_gen.faults import Checked, check_image
 from components.spans import list_files
 from modules.contract import make_example
 from modules.runtime import shown, work_done
@@ -71,19 +71,19 @@ class _ReadImage(beam.DoFn):
         try:
             names = [part.encode() for part in (example_id, parts[-2])]
         except UnicodeEncodeError:  # it has bytes that are no UTF-8
-            fault = "the name of the file or of its class is not UTF-8"
-            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), fault))
+            reason = "the name of the file or of its class is not UTF-8"
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))
             return
         try:
-            image, fault, converted = check_image(read_regular_file(path), self._max_pixels)
+            checked = check_image(read_regular_file(path), self._max_pixels)
         except FileFaultError as error:
-            image, fault, converted = None, str(error), False
-        if image is None:
-            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), fault))
+            checked = Checked(None, str(error))
+        if checked.image is None:
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), checked.fault))
             return
-        if converted:
+        if checked.converted:
             yield beam.pvalue.TaggedOutput(CONVERTED, suffix)
-        yield make_example(image, names[1], names[0])
+        yield make_example(checked.image, names[1], names[0])
 
 
 def _list(pattern: str, base: str) -> list[bytes]:
