@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import struct
@@ -9,7 +10,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    WebPImagePlugin,
+)
 
 from modules.images import REFUSED, compiled_decoder
 
@@ -98,11 +107,15 @@ def _kind(image: bytes) -> Callable[[bytes], tuple[int, int]] | None:
         (b"GIF89a", GifImagePlugin.GifImageFile),
     ):
         if image.startswith(start):
-            # The plugin itself, as PIL.Image.open adds a size limit of its own to the header.
-            return lambda content, plugin=plugin: plugin(io.BytesIO(content)).size
+            return functools.partial(_size_by_pillow, plugin)
     if image.startswith(b"RIFF") and image[8:12] == b"WEBP":
-        return lambda content: WebPImagePlugin.WebPImageFile(io.BytesIO(content)).size
+        return functools.partial(_size_by_pillow, WebPImagePlugin.WebPImageFile)
     return None
+
+
+def _size_by_pillow(plugin: type[ImageFile.ImageFile], image: bytes) -> tuple[int, int]:
+    # The plugin itself, as PIL.Image.open adds a size limit of its own to the header.
+    return plugin(io.BytesIO(image)).size
 
 
 def _png_size(image: bytes) -> tuple[int, int]:

@@ -29,7 +29,7 @@ Background = tuple[int, int, int]
 
 
 def measure(
-    images: list[bytes], background: Background
+    images: list[bytes], background: Background = (255, 255, 255)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decodes images as Transform does, and measures them as they are seen, in their own size.
 

@@ -12,16 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from modules.images.branches import run_branch
 from modules.images.colours import composite, to_grey
 from modules.images.fit import resize_pixels
 from modules.images.gif import gif_is_opaque
-from modules.images.kinds import Kind, are_grey_png, common_kind, tell_kinds
+from modules.images.kinds import ANY, COLOUR, GREY, Kind, are_plain_png, tell_kinds
 from modules.images.orientation import (
     FileBytes,
-    jpeg_orientation,
-    png_chunks,
+    find_in_jpeg,
+    find_in_png,
+    find_in_webp,
+    read_orientation,
     turn_upright,
-    webp_orientation,
 )
 from modules.settings import ImageSettings
 
@@ -29,6 +31,7 @@ REFUSED = "not an image that a served model can decode"
 _RATIOS = (1, 2, 4, 8)  # by which libjpeg makes an image smaller while it decodes
 
 
+@tf.autograph.experimental.do_not_convert  # it would only take time
 def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     """Decodes and resizes a batch of images, turned upright and without transparency.
 
@@ -59,23 +62,31 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
 
     def decode_others() -> tf.Tensor:
         kinds = tell_kinds(encoded)
-
-        def decode_mixed() -> tf.Tensor:
-            return tf.map_fn(
+        return tf.cond(
+            tf.reduce_all(kinds == Kind.JPEG.value),
+            decode_all_by(decoder.jpeg),
+            lambda: tf.map_fn(
                 lambda one: resize_pixels(decoder.decode(*one), settings),
                 (encoded, kinds),
                 fn_output_signature=spec,
-            )
+            ),
+        )
 
-        common = (decoder.grey_png, decoder.colour_png, decoder.alpha_png, decoder.jpeg)
-        branches = [*(decode_all_by(decode) for decode in common), decode_mixed]
-        return tf.switch_case(common_kind(kinds), branches)
+    # Small images are decoded so fast that a test of each would count.
+    if settings.channels == 3:
+        others, plain = decode_others, are_plain_png(encoded, ANY)
+    else:
+        plain = are_plain_png(encoded, GREY)
 
-    # Small grey images are decoded so fast that telling all kinds would count.
-    pixels = tf.cond(are_grey_png(encoded), decode_all_by(decoder.grey_png), decode_others)
+        def others() -> tf.Tensor:
+            colour = are_plain_png(encoded, COLOUR)
+            return tf.cond(colour, decode_all_by(decoder.colour_png), decode_others)
+
+    pixels = tf.cond(plain, decode_all_by(decoder.plain_png), others)
     return tf.ensure_shape(pixels, [None, *shape]) / 255.0
 
 
+@tf.autograph.experimental.do_not_convert
 def decode_pixels(
     encoded: tf.Tensor, channels: int = 3, background: tuple[int, int, int] | None = None
 ) -> tf.Tensor:
@@ -98,6 +109,7 @@ def decode_pixels(
     return decoder.decode(encoded, tell_kinds(encoded[tf.newaxis])[0])
 
 
+@tf.autograph.experimental.do_not_convert
 def count_channels(encoded: tf.Tensor) -> tf.Tensor:
     """Tells if an image is stored as grey (1) or as colour (3), with alpha or without.
 
@@ -109,13 +121,11 @@ def count_channels(encoded: tf.Tensor) -> tf.Tensor:
     """
     kind = tell_kinds(encoded[tf.newaxis])[0]
     is_jpeg = (kind == Kind.JPEG.value) | (kind == Kind.PHOTOGRAPH.value)
-    is_png = (kind == Kind.GREY_PNG.value) | (kind == Kind.ALPHA_PNG.value)
-    is_png |= kind == Kind.PNG.value
     is_grey = tf.cond(
         is_jpeg,
         lambda: tf.image.extract_jpeg_shape(encoded)[2] == 1,
         # The type of colour is 0 for grey, 4 for grey with alpha.
-        lambda: is_png & (FileBytes.of(encoded).at(25, 1)[0] % 4 == 0),
+        lambda: (kind == Kind.PNG.value) & (FileBytes.of(encoded).at(25, 1)[0] % 4 == 0),
     )
     return tf.where(is_grey, 1, 3)
 
@@ -149,8 +159,12 @@ def compiled_decoder(background: tuple[int, int, int]) -> Callable[[bytes], tf.T
     return decode
 
 
+# Pixels as stored, uint8 [h, w, channels], and where in the file its EXIF data begin.
+_Found = tuple[tf.Tensor, tf.Tensor]
+
+
 class _Decoder(NamedTuple):
-    """A method for each kind of file: scalar string to uint8 [h, w, channels]."""
+    """A method for each kind of file, from a scalar string."""
 
     channels: int
     background: tuple[int, int, int]
@@ -158,102 +172,104 @@ class _Decoder(NamedTuple):
 
     def decode(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
         """Decodes a file of any `Kind`."""
-        branches = {
-            Kind.GREY_PNG: self.grey_png,
-            Kind.COLOUR_PNG: self.colour_png,
-            Kind.ALPHA_PNG: self.alpha_png,
-            Kind.JPEG: self.jpeg,
-            Kind.PHOTOGRAPH: self.photograph,
-            Kind.PNG: self.any_png,
-            Kind.WEBP: self.webp,
-            Kind.BMP: self.bmp,
-            Kind.GIF: self.gif,
-            Kind.UNKNOWN: self.unknown,
+        file = FileBytes.of(encoded)
+        methods = {
+            Kind.PNG: self._png,
+            Kind.JPEG: self._jpeg,
+            Kind.PHOTOGRAPH: self._photograph,
+            Kind.WEBP: self._webp,
+            Kind.BMP: self._bmp,
+            Kind.GIF: self._gif,
+            Kind.UNKNOWN: self._unknown,
         }
-        pixels = tf.switch_case(
-            kind, {key.value: lambda branch=b: branch(encoded) for key, b in branches.items()}
+        branches = [methods[key] for key in sorted(methods)]
+        pixels, exif = run_branch(
+            kind, [functools.partial(branch, encoded, file) for branch in branches]
         )
-        return tf.ensure_shape(pixels, [None, None, self.channels])
+        pixels = tf.ensure_shape(pixels, [None, None, self.channels])
+        return tf.cond(
+            exif > 0, lambda: turn_upright(pixels, read_orientation(file, exif)), lambda: pixels
+        )
 
-    def grey_png(self, encoded: tf.Tensor) -> tf.Tensor:
+    def plain_png(self, encoded: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_png(encoded, channels=self.channels)
 
     def colour_png(self, encoded: tf.Tensor) -> tf.Tensor:
-        # TensorFlow would take the grey of linear light where the file names a gamma.
+        # Not grey by TensorFlow, which takes that of linear light where the file names a gamma.
         return self._from_colour(tf.io.decode_png(encoded, channels=3))
-
-    def alpha_png(self, encoded: tf.Tensor) -> tf.Tensor:
-        colours = composite(tf.io.decode_png(encoded, channels=4), self.background)
-        return self._from_colour(colours)
 
     def jpeg(self, encoded: tf.Tensor) -> tf.Tensor:
         height, width, components = tf.unstack(tf.image.extract_jpeg_shape(encoded), num=3)
-        grey = self.channels == 1
-
-        def decode(ratio: int, *, cmyk: bool) -> tf.Tensor:
-            if grey and cmyk:  # not even with an error would libjpeg make this grey
-                return to_grey(tf.io.decode_jpeg(encoded, channels=3, ratio=ratio))
-            return tf.io.decode_jpeg(encoded, channels=self.channels, ratio=ratio)
-
-        index = tf.constant(0)
         ratios = _RATIOS if self.needed else _RATIOS[:1]
+        index = tf.constant(0)
         for ratio in ratios[1:]:
             index += tf.cast(tf.minimum(height, width) >= ratio * (self.needed or 1), tf.int32)
-        if grey:
-            index += len(ratios) * tf.cast(components == 4, tf.int32)
+
         branches = [
-            lambda ratio=ratio, cmyk=cmyk: decode(ratio, cmyk=cmyk)
-            for cmyk in ((False, True) if grey else (False,))
-            for ratio in ratios
+            functools.partial(tf.io.decode_jpeg, encoded, self.channels, ratio) for ratio in ratios
         ]
-        return tf.switch_case(index, branches) if len(branches) > 1 else branches[0]()
+        if self.channels == 3:
+            return run_branch(index, branches)
+        # libjpeg makes no grey of CMYK.
+        return tf.cond(
+            components == 4,
+            lambda: to_grey(tf.io.decode_jpeg(encoded, channels=3)),
+            lambda: run_branch(index, branches),
+        )
 
-    def photograph(self, encoded: tf.Tensor) -> tf.Tensor:
-        return turn_upright(self.jpeg(encoded), jpeg_orientation(FileBytes.of(encoded)))
+    def _jpeg(self, encoded: tf.Tensor, _: FileBytes) -> _Found:
+        return self.jpeg(encoded), _no_exif()
 
-    def any_png(self, encoded: tf.Tensor) -> tf.Tensor:
-        file = FileBytes.of(encoded)
-        orientation, transparent = png_chunks(file)
-        # Only where there is alpha: TensorFlow fills it in wrongly for fewer than 8 bits.
-        alpha = transparent | (file.at(25, 1)[0] >= 4)
+    def _photograph(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
+        return self.jpeg(encoded), find_in_jpeg(file)
+
+    def _png(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
+        exif, transparent = find_in_png(file)
         pixels = tf.cond(
-            alpha,
-            lambda: self.alpha_png(encoded),
+            # Only where there is alpha: TensorFlow fills it in wrongly for fewer than 8 bits.
+            transparent | (file.at(25, 1)[0] >= 4),
+            lambda: self._from_colour(
+                composite(tf.io.decode_png(encoded, channels=4), self.background)
+            ),
             lambda: self.colour_png(encoded),
         )
-        return turn_upright(pixels, orientation)
+        return pixels, exif
 
-    def webp(self, encoded: tf.Tensor) -> tf.Tensor:
-        file = FileBytes.of(encoded)
+    def _webp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
         # TensorFlow writes the frames of an animation past the end of its memory.
         moves = file.says(12, b"VP8X") & (file.at(20, 1)[0] // 2 % 2 == 1)
         pixels = _decode_if(~moves, encoded, 0, "an animated WebP")
         pixels = tf.cond(
             tf.shape(pixels)[2] == 4,
-            lambda: self._from_colour(composite(pixels, self.background)),
-            lambda: self._from_colour(pixels[:, :, :3]),
+            lambda: composite(pixels, self.background),
+            lambda: pixels[:, :, :3],
         )
-        return turn_upright(pixels, webp_orientation(file))
+        return self._from_colour(pixels), find_in_webp(file)
 
-    def bmp(self, encoded: tf.Tensor) -> tf.Tensor:
-        file = FileBytes.of(encoded)
+    def _bmp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
         header, bits = file.number(14, 4, little=True), file.number(28, 2, little=True)
         plain = (header >= 40) & (file.number(30, 4, little=True) == 0)
         plain &= (bits == 24) | (bits == 32)
         kind = "a BMP with a palette, compressed or of an old form"
-        return self._from_colour(_decode_if(plain, encoded, 3, kind))
+        return self._from_colour(_decode_if(plain, encoded, 3, kind)), _no_exif()
 
-    def gif(self, encoded: tf.Tensor) -> tf.Tensor:
+    def _gif(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
         kind = "a GIF with transparency or a first frame that does not fill it"
-        return self._from_colour(_decode_if(gif_is_opaque(FileBytes.of(encoded)), encoded, 3, kind))
+        pixels = _decode_if(gif_is_opaque(file), encoded, 3, kind)
+        return self._from_colour(pixels), _no_exif()
 
-    def unknown(self, encoded: tf.Tensor) -> tf.Tensor:
+    def _unknown(self, encoded: tf.Tensor, _: FileBytes) -> _Found:
         no = tf.constant(value=False)
-        return self._from_colour(_decode_if(no, encoded, 3, "neither JPEG, PNG, WebP, BMP nor GIF"))
+        pixels = _decode_if(no, encoded, 3, "neither JPEG, PNG, WebP, BMP nor GIF")
+        return self._from_colour(pixels), _no_exif()
 
     def _from_colour(self, pixels: tf.Tensor) -> tf.Tensor:
         pixels = tf.ensure_shape(pixels, [None, None, 3])
         return to_grey(pixels) if self.channels == 1 else pixels
+
+
+def _no_exif() -> tf.Tensor:
+    return tf.constant(0, tf.int64)
 
 
 def _decode_if(allowed: tf.Tensor, encoded: tf.Tensor, channels: int, kind: str) -> tf.Tensor:

@@ -14,21 +14,17 @@ import tensorflow as tf
 class Kind(enum.IntEnum):
     """How a file is decoded."""
 
-    GREY_PNG = 0  # without EXIF data, as the next two
-    COLOUR_PNG = 1  # red, green and blue
-    ALPHA_PNG = 2  # grey or colour with alpha
-    JPEG = 3  # without EXIF data
-    PHOTOGRAPH = 4  # a JPEG with EXIF data
-    PNG = 5  # any other
-    WEBP = 6
-    BMP = 7
-    GIF = 8
-    UNKNOWN = 9
+    PNG = 0
+    JPEG = 1
+    PHOTOGRAPH = 2  # a JPEG with EXIF data
+    WEBP = 3
+    BMP = 4
+    GIF = 5
+    UNKNOWN = 6
 
 
-_COMMON = (Kind.GREY_PNG, Kind.COLOUR_PNG, Kind.ALPHA_PNG, Kind.JPEG)
-MIXED = len(_COMMON)
-_HEAD = 256  # bytes; enough for the chunks below
+GREY, COLOUR, ANY = r"\x00", r"\x02", r"[\x00\x02]"  # in the header of a PNG
+_HEAD = 128  # bytes; enough for some of the chunks below
 # From the header of a PNG to its pixels with nothing between that changes them, byte by byte.
 # TensorFlow's patterns match UTF-8, but `\C` matches any byte.
 _PLAIN_PNG = (
@@ -53,9 +49,6 @@ def tell_kinds(encoded: tf.Tensor) -> tf.Tensor:
     tests = {
         Kind.PHOTOGRAPH: is_jpeg & _contains(tf.where(is_jpeg, encoded, b""), b"Exif\0\0"),
         Kind.JPEG: is_jpeg,
-        Kind.GREY_PNG: is_png & _is_plain_png(head, r"\x00"),
-        Kind.COLOUR_PNG: is_png & _is_plain_png(head, r"\x02"),
-        Kind.ALPHA_PNG: is_png & _is_plain_png(head, r"[\x04\x06]"),
         Kind.PNG: is_png,
         Kind.WEBP: _matches(head, r"RIFF\C{4}WEBPVP8[ LX]\C*"),
         Kind.BMP: _matches(head, r"BM\C*"),
@@ -67,19 +60,13 @@ def tell_kinds(encoded: tf.Tensor) -> tf.Tensor:
     return kinds
 
 
-def are_grey_png(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether all files [N] are of the kind `GREY_PNG`; scalar bool. It costs next to nothing."""
-    return tf.reduce_all(_is_plain_png(tf.strings.substr(encoded, 0, _HEAD), r"\x00"))
+def are_plain_png(encoded: tf.Tensor, colour: str) -> tf.Tensor:
+    """Whether all files [N] are PNG without alpha, palette and EXIF data; scalar bool.
 
-
-def common_kind(kinds: tf.Tensor) -> tf.Tensor:
-    """The one common kind that all files [N] are of, or `MIXED`; int32."""
-    same = [tf.reduce_all(kinds == kind.value) for kind in _COMMON]
-    return tf.argmax(tf.stack([*same, True]), output_type=tf.int32)
-
-
-def _is_plain_png(head: tf.Tensor, colour: str) -> tf.Tensor:
-    return _matches(head, _PLAIN_PNG.format(colour=colour))
+    It costs next to nothing. `colour` is `GREY`, `COLOUR` or `ANY`.
+    """
+    head = tf.strings.substr(encoded, 0, _HEAD)
+    return tf.reduce_all(_matches(head, _PLAIN_PNG.format(colour=colour)))
 
 
 def _matches(texts: tf.Tensor, pattern: str) -> tf.Tensor:

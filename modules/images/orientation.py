@@ -45,8 +45,8 @@ class FileBytes(NamedTuple):
         return tf.reduce_all(tf.slice(self.values, [start], [len(text)]) == list(text))
 
 
-def jpeg_orientation(file: FileBytes) -> tf.Tensor:
-    """The orientation in the first Exif segment of a JPEG; int64, 1 (upright) if there is none."""
+def find_in_jpeg(file: FileBytes) -> tf.Tensor:
+    """Where the EXIF data of a JPEG begin, in its first Exif segment; int64, 0 if it has none."""
 
     def is_exif(at: tf.Tensor) -> tf.Tensor:
         return file.says(at, b"\xff\xe1") & file.says(at + 4, b"Exif\0\0")
@@ -62,11 +62,15 @@ def jpeg_orientation(file: FileBytes) -> tf.Tensor:
         return (tf.where(filler, at + 1, at + 2 + length),)
 
     (found,) = tf.while_loop(goes_on, skip, (tf.constant(2, tf.int64),))
-    return tf.where(is_exif(found), _tiff_orientation(file, found + 10), 1)
+    return tf.where(is_exif(found), found + 10, 0)
 
 
-def png_chunks(file: FileBytes) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a PNG says before its pixels: its orientation, int64, and if it has a tRNS, bool."""
+def find_in_png(file: FileBytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """What is before the pixels of a PNG.
+
+    Returns:
+        Where its EXIF data begin, int64, 0 if it has none; and if it has a chunk tRNS, bool.
+    """
 
     def goes_on(at: tf.Tensor, exif: tf.Tensor, transparent: tf.Tensor) -> tf.Tensor:
         del exif, transparent
@@ -83,11 +87,11 @@ def png_chunks(file: FileBytes) -> tuple[tf.Tensor, tf.Tensor]:
 
     start = (tf.constant(8, tf.int64), tf.constant(0, tf.int64), tf.constant(value=False))
     _, exif, transparent = tf.while_loop(goes_on, read, start)
-    return tf.where(exif > 0, _tiff_orientation(file, exif), 1), transparent
+    return exif, transparent
 
 
-def webp_orientation(file: FileBytes) -> tf.Tensor:
-    """The orientation in the chunk EXIF of a WebP; int64, 1 if there is none."""
+def find_in_webp(file: FileBytes) -> tf.Tensor:
+    """Where the EXIF data of a WebP begin; int64, 0 if it has none."""
 
     def goes_on(at: tf.Tensor) -> tf.Tensor:
         return (at < file.size) & ~file.says(at, b"EXIF")
@@ -99,11 +103,19 @@ def webp_orientation(file: FileBytes) -> tf.Tensor:
     (found,) = tf.while_loop(goes_on, skip, (tf.constant(12, tf.int64),))
     # Some programs write the beginning of a JPEG's segment too.
     start = found + tf.where(file.says(found + 8, b"Exif\0\0"), tf.constant(14, tf.int64), 8)
-    return tf.where(found < file.size, _tiff_orientation(file, start), 1)
+    return tf.where(found < file.size, start, 0)
 
 
-def _tiff_orientation(file: FileBytes, start: tf.Tensor) -> tf.Tensor:
-    """The tag in the first directory of EXIF data, which is a TIFF file."""
+def read_orientation(file: FileBytes, start: tf.Tensor) -> tf.Tensor:
+    """The tag in EXIF data, which are a TIFF file: in its first directory.
+
+    Args:
+        file: The whole file.
+        start: Where in it the data begin, int64.
+
+    Returns:
+        1…8, int64; 1 (upright) if there is no such tag or it is no such number.
+    """
     little = file.says(start, b"II*\0")
     directory = tf.minimum(start + file.number(start + 4, 4, little), file.size)
     count = tf.minimum(

@@ -32,6 +32,8 @@ _NOTED = (
     "images",
     "undecodable",
     "ignored_files",
+    "converted",
+    "similar_classes",
     "new_classes",
     "vanished_classes",
     "strategy",
