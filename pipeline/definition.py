@@ -213,7 +213,7 @@ def _span_resolvers(
 
 
 def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images in class folders go through our node, records of the contract through TFX's."""
+    """Images in class folders, or records of the contract."""
     output = None
     if data.split != "given":
         output = hash_split(
@@ -221,7 +221,11 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         )
     if data.format == "tfrecord":
         return RecordExampleGen(
-            input_base=data.path, input_config=given_splits(data.patterns), output_config=output
+            input_base=data.path,
+            input_config=given_splits(data.patterns),
+            output_config=output,
+            max_undecodable_fraction=data.max_undecodable_fraction,
+            max_pixels=data.max_pixels,
         ).with_id("ImportExampleGen")
     return ImageExampleGen(
         input_base=data.path,

@@ -35,7 +35,8 @@ def find_similar(examples: beam.PCollection) -> beam.PCollection:
 
 
 def _labels(example: tf.train.Example) -> list[bytes]:
-    return list(example.features.feature[LABEL].bytes_list.value)
+    features = example.features.feature  # to ask for a name would make a feature of it
+    return list(features[LABEL].bytes_list.value) if LABEL in features else []
 
 
 def _names(labels: Iterable[bytes]) -> list[list[str]]:

@@ -16,13 +16,11 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.image_example_gen.class_names import find_similar
+from components.image_example_gen.limits import MAX_PIXELS, MAX_UNDECODABLE
 from components.image_example_gen.reading import CONVERTED, IGNORED, UNDECODABLE, ReadImages
 from modules.runtime import shown
 from modules.storage import read_file, write_file
 
-# Keys of the options in the execution property `custom_config`.
-MAX_UNDECODABLE = "max_undecodable_fraction"
-MAX_PIXELS = "max_pixels"
 # Files in the root of the artifact `examples`.
 UNDECODABLE_FILE = "undecodable.txt"
 COUNTS_FILE = "counts.json"

@@ -31,21 +31,27 @@ class FileFaultError(Exception):
     """A file that cannot be used; the message says why."""
 
 
-def read_regular_file(path: str) -> bytes:
-    """Reads a file that may be none, and never waits for one that sends nothing.
+def check_regular(path: str) -> None:
+    """Checks that reading will not wait for ever, as on a pipe that nobody writes to.
 
     Raises:
-        FileFaultError: It is a folder, a pipe, a link to nothing, or it cannot be read.
+        FileFaultError: It is a folder, a pipe or a link to nothing.
     """
+    if "://" in path:
+        return
     try:
-        if "://" not in path:
-            mode = os.stat(path).st_mode  # noqa: PTH116 — any bytes
-            for is_kind, name in _NO_FILE.items():
-                if is_kind(mode):
-                    raise FileFaultError(f"{name}, not a file")
-        return read_file(path)
-    except OSError as error:  # also a link to nothing, or to itself
+        mode = os.stat(path).st_mode  # noqa: PTH116 — any bytes
+    except OSError as error:  # also a link to itself
         raise FileFaultError(f"the file cannot be read ({error.strerror})") from error
+    for is_kind, name in _NO_FILE.items():
+        if is_kind(mode):
+            raise FileFaultError(f"{name}, not a file")
+
+
+def _read(path: str) -> bytes:
+    check_regular(path)
+    try:
+        return read_file(path)
     except tf.errors.OpError as error:
         raise FileFaultError(f"the file cannot be read ({error.message})") from error
 
@@ -75,7 +81,7 @@ class _ReadImage(beam.DoFn):
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))
             return
         try:
-            checked = check_image(read_regular_file(path), self._max_pixels)
+            checked = check_image(_read(path), self._max_pixels)
         except FileFaultError as error:
             checked = Checked(None, str(error))
         if checked.image is None:

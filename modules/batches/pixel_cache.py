@@ -53,12 +53,35 @@ class CacheLimits(NamedTuple):
 NO_CACHE = CacheLimits()
 
 
+class KeptPixels:
+    """Decoded pixels, float32 [N, H, W, C], in the memory of the host.
+
+    Args:
+        kept: The pixels, in order.
+        shape: N, H, W, C.
+    """
+
+    def __init__(self, kept: mmap.mmap, shape: Sequence[int]) -> None:
+        # Without a copy: a map begins at a page, as TensorFlow wants it.
+        array = np.frombuffer(kept, np.float32).reshape(shape)
+        with tf.device("CPU:0"):
+            # A tensor would be copied by every iterator of a dataset that uses it.
+            self._pixels = tf.Variable(
+                tf.experimental.dlpack.from_dlpack(array.__dlpack__()), trainable=False
+            )
+
+    def take(self, rows: tf.Tensor) -> tf.Tensor:
+        """Some of the images, integer [B] to float32 [B, H, W, C]."""
+        # To gather from the variable itself would copy it.
+        return tf.gather(self._pixels.read_value(), rows)
+
+
 def keep_pixels(
     parts: Iterable[np.ndarray],
     shape: Sequence[int],
     transform_images: TransformImages,
     limits: CacheLimits,
-) -> tf.Tensor | None:
+) -> KeptPixels | None:
     """Decodes all images, if their pixels may be kept.
 
     Args:
@@ -68,8 +91,7 @@ def keep_pixels(
         limits: Memory comes first.
 
     Returns:
-        Pixels, float32 [N, H, W, C], in the memory of the host; None if they are too many. With a
-        warning if only the disk is too small for them.
+        The pixels; None if they are too many. With a warning if only the disk is too small.
     """
     size = 4 * math.prod(shape)
     if not 0 < size <= limits.most:
@@ -89,9 +111,7 @@ def keep_pixels(
                 size // 2**20, error,
             )  # fmt: skip
             return None
-    # Without a copy: a map begins at a page, as TensorFlow wants it.
-    array = np.frombuffer(kept, np.float32).reshape(shape)
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return KeptPixels(kept, shape)
 
 
 def _decoded(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modules.batches.pixel_cache import NO_CACHE, CacheLimits, keep_pixels
+from modules.batches.pixel_cache import NO_CACHE, CacheLimits, KeptPixels, keep_pixels
 from modules.batches.reading import BATCHES_AHEAD, TransformImages, fingerprint, triplet_files
 from modules.contract import COPY, IMAGE, LABEL, NEGATIVES, POSITIVES
 from modules.storage import without_autotune
@@ -118,11 +118,11 @@ class Pools:
         first, used = next(self._read_pass(np.random.default_rng(seed)))
         self.whole = first if used == len(self.files) else None
 
-    def decode(self, transform_images: TransformImages, limits: CacheLimits) -> tf.Tensor | None:
+    def decode(self, transform_images: TransformImages, limits: CacheLimits) -> KeptPixels | None:
         """Decodes all images, if their pixels may be kept.
 
         Returns:
-            Pixels, float32 [N, H, W, C], of which the pools name the rows from now on; or None.
+            The pixels, of which the pools name the rows from now on; or None.
         """
         if not limits.most:
             return None
@@ -232,7 +232,7 @@ def batches_of(
         output_signature=(tf.TensorSpec([None], kind), tf.TensorSpec([None], tf.int64)),
     )
     if pixels is not None:
-        dataset = dataset.map(lambda rows, labels: (tf.gather(pixels, rows), labels))
+        dataset = dataset.map(lambda rows, labels: (pixels.take(rows), labels))
     else:
         dataset = dataset.map(
             lambda encoded, labels: (transform_images(encoded), labels),

@@ -39,7 +39,7 @@ class DataSettings(Settings):
         float, Field(gt=0, lt=1, description="of the images, or of the classes")
     ] = 0.2
     max_undecodable_fraction: Annotated[
-        Fraction, Field(description="of the image files; above it the run stops")
+        Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01
     max_pixels: Annotated[
         int, Field(ge=1, description="width × height; a larger image counts as undecodable")
@@ -79,8 +79,6 @@ class DataSettings(Settings):
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> DataSettings:
         unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
-        if self.format == "tfrecord":
-            unused |= {"max_undecodable_fraction", "max_pixels"}
         if unused := unused & self.model_fields_set:
             raise ValueError(
                 f"{', '.join(sorted(unused))} has no effect with format = '{self.format}' and "
