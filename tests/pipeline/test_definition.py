@@ -39,6 +39,7 @@ EVALUATION = {
     "ks": [1, 3],
     "slice_by": ["label", "camera"],
     "gallery_split": "catalogue",
+    "exclude_same": ["sequence"],
     "verification": True,
     "clustering": True,
     "confidence": "jackknife",
@@ -121,6 +122,7 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
         "verification": True,
         "clustering": True,
         "gallery_files": None,
+        "exclude_same": ["sequence"],
     }
     assert written["slicing_specs"] == [
         {},
