@@ -1,0 +1,109 @@
+"""Reads the rows of sheets with Beam, and the images that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components.image_example_gen import IGNORED, UNDECODABLE, find_fault
+from components.sheet_example_gen.cropping import crop
+from components.sheet_example_gen.rows import Row, Rows
+from components.sheet_example_gen.tables import Format, SheetError, open_table
+from modules.contract import make_example
+from modules.runtime import work_done
+from modules.storage import read_file
+
+
+def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Iterator[Row]:
+    """Yields the rows of a sheet.
+
+    Args:
+        sheet: Its path.
+        kind: Of the file.
+        root: Folder that ids are relative to.
+        splits: What the column `split` may say; empty: the column is not read.
+
+    Raises:
+        SheetError: As `Rows`; or a row is wrong, which is found before anything is read.
+    """
+    for row in Rows(open_table(sheet, kind), root, splits):
+        if isinstance(row, str):
+            raise SheetError(row)
+        yield row
+
+
+@beam.typehints.with_output_types(tf.train.Example)  # the main output
+class _ReadImage(beam.DoFn):
+    """Turns a row into an example, in its split's output if it names one, or into a finding."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def process(self, row: Row) -> Iterator[Any]:
+        """Yields one element for the row."""
+        work_done.add("files")
+        try:
+            image = read_file(row.path)
+            fault = find_fault(image, self._max_pixels)
+            if fault is None and row.box is not None:
+                image = crop(image, row.box)
+        except tf.errors.NotFoundError:
+            fault = "there is no such file"
+        except tf.errors.OpError as error:
+            fault = error.message
+        except (ValueError, OSError) as error:  # of the box
+            fault = str(error)
+        if fault is not None:
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (f"{row.place}: {row.path}", fault))
+            return
+        example = make_example(image, row.label.encode(), row.id.encode(), row.further)
+        yield example if row.split is None else beam.pvalue.TaggedOutput(row.split, example)
+
+
+class ReadSheets(beam.PTransform):
+    """Pipeline -> PCollection[tf.train.Example], or a dict of those by split.
+
+    Args:
+        input_base: Root folder; ids are relative to it.
+        pattern: Glob of the sheets below it.
+        kind: Of the files.
+        max_pixels: Largest width × height of an image.
+        splits: What the column `split` may say. Empty: it is not read, and there is one output.
+        others: Receives the outputs `undecodable`, pairs (place and path, reason), and `ignored`,
+            which is empty, when the transform is applied.
+    """
+
+    def __init__(
+        self,
+        input_base: str,
+        pattern: str,
+        kind: Format,
+        max_pixels: int,
+        splits: Sequence[str],
+        others: list[beam.pvalue.DoOutputsTuple],
+    ) -> None:
+        super().__init__()
+        self._root, self._pattern = input_base, f"{input_base.rstrip('/')}/{pattern}"
+        self._kind, self._max_pixels = kind, max_pixels
+        self._splits, self._others = list(splits), others
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection | dict[str, beam.PCollection]:
+        """Applies the transform."""
+        outputs = (
+            pipeline
+            | "Pattern" >> beam.Create([self._pattern])
+            | "List" >> beam.FlatMap(tf.io.gfile.glob)
+            | "Rows" >> beam.FlatMap(read_rows, self._kind, self._root, self._splits)
+            | "Spread" >> beam.Reshuffle()
+            | "Read"
+            >> beam.ParDo(_ReadImage(self._max_pixels)).with_outputs(
+                UNDECODABLE, IGNORED, *self._splits, main="images"
+            )
+        )
+        self._others.append(outputs)
+        if self._splits:
+            return {name: outputs[name] for name in self._splits}
+        return outputs["images"]
