@@ -133,7 +133,7 @@ class Rows:
                 raise _CellError(SPLIT, f"{split!r} is no split, expected {_either(self._splits)}")
         further: dict[str, Value] = {
             **{flag: _flag(cells, flag) for flag in FLAGS if flag in cells},
-            **{name: _feature(cells, name) for name in self._further},
+            **{name: self._feature(cells, name) for name in self._further},
         }
         return Row(
             place=self._table.place(number),
@@ -144,6 +144,18 @@ class Rows:
             box=box,
             further=further,
         )
+
+    def _feature(self, cells: dict[str, Cell], column: str) -> Value:
+        value = cells[column]
+        if value is None and column in self._table.numeric:
+            raise _CellError(column, "it is empty; fill it in, or leave the column out")
+        if isinstance(value, float):
+            return value
+        if isinstance(value, int):  # a bool too
+            if value not in _INT64:
+                raise _CellError(column, f"{value} does not fit into 64 bits; make the column text")
+            return int(value)
+        return _plain(cells, column).encode()
 
     def _locate(self, path: str) -> str:
         if "://" in path or path.startswith("/"):
@@ -193,17 +205,6 @@ def _flag(cells: dict[str, Cell], column: str) -> int:
     if (found := _BOOLEANS.get(_plain({column: value}, column).lower())) is None:
         raise _CellError(column, f"{value!r} is not true, false, 1 or 0; correct it")
     return found
-
-
-def _feature(cells: dict[str, Cell], column: str) -> Value:
-    value = cells[column]
-    if isinstance(value, float):
-        return value
-    if isinstance(value, int):  # a bool too
-        if value not in _INT64:
-            raise _CellError(column, f"{value} does not fit into 64 bits; make the column text")
-        return int(value)
-    return _plain(cells, column).encode()
 
 
 def _box(cells: dict[str, Cell]) -> Box | None:

@@ -30,12 +30,14 @@ class Table:
         name: Its path.
         unit: What its rows are counted in: "line" of the file for CSV, "row" for Parquet, from 1.
         columns: Their names.
+        numeric: Those whose cells are numbers.
         rows: Number and cells of each row. Of CSV every cell is text; of Parquet None is empty.
     """
 
     name: str
     unit: str
     columns: list[str]
+    numeric: frozenset[str]
     rows: Iterator[tuple[int, list[Cell]]]
 
     def place(self, number: int, column: str | None = None) -> str:
@@ -112,7 +114,7 @@ def _open_csv(path: str) -> Table:
                 yield line, list(cells)
             line = reader.line_num + 1
 
-    return Table(path, "line", columns, rows())
+    return Table(path, "line", columns, frozenset(), rows())
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -160,7 +162,8 @@ def _open_parquet(path: str) -> Table:
                 yield number, list(cells)
                 number += 1
 
-    return Table(path, "row", list(schema.names), rows())
+    numeric = frozenset(field.name for field in schema if _is_number(field.type))
+    return Table(path, "row", list(schema.names), numeric, rows())
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -168,8 +171,13 @@ def _is_plain(kind: pa.DataType) -> bool:
         kind = kind.value_type
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     raw = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    number = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return text or raw or number or pa.types.is_temporal(kind) or pa.types.is_null(kind)
+    return text or raw or _is_number(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _values(column: pa.Array) -> list[Cell]:
