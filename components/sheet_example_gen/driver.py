@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from components.sheet_example_gen.rows import Row, Rows
-from components.sheet_example_gen.tables import Format, SheetError, open_file, open_table
+from components.sheet_example_gen.tables import (
+    Format,
+    SheetError,
+    list_sheets,
+    open_file,
+    open_table,
+)
 from components.spans import SpanDriver, SpanInputProcessor
 
 
@@ -19,7 +25,7 @@ class SheetInputProcessor(SpanInputProcessor):
         """Returns TFX's fingerprint and the SHA-256 of sheets and images."""
         digest = hashlib.sha256()
         for _, glob in self.globs(span, version):
-            for sheet in sorted(tf.io.gfile.glob(glob)):
+            for sheet in list_sheets(glob):
                 with open_file(sheet) as file:
                     content = hashlib.file_digest(file, "sha256").digest()
                 digest.update(sheet.encode() + b"\0" + content)

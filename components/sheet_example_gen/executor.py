@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from tfx import types
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_component_specs
@@ -15,6 +14,8 @@ from tfx.utils import proto_utils
 from components.image_example_gen import MAX_PIXELS, Executor as ImageExecutor, read_options
 from components.sheet_example_gen.checking import check_sheets
 from components.sheet_example_gen.reading import ReadSheets
+from components.sheet_example_gen.tables import list_sheets
+from modules.runtime import work_done
 
 # Keys of the options in the execution property `custom_config`, beside those of ImageExampleGen.
 FORMAT = "format"
@@ -45,15 +46,16 @@ class Executor(ImageExecutor):
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         patterns = [split.pattern for split in _input_config(exec_properties).splits]
         globs = [f"{base.rstrip('/')}/{pattern}" for pattern in patterns]
-        sheets = [sheet for glob in globs for sheet in sorted(tf.io.gfile.glob(glob))]
+        sheets = [sheet for glob in globs for sheet in list_sheets(glob)]
         if not sheets:
             raise ValueError(
                 f"No sheet in {base} with the pattern {', '.join(map(repr, patterns))}. Correct "
                 "[data] path or the pattern."
             )
-        splits = _splits(exec_properties)
-        if not check_sheets(sheets, options[FORMAT], base, splits).total():
+        rows = check_sheets(sheets, options[FORMAT], base, _splits(exec_properties)).total()
+        if not rows:
             raise ValueError(f"There is no row in {', '.join(sheets)}. Add images.")
+        work_done.expect("files", rows)
         super().Do(input_dict, output_dict, exec_properties)
 
     def GetInputSourceToExamplePTransform(  # noqa: N802 — TFX's name

@@ -11,7 +11,7 @@ import tensorflow as tf
 from components.image_example_gen import IGNORED, UNDECODABLE, find_fault
 from components.sheet_example_gen.cropping import crop
 from components.sheet_example_gen.rows import Row, Rows
-from components.sheet_example_gen.tables import Format, SheetError, open_table
+from components.sheet_example_gen.tables import Format, SheetError, list_sheets, open_table
 from modules.contract import make_example
 from modules.runtime import work_done
 from modules.storage import read_file
@@ -95,7 +95,7 @@ class ReadSheets(beam.PTransform):
         outputs = (
             pipeline
             | "Pattern" >> beam.Create([self._pattern])
-            | "List" >> beam.FlatMap(tf.io.gfile.glob)
+            | "List" >> beam.FlatMap(list_sheets)
             | "Rows" >> beam.FlatMap(read_rows, self._kind, self._root, self._splits)
             | "Spread" >> beam.Reshuffle()
             | "Read"

@@ -45,6 +45,12 @@ class Table:
         return f"{self.name}, {self.unit} {number}" + (f", column {column}" if column else "")
 
 
+def list_sheets(pattern: str) -> list[str]:
+    """The sheets that match a glob, in order; hidden files are none."""
+    found: list[str] = tf.io.gfile.glob(pattern)
+    return sorted(path for path in found if not path.rpartition("/")[2].startswith("."))
+
+
 def open_table(path: str, kind: Format) -> Table:
     """Opens a sheet.
 

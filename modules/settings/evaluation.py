@@ -53,7 +53,7 @@ class EvaluationSettings(Settings):
     `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
     Features other than `label` must be in the examples, one value of bytes or int64 each: columns
     of a sheet, or features of TFRecords that are in the schema too (`schema_file` is "inferred" or
-    one's own).
+    one's own). `exclude_same` names those by which images are no neighbours, see docs/metrics.md.
     """
 
     ks: list[Annotated[int, Field(ge=1)]] = Field(

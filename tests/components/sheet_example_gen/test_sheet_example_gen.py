@@ -169,6 +169,7 @@ def test_a_wrong_sheet_stops_the_node_before_anything_is_read(tmp_path):
 
 def test_no_sheet_and_no_row(tmp_path):
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "._sheet.csv").write_bytes(b"\0\5\x16\7")  # as macOS leaves them
     node = SheetExampleGen(str(tmp_path / "in"), "csv", output_config=hash_split(0.5))
     with pytest.raises(ValueError, match=r"No sheet in .* with the pattern '\*.csv'"):
         run(node, tmp_path / "out")
