@@ -6,7 +6,15 @@
 | `label` | bytes | the class name (never an integer: unseen classes stay themselves) |
 | `id`    | bytes | stable and unique, such as the relative path of the file          |
 
-TripletGen writes the same, and what makes it an anchor:
+Besides there may be
+
+| feature      | type  | meaning                                                       |
+|--------------|-------|---------------------------------------------------------------|
+| `is_query`   | int64 | not 0: the Evaluator scores it; without the feature all       |
+| `is_gallery` | int64 | not 0: a query may find it; without the feature all           |
+| any other    |       | bytes, int64 or float, such as a camera: to slice by, or to exclude |
+
+TripletGen writes the first three, and what makes it an anchor:
 
 | feature     | type      | meaning                                                            |
 |-------------|-----------|--------------------------------------------------------------------|
@@ -19,6 +27,7 @@ TripletGen writes the same, and what makes it an anchor:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # loaded where it is needed: the command line reads names from here
@@ -28,6 +37,8 @@ IMAGE = "image"
 LABEL = "label"
 ID = "id"
 FEATURES = (IMAGE, LABEL, ID)
+IS_QUERY = "is_query"
+IS_GALLERY = "is_gallery"
 ROLES = ("anchor", "positive", "negative")
 POSITIVES = "positives"
 NEGATIVES = "negatives"
@@ -36,25 +47,33 @@ COPY = "copy"
 VALIDATION = "validation"
 
 
-def make_example(image: bytes, label: bytes, example_id: bytes) -> tf.train.Example:
+Value = bytes | int | float
+
+
+def make_example(
+    image: bytes, label: bytes, example_id: bytes, further: Mapping[str, Value] | None = None
+) -> tf.train.Example:
     """Builds one labelled image of the contract.
 
     Args:
         image: Encoded PNG or JPEG.
         label: Class name, UTF-8.
         example_id: Stable, unique identifier, UTF-8.
+        further: Values of other features: bytes, int64 or float32.
 
     Returns:
-        The tf.Example with exactly one value for each of the three features.
+        The tf.Example with exactly one value for each of the features.
     """
     import tensorflow as tf
 
-    values = {IMAGE: image, LABEL: label, ID: example_id}
-    return tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                for name, value in values.items()
-            }
-        )
-    )
+    example = tf.train.Example()
+    values = {IMAGE: image, LABEL: label, ID: example_id, **(further or {})}
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.float_list.value.append(value)
+    return example

@@ -3,10 +3,12 @@
 TFMA scores each example by itself; retrieval needs all of them at once. So the extractors are
 
 1. ExtractEmbeddings: record batches of serialized tf.Examples through every model's signature.
-   Images end here: what goes on is ids, labels, the features that slices ask for, embeddings.
+   Images end here: what goes on is ids, labels, embeddings, and the features that slices and the
+   choice of neighbours ask for.
 2. ExtractRetrievalScores: each query becomes its row of scores (`modules.retrieval.definitions`).
-   The gallery is the whole split, or the files that the configuration names. One more extract
-   holds the metrics of all queries together.
+   The gallery is the whole split, or the files that the configuration names; the flags `is_query`
+   and `is_gallery` say which of the examples count. One more extract holds the metrics of all
+   queries together.
 3. TFMA's own SliceKeyExtractor.
 
 `RetrievalMetrics` averages the rows per slice. `modules.gate.make_eval_config` writes the
@@ -19,7 +21,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from modules.contract import ID, LABEL
+from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
 from modules.retrieval import (
     EmbedGallery,
     ExtractEmbeddings,
@@ -50,16 +52,23 @@ def custom_extractors(
     del tensor_adapter_config
     options = read_metric_options(eval_config)
     models = tfma.utils.verify_and_update_eval_shared_models(eval_shared_model)
+    same: list[str] = options["exclude_same"]
+    of_queries = [*same, *([IS_QUERY] if options["query_flag"] else [])]
+    of_gallery = [*same, *([IS_GALLERY] if options["gallery_flag"] else [])]
     gallery = None
     if options["gallery_files"]:
-        gallery = EmbedGallery(options["gallery_files"], models, eval_config)
+        gallery = EmbedGallery(options["gallery_files"], models, eval_config, of_gallery)
+    else:
+        of_queries += of_gallery
     slices = {key for spec in eval_config.slicing_specs for key in spec.feature_keys}
     slices |= {key for spec in eval_config.slicing_specs for key in spec.feature_values}
     return [
         tfma.extractors.Extractor(
             stage_name="ExtractEmbeddings",
             ptransform=ExtractEmbeddings(
-                models=models, eval_config=eval_config, features=sorted({ID, LABEL, *slices})
+                models=models,
+                eval_config=eval_config,
+                features=sorted({ID, LABEL, *slices, *of_queries}),
             ),
         ),
         tfma.extractors.Extractor(
@@ -69,6 +78,9 @@ def custom_extractors(
                 verification=options["verification"],
                 clustering=options["clustering"],
                 gallery=gallery,
+                exclude_same=same,
+                query_flag=options["query_flag"],
+                gallery_flag=options["gallery_flag"],
             ),
         ),
         tfma.extractors.SliceKeyExtractor(eval_config=eval_config, materialize=False),

@@ -25,6 +25,7 @@ from components.resolvers import (
     PreviousStatisticsStrategy,
     WindowStrategy,
 )
+from components.sheet_example_gen import SheetExampleGen
 from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
@@ -74,6 +75,8 @@ def _nodes(config: Config) -> list[BaseNode]:
         schema=schema,
         previous_statistics=earlier.outputs["statistics"] if earlier else None,
         settings=config.validation,
+        # Nobody should have to write a schema to have a column more.
+        further_features=config.data.is_sheet and config.data.schema_file == "contract",
     )
     # Nothing is computed from data that did not pass the validation.
     resolvers = _span_resolvers(config.data, example_gen, validator)
@@ -213,7 +216,7 @@ def _span_resolvers(
 
 
 def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images in class folders, or records of the contract."""
+    """Images in class folders, sheets of images, or records of the contract."""
     output = None
     if data.split != "given":
         output = hash_split(
@@ -227,6 +230,15 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
         ).with_id("ImportExampleGen")
+    if data.format != "images":
+        return SheetExampleGen(
+            input_base=data.path,
+            format=data.format,
+            input_config=given_splits(data.patterns),
+            output_config=output,
+            max_undecodable_fraction=data.max_undecodable_fraction,
+            max_pixels=data.max_pixels,
+        )
     return ImageExampleGen(
         input_base=data.path,
         input_config=given_splits(data.patterns),

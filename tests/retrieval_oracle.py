@@ -17,6 +17,18 @@ class Rows(NamedTuple):
     embeddings: Sequence[Sequence[float]]
 
 
+Columns = Sequence[Sequence[object]]  # values of rows, such as their cameras, by column
+
+
+def is_junk(label: object, of_query: Sequence, other_label: object, of_other: Sequence) -> bool:
+    """Whether a row is no neighbour, since it has the query's label and one of its values."""
+    same = any(
+        mine == theirs and mine not in (b"", "")
+        for mine, theirs in zip(of_query, of_other, strict=True)
+    )
+    return same and label == other_label
+
+
 def squared_distance(a: Sequence[float], b: Sequence[float]) -> float:
     return sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True))
 
@@ -42,12 +54,24 @@ def brute_force(
     embeddings: Sequence[Sequence[float]],
     ks: Sequence[int],
     gallery: Rows | None = None,
+    columns: Columns = (),
+    gallery_columns: Columns | None = None,
 ) -> dict[object, dict[str, float] | None]:
-    """Scores of each query by id; None where nothing else in the gallery has the query's label."""
+    """Scores of each query by id; None where no neighbour has the query's label."""
     gallery = gallery or Rows(ids, labels, embeddings)
+    gallery_columns = columns if gallery_columns is None else gallery_columns
     scores = {}
-    for query_id, label, embedding in zip(ids, labels, embeddings, strict=True):
-        rows = neighbours_in(gallery, query_id, embedding)
+    for i, (query_id, label, embedding) in enumerate(zip(ids, labels, embeddings, strict=True)):
+        rows = [
+            row
+            for row in neighbours_in(gallery, query_id, embedding)
+            if not is_junk(
+                label,
+                [column[i] for column in columns],
+                gallery.labels[row],
+                [column[row] for column in gallery_columns],
+            )
+        ]
         hits = [gallery.labels[row] == label for row in rows]
         relevant = sum(hits)
         if not relevant:
@@ -91,12 +115,16 @@ def set_metrics(embeddings: Sequence[Sequence[float]]) -> dict[str, float]:
     return {"spread": spread, "collapsed": float(spread < 5e-4), "non_finite_gallery": 0.0}
 
 
-def pairs(queries: Rows, gallery: Rows) -> tuple[list[float], list[bool]]:
-    """Every query with every row of the gallery but itself: squared distance, same label."""
+def pairs(
+    queries: Rows, gallery: Rows, columns: Columns = (), gallery_columns: Columns = ()
+) -> tuple[list[float], list[bool]]:
+    """Every query with each of its neighbours: squared distance, same label."""
     distances, same = [], []
-    for query_id, label, embedding in zip(*queries, strict=True):
-        for row_id, row_label, row in zip(*gallery, strict=True):
-            if row_id != query_id:
+    for i, (query_id, label, embedding) in enumerate(zip(*queries, strict=True)):
+        mine = [column[i] for column in columns]
+        for j, (row_id, row_label, row) in enumerate(zip(*gallery, strict=True)):
+            theirs = [column[j] for column in gallery_columns]
+            if row_id != query_id and not is_junk(label, mine, row_label, theirs):
                 distances.append(squared_distance(embedding, row))
                 same.append(label == row_label)
     return distances, same

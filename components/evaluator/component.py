@@ -47,6 +47,9 @@ class Evaluator(TfxEvaluator):
     - Queries and gallery may differ: with `gallery_split` each query searches in another split,
       of the same examples or of `gallery`, such as a catalogue. A query that is in the gallery,
       by its id, is left out of its own results.
+    - Examples may have the features `is_query` and `is_gallery`, int64: only queries are scored,
+      and only the gallery is searched.
+    - `[evaluation] exclude_same` leaves out what has a query's label and, say, its camera.
     """
 
     SPEC_CLASS = EvaluatorSpec

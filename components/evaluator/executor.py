@@ -16,9 +16,10 @@ from tfx.components import Evaluator as _  # noqa: F401
 from tfx.components.evaluator import constants, executor as tfx_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.evaluator.revocation import revocation
+from modules.contract import IS_GALLERY, IS_QUERY
 from modules.gate import (
     BASELINE,
     CANDIDATE,
@@ -31,6 +32,7 @@ from modules.gate import (
     read_metrics,
     write_report,
 )
+from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
 GALLERY_SPLIT_KEY = "gallery_split"
@@ -65,9 +67,11 @@ class Executor(tfx_executor.Executor):
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
+
+        The flags `is_query` and `is_gallery` count where the first example has them; then each
+        must.
         """
-        if exec_properties.get(GALLERY_SPLIT_KEY):
-            exec_properties = _with_gallery(input_dict, exec_properties)
+        exec_properties = _with_gallery(input_dict, exec_properties)
         super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(
@@ -103,18 +107,24 @@ class Executor(tfx_executor.Executor):
 def _with_gallery(
     input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
 ) -> dict[str, Any]:
-    """Puts the file patterns of the gallery's split into the configuration of the metric."""
-    split = exec_properties[GALLERY_SPLIT_KEY]
-    source = GALLERY_KEY if input_dict.get(GALLERY_KEY) else standard_component_specs.EXAMPLES_KEY
-    patterns = []
-    for artifact in input_dict[source]:
-        splits = artifact_utils.decode_split_names(artifact.split_names)
-        if split not in splits:
-            raise ValueError(
-                f"gallery_split is {split!r}, but the {source} artifact {artifact.uri} has the "
-                f"splits {splits}"
-            )
-        patterns.append(io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split)))
+    """Tells the metric where the gallery is, and which flags the examples have."""
+    examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+    splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
+    evaluated = json_utils.loads(splits or "null") or ["eval"]
+    features = _features([pattern for split in evaluated for pattern in _files(examples, split)])
+    found: dict[str, Any] = {"query_flag": IS_QUERY in features}
+    if split := exec_properties.get(GALLERY_SPLIT_KEY):
+        source = GALLERY_KEY if input_dict.get(GALLERY_KEY) else "examples"
+        for artifact in input_dict[source]:
+            there = artifact_utils.decode_split_names(artifact.split_names)
+            if split not in there:
+                raise ValueError(
+                    f"gallery_split is {split!r}, but the {source} artifact {artifact.uri} has the "
+                    f"splits {there}"
+                )
+        found["gallery_files"] = _files(input_dict[source], split)
+        features = _features(found["gallery_files"])
+    found["gallery_flag"] = IS_GALLERY in features
     eval_config = config_pb2.EvalConfig()
     proto_utils.json_to_proto(
         exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config
@@ -123,11 +133,26 @@ def _with_gallery(
         for metric in spec.metrics:
             if metric.class_name == METRIC_CLASS:
                 settings = json.loads(metric.config)
-                metric.config = json.dumps({**settings, "gallery_files": patterns})
+                metric.config = json.dumps({**settings, **found})
     return {
         **exec_properties,
         standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(eval_config),
     }
+
+
+def _files(artifacts: list[types.Artifact], split: str) -> list[str]:
+    """A pattern of the files of a split, for each artifact."""
+    return [
+        io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split))
+        for artifact in artifacts
+        if split in artifact_utils.decode_split_names(artifact.split_names)
+    ]
+
+
+def _features(patterns: list[str]) -> set[str]:
+    """Names of the features of the first example."""
+    files = [file for pattern in patterns for file in sorted(fileio.glob(pattern))]
+    return set(feature_types(files))
 
 
 def _path(artifact: types.Artifact, name: str) -> str:

@@ -25,6 +25,7 @@ class ExampleValidatorSpec(specs.ExampleValidatorSpec):
     PARAMETERS: ClassVar[dict[str, Any]] = {
         **specs.ExampleValidatorSpec.PARAMETERS,
         executor.SETTINGS: component_spec.ExecutionParameter(type=str),
+        executor.FURTHER_FEATURES: component_spec.ExecutionParameter(type=int),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         **specs.ExampleValidatorSpec.INPUTS,
@@ -65,6 +66,7 @@ class ExampleValidator(TfxExampleValidator):
         previous_statistics: BaseChannel | None = None,
         exclude_splits: list[str] | None = None,
         settings: ValidationSettings | None = None,
+        further_features: bool = False,
     ) -> None:
         """Configures the node.
 
@@ -76,6 +78,8 @@ class ExampleValidator(TfxExampleValidator):
             settings: Thresholds of drift and skew, for features without a comparator in the
                 schema. Features that the examples do not have are ignored. Default: those of
                 `ValidationSettings`.
+            further_features: Whether the examples may have features that the schema does not name,
+                one value each.
         """
         spec = ExampleValidatorSpec(
             statistics=statistics,
@@ -83,6 +87,7 @@ class ExampleValidator(TfxExampleValidator):
             previous_statistics=previous_statistics,
             exclude_splits=json_utils.dumps(exclude_splits or []),
             settings=(settings or ValidationSettings()).model_dump_json(),
+            further_features=int(further_features),
             anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
         )
         base_component.BaseComponent.__init__(self, spec)  # TFX's own makes its own spec

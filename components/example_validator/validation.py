@@ -19,6 +19,7 @@ from modules.settings import ValidationSettings
 
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _Type = anomalies_pb2.AnomalyInfo.Type
+_Feature = statistics_pb2.FeatureNameStatistics
 COMPARATORS = {
     _Type.COMPARATOR_CONTROL_DATA_MISSING,
     _Type.COMPARATOR_TREATMENT_DATA_MISSING,
@@ -34,6 +35,7 @@ def validate_split(
     settings: ValidationSettings,
     previous: Statistics | None = None,
     serving: Statistics | None = None,
+    further_features: bool = False,
 ) -> tuple[anomalies_pb2.Anomalies, ClassChanges | None]:
     """Validates a split, and compares it with others.
 
@@ -43,12 +45,16 @@ def validate_split(
         settings: Thresholds for features without a comparator in the schema.
         previous: Of the same split of the previous span; drift.
         serving: Of another split of this span; skew.
+        further_features: Whether features that the schema does not name may be there; then every
+            example must have one value.
 
     Returns:
         What `tfdv.validate_statistics` found, and further findings in the same form: images that
         cannot be decoded and features that vanished. How the classes changed, where that is known.
     """
     (dataset,) = statistics.datasets
+    if further_features:
+        schema = _with_further(schema, dataset)
     previous = previous if previous and _examples(previous) else None
     serving = serving if serving and _examples(serving) else None
     anomalies = tfdv.validate_statistics(
@@ -131,6 +137,23 @@ def _complete(
         else:
             getattr(feature, comparator).infinity_norm.threshold = threshold
     return complete
+
+
+def _with_further(
+    schema: schema_pb2.Schema, dataset: statistics_pb2.DatasetFeatureStatistics
+) -> schema_pb2.Schema:
+    """The schema with the features that it does not name, one value in every example."""
+    extended = schema_pb2.Schema()
+    extended.CopyFrom(schema)
+    kinds = {_Feature.INT: schema_pb2.INT, _Feature.FLOAT: schema_pb2.FLOAT}
+    named = {feature.name for feature in schema.feature}
+    for found in dataset.features:
+        name = found.path.step[0]
+        if name not in named and not found.HasField("validation_derived_source"):
+            feature = extended.feature.add(name=name, type=kinds.get(found.type, schema_pb2.BYTES))
+            feature.presence.min_fraction = 1
+            feature.shape.dim.add(size=1)
+    return extended
 
 
 def _add(

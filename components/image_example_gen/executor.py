@@ -50,7 +50,8 @@ def _write_report(
     write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts).encode())
 
 
-def _options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
+def read_options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
+    """Reads the options out of the execution property `custom_config`."""
     custom_config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(
         exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom_config
@@ -79,7 +80,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         return lambda exec_properties, pattern: type(self).READ(
             exec_properties[standard_component_specs.INPUT_BASE_KEY],
             pattern,
-            int(_options(exec_properties)[MAX_PIXELS]),
+            int(read_options(exec_properties)[MAX_PIXELS]),
             self._others,
         )
 
@@ -88,7 +89,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     ) -> dict[str, beam.PCollection]:
         """Builds the splits of TFX, and beside them the report of what was read."""
         self._others: list[beam.pvalue.DoOutputsTuple] = []
-        splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
+        splits = self.read_splits(pipeline, exec_properties)
         images = [
             split
             | f"Count[{name}]" >> beam.combiners.Count.Globally()
@@ -123,6 +124,12 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             )
         )
         return splits
+
+    def read_splits(
+        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
+    ) -> dict[str, beam.PCollection]:
+        """Reads the examples by split, as TFX makes the splits."""
+        return super().GenerateExamplesByBeam(pipeline, exec_properties)
 
     def Do(  # noqa: N802 — TFX's name
         self,
@@ -187,7 +194,7 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expect
     listed = "\n  ".join(counts["first_undecodable"])
     if undecodable:
         logging.warning("%d of %d images are undecodable:\n  %s", undecodable, total, listed)
-    limit = _options(exec_properties)[MAX_UNDECODABLE]
+    limit = read_options(exec_properties)[MAX_UNDECODABLE]
     if undecodable / total > limit:
         raise ValueError(
             f"{undecodable} of {total} images ({undecodable / total:.2%}) in {input_base} cannot "

@@ -10,8 +10,10 @@ MAX_UNDECODABLE = "max_undecodable_fraction"
 MAX_PIXELS = "max_pixels"
 
 
-def check_limits(max_undecodable_fraction: float, max_pixels: int) -> example_gen_pb2.CustomConfig:
-    """Checks the limits and packs them.
+def check_limits(
+    max_undecodable_fraction: float, max_pixels: int, **others: str | bool
+) -> example_gen_pb2.CustomConfig:
+    """Checks the limits and packs them, with other options of the executor.
 
     Raises:
         ValueError: One is out of range.
@@ -23,7 +25,7 @@ def check_limits(max_undecodable_fraction: float, max_pixels: int) -> example_ge
     if max_pixels < 1:
         raise ValueError(f"max_pixels is {max_pixels}, expected at least 1.")
     options = struct_pb2.Struct()
-    options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels})
+    options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels} | others)
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
     return custom_config

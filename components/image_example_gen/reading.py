@@ -48,12 +48,15 @@ def check_regular(path: str) -> None:
             raise FileFaultError(f"{name}, not a file")
 
 
-def _read(path: str) -> bytes:
-    check_regular(path)
+def check_file(path: str, max_pixels: int) -> Checked:
+    """Reads a file and checks its image, see `check_image`; whatever is wrong is in the result."""
     try:
-        return read_file(path)
+        check_regular(path)
+        return check_image(read_file(path), max_pixels)
+    except FileFaultError as error:
+        return Checked(None, str(error))
     except tf.errors.OpError as error:
-        raise FileFaultError(f"the file cannot be read ({error.message})") from error
+        return Checked(None, f"the file cannot be read ({error.message})")
 
 
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
@@ -80,10 +83,7 @@ class _ReadImage(beam.DoFn):
             reason = "the name of the file or of its class is not UTF-8"
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))
             return
-        try:
-            checked = check_image(_read(path), self._max_pixels)
-        except FileFaultError as error:
-            checked = Checked(None, str(error))
+        checked = check_file(path, self._max_pixels)
         if checked.image is None:
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), checked.fault))
             return

@@ -55,6 +55,7 @@ def make_eval_config(
         "verification": settings.verification,
         "clustering": settings.clustering,
         "gallery_files": None if gallery_files is None else list(gallery_files),
+        "exclude_same": settings.exclude_same,
     }
     metric = config_pb2.MetricConfig(
         class_name=METRIC_CLASS, module=METRIC_MODULE, config=json.dumps(of_metric)

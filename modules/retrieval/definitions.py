@@ -1,8 +1,10 @@
 """What each retrieval metric is, what it is called, and which way is better.
 
 There are queries and a gallery; often both are the same set. The neighbours of a query
-are the gallery without the row that has the query's `id`, ordered by (distance, id). Distances are
-squared L2 in float32. R is the number of neighbours with the query's label, hit_i is 1 when the
+are the gallery without the row that has the query's `id`, ordered by (distance, id). Where the
+evaluation excludes rows of the same camera or the like, the rows with the query's label and the
+same value are no neighbours either (`modules.retrieval.groups`). Distances are squared L2 in
+float32. R is the number of neighbours with the query's label, hit_i is 1 when the
 i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
 
 | score of a query     | formula                                                              |

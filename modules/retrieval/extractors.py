@@ -18,7 +18,7 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
-from modules.contract import ID, LABEL
+from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
 from modules.retrieval.order import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
@@ -154,6 +154,7 @@ class EmbedGallery(beam.PTransform):
             the models read; each must match at least one file.
         models: By TFMA's names.
         eval_config: With their ModelSpecs.
+        features: What to keep besides `id` and `label`.
     """
 
     def __init__(
@@ -161,10 +162,11 @@ class EmbedGallery(beam.PTransform):
         files: Sequence[str],
         models: Sequence[tfma.EvalSharedModel],
         eval_config: config_pb2.EvalConfig,
+        features: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._files = list(files)
-        self._embed = ExtractEmbeddings(models, eval_config, [ID, LABEL])
+        self._embed = ExtractEmbeddings(models, eval_config, [ID, LABEL, *features])
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Reads and embeds.
@@ -202,7 +204,10 @@ class ExtractRetrievalScores(beam.PTransform):
         verification: Add pair verification to SetMetrics.
         clustering: Add clustering to SetMetrics.
         gallery: Makes the extracts of the gallery from the pipeline, such as `EmbedGallery`.
-            Default: the queries are the gallery.
+            Default: the evaluated examples are the gallery.
+        exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
+        query_flag: Only examples whose feature `is_query` is not 0 are queries.
+        gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
     """
 
     def __init__(
@@ -212,22 +217,34 @@ class ExtractRetrievalScores(beam.PTransform):
         verification: bool = False,
         clustering: bool = False,
         gallery: beam.PTransform | None = None,
+        exclude_same: Sequence[str] = (),
+        query_flag: bool = False,
+        gallery_flag: bool = False,
     ) -> None:
         super().__init__()
         self._ks, self._gallery = list(ks), gallery
         self._verification, self._clustering = verification, clustering
+        self._exclude_same = list(exclude_same)
+        self._query_flag, self._gallery_flag = query_flag, gallery_flag
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
-        gallery = self._gallery and (
-            extracts.pipeline
-            | "Gallery" >> self._gallery
-            | "GalleryRows" >> beam.Map(_labelled_rows)
-        )
-        scored = (
-            extracts
-            | "Rows" >> beam.Map(_labelled_rows)
-            | "Score" >> ScoreQueries(self._ks, gallery, verification=self._verification)
+        queries = extracts | "Rows" >> beam.Map(_labelled_rows)
+        gallery = None  # the queries
+        if self._gallery:
+            gallery = (
+                extracts.pipeline
+                | "Gallery" >> self._gallery
+                | "GalleryRows" >> beam.Map(_labelled_rows)
+            )
+        elif self._query_flag or self._gallery_flag:
+            gallery = queries
+        if self._query_flag:
+            queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
+        if self._gallery_flag:
+            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
+        scored = queries | "Score" >> ScoreQueries(
+            self._ks, gallery, verification=self._verification, exclude_same=self._exclude_same
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery
@@ -246,6 +263,13 @@ def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}
     embeddings = {name: np.asarray(rows, np.float32) for name, rows in by_model.items()}
     return LabelledRows(features[ID], features[LABEL], embeddings, features)
+
+
+def _flagged(rows: LabelledRows, flag: str) -> Iterator[LabelledRows]:
+    """The rows whose flag is not 0."""
+    some = np.flatnonzero(rows.features[flag].astype(bool))
+    if some.size:
+        yield rows.take(some)
 
 
 def _without_embeddings(scored: ScoredQueries) -> _Scores:

@@ -12,6 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.retrieval.definitions import COUNTS, score_names
+from modules.retrieval.groups import (
+    GroupNumbers,
+    gallery_groups,
+    group_keys,
+    number_groups,
+    query_groups,
+)
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
 from modules.retrieval.shards import Shard, reject_repeated, tiles_of
@@ -26,6 +33,7 @@ class Gallery(NamedTuple):
         classes: int32 [N], one number per distinct label.
         positives: int64 [N], R: the number of other members of the same class.
         embeddings: float32 [N, D].
+        columns: Object arrays [N] that make groups, see `modules.retrieval.groups`.
     """
 
     ids: np.ndarray
@@ -33,12 +41,14 @@ class Gallery(NamedTuple):
     classes: np.ndarray
     positives: np.ndarray
     embeddings: np.ndarray
+    columns: tuple[np.ndarray, ...] = ()
 
 
 def make_gallery(
     ids: Sequence[bytes | str] | np.ndarray,
     labels: Sequence[bytes | str] | np.ndarray,
     embeddings: np.ndarray,
+    columns: Sequence[Sequence[object]] = (),
 ) -> Gallery:
     """Orders labelled embeddings by id.
 
@@ -46,6 +56,8 @@ def make_gallery(
         ids: N unique ids, bytes or str.
         labels: N class names, bytes or str.
         embeddings: [N, D], any float dtype; converted to float32.
+        columns: N values each, such as cameras. What has a query's label and its value in one of
+            them is none of its neighbours.
 
     Returns:
         The gallery, whatever the order of the arguments.
@@ -70,6 +82,7 @@ def make_gallery(
         classes=classes.astype(np.int32),
         positives=sizes[classes] - 1,
         embeddings=np.ascontiguousarray(embeddings[order]),
+        columns=tuple(np.asarray(column, dtype=object)[order] for column in columns),
     )
 
 
@@ -92,7 +105,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
     total = len(gallery.ids)
     if not 1 <= k < total:
         raise ValueError(f"k must be in [1, {total - 1}] for a gallery of {total}, got {k}")
-    shard = _only_shard(gallery)
+    shard = Shard(0, gallery.ids, gallery.classes, {"": gallery.embeddings})
     own = np.arange(start, stop)
     tiles = query_tiles(
         gallery.embeddings[start:stop], gallery.classes[start:stop], np.full(stop - start, k)
@@ -133,6 +146,7 @@ def score_queries(
         classes=gallery.classes[rows],
         members=gallery.positives[rows] + 1,
         embeddings={"": gallery.embeddings[rows]},
+        groups=query_groups(gallery.labels, gallery.columns, _numbers(gallery))[rows],
     )
     scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
     return dict(zip(names, scores.T, strict=True))
@@ -143,7 +157,7 @@ def score_against(queries: Gallery, gallery: Gallery, ks: Sequence[int]) -> dict
 
     Args:
         queries: Ordered by id; their `positives` play no part.
-        gallery: What to search in.
+        gallery: What to search in, with the same columns.
         ks: The values of k.
 
     Returns:
@@ -163,10 +177,16 @@ def score_against(queries: Gallery, gallery: Gallery, ks: Sequence[int]) -> dict
         classes=found[:, 0].astype(np.int32),
         members=found[:, 1],
         embeddings={"": queries.embeddings},
+        groups=query_groups(queries.labels, queries.columns, _numbers(gallery)),
     )
     scores = score_block(block, [_only_shard(gallery)], ks)[""].scores
     return dict(zip([*score_names(ks), *COUNTS], scores.T, strict=True))
 
 
+def _numbers(gallery: Gallery) -> GroupNumbers:
+    return number_groups(group_keys(gallery.labels, column) for column in gallery.columns)
+
+
 def _only_shard(gallery: Gallery) -> Shard:
-    return Shard(0, gallery.ids, gallery.classes, {"": gallery.embeddings})
+    groups = gallery_groups(gallery.labels, gallery.columns, _numbers(gallery))
+    return Shard(0, gallery.ids, gallery.classes, {"": gallery.embeddings}, groups)

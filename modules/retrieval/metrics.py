@@ -46,6 +46,9 @@ class RetrievalMetrics(metric_types.Metric):
         verification: bool = False,
         clustering: bool = False,
         gallery_files: Sequence[str] | None = None,
+        exclude_same: Sequence[str] = (),
+        query_flag: bool = False,
+        gallery_flag: bool = False,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
 
@@ -55,6 +58,10 @@ class RetrievalMetrics(metric_types.Metric):
             clustering: Add NMI and AMI of k-means.
             gallery_files: Patterns of gzipped TFRecord files of tf.Examples that are the gallery;
                 by default the evaluated examples are.
+            exclude_same: Names of features. What has a query's label and the same value of one of
+                them is none of its neighbours.
+            query_flag: Only examples whose feature `is_query` is not 0 are queries.
+            gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
@@ -75,6 +82,9 @@ class RetrievalMetrics(metric_types.Metric):
             verification=verification,
             clustering=clustering,
             gallery_files=gallery_files,
+            exclude_same=list(exclude_same),
+            query_flag=query_flag,
+            gallery_flag=gallery_flag,
         )
 
 
@@ -109,9 +119,16 @@ def _computations(
     verification: bool,
     clustering: bool,
     gallery_files: Sequence[str] | None,
+    exclude_same: Sequence[str],
+    query_flag: bool,
+    gallery_flag: bool,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
-    """Makes one computation per model, which yields all metrics at once."""
+    """Makes one computation per model, which yields all metrics at once.
+
+    What the extractors alone use is here too, since TFMA gives it all that is configured.
+    """
+    del gallery_files, exclude_same, query_flag, gallery_flag
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -18,6 +18,14 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from modules.retrieval.groups import (
+    GroupKey,
+    GroupNumbers,
+    gallery_groups,
+    group_keys,
+    number_groups,
+    query_groups,
+)
 from modules.retrieval.shards import MAX_POSITION, Shard, reject_repeated
 from modules.runtime import work_done
 
@@ -29,7 +37,8 @@ _RANGE_BITS = 19  # rows in one range of ids; the other bits of a position numbe
 _RANGES = (MAX_POSITION + 1) >> _RANGE_BITS
 
 _Sample = list[tuple[int, bytes | str]]  # hash and id
-_Counted = tuple[Counter[bytes | str], _Sample]  # rows by label, some of the ids
+# Rows by label, some of the ids, the groups of each column.
+_Counted = tuple[Counter[bytes | str], _Sample, list[set[GroupKey]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +75,13 @@ class QueryRows:
         rows: Ordered by id.
         classes: int32 [Q], one number per distinct label of the gallery; −1 if it lacks the label.
         members: int64 [Q], how many rows of the gallery have the label.
+        groups: int32 [Q, C], see `modules.retrieval.groups`.
     """
 
     rows: LabelledRows
     classes: np.ndarray
     members: np.ndarray
+    groups: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -80,14 +91,20 @@ class _Census:
     Attributes:
         boundaries: Ids at which a new range begins, ascending.
         classes: Number and count of rows by label.
+        groups: Their numbers.
     """
 
     boundaries: np.ndarray
     classes: dict[bytes | str, tuple[int, int]]
+    groups: GroupNumbers
 
 
 def blocks_and_shards(
-    queries: beam.PCollection, gallery: beam.PCollection | None, query_rows: int, shard_rows: int
+    queries: beam.PCollection,
+    gallery: beam.PCollection | None,
+    query_rows: int,
+    shard_rows: int,
+    exclude_same: Sequence[str] = (),
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Orders queries and gallery by id.
 
@@ -96,23 +113,25 @@ def blocks_and_shards(
         gallery: PCollection of LabelledRows with the same models; None if it is the queries.
         query_rows: The largest number of queries in a block.
         shard_rows: The largest number of rows in a shard.
+        exclude_same: Features that make groups, see `modules.retrieval.groups`.
 
     Returns:
         PCollections of QueryRows and of Shards.
     """
+    same = tuple(exclude_same)
     if gallery is None:
-        counted = census = queries | "Census" >> _take_census(EVALUATED, shard_rows)
+        counted = census = queries | "Census" >> _take_census(EVALUATED, shard_rows, same)
         query_ranges = ranges = queries | "Order" >> _OrderById(counted)
     else:
-        census = gallery | "GalleryCensus" >> _take_census("gallery examples", shard_rows)
+        census = gallery | "GalleryCensus" >> _take_census("gallery examples", shard_rows, same)
         counted = queries | "Census" >> _take_census(EVALUATED, shard_rows)
         ranges = gallery | "OrderGallery" >> _OrderById(census)
         query_ranges = queries | "Order" >> _OrderById(counted)
     as_census = beam.pvalue.AsSingleton(census)
-    shards = ranges | "Shards" >> beam.FlatMap(_shards, as_census, shard_rows)
+    shards = ranges | "Shards" >> beam.FlatMap(_shards, as_census, shard_rows, same)
     blocks = (
         query_ranges
-        | "QueryBlocks" >> beam.FlatMap(_query_blocks, as_census, query_rows)
+        | "QueryBlocks" >> beam.FlatMap(_query_blocks, as_census, query_rows, same)
         | "SpreadBlocks" >> beam.Reshuffle()
     )
     return blocks, shards
@@ -120,40 +139,46 @@ def blocks_and_shards(
 
 @beam.ptransform_fn
 def _take_census(
-    rows: beam.PCollection, name: str, shard_rows: int
+    rows: beam.PCollection, name: str, shard_rows: int, exclude_same: tuple[str, ...] = ()
 ) -> beam.PCollection:  # one _Census
     return (
         rows
-        | "IdsAndLabels" >> beam.Map(lambda batch: (batch.ids, batch.labels))
-        | "Count" >> beam.CombineGlobally(_CensusFn(name, shard_rows))
+        | "IdsAndLabels"
+        >> beam.Map(
+            lambda batch: (batch.ids, batch.labels, *(batch.features[n] for n in exclude_same))
+        )
+        | "Count" >> beam.CombineGlobally(_CensusFn(name, shard_rows, len(exclude_same)))
     )
 
 
 class _CensusFn(beam.CombineFn):
-    """Counts rows by label and samples ids, by their hash."""
+    """Counts rows by label, samples ids by their hash, and lists the groups."""
 
-    def __init__(self, name: str, shard_rows: int) -> None:
-        self._name, self._shard_rows = name, shard_rows
+    def __init__(self, name: str, shard_rows: int, columns: int = 0) -> None:
+        self._name, self._shard_rows, self._columns = name, shard_rows, columns
 
     def create_accumulator(self) -> _Counted:
-        return Counter(), []
+        return Counter(), [], [set() for _ in range(self._columns)]
 
-    def add_input(self, accumulator: _Counted, element: tuple[np.ndarray, np.ndarray]) -> _Counted:
-        counts, sample = accumulator
-        ids, labels = element
+    def add_input(self, accumulator: _Counted, element: tuple[np.ndarray, ...]) -> _Counted:
+        counts, sample, groups = accumulator
+        ids, labels, *columns = element
         counts.update(labels.tolist())
         sample.extend((hash_id(id_), id_) for id_ in ids)
-        return counts, _smallest(sample)
+        for keys, values in zip(groups, columns, strict=True):
+            keys |= group_keys(labels, values)
+        return counts, _smallest(sample), groups
 
     def merge_accumulators(self, accumulators: Iterable[_Counted]) -> _Counted:
-        counts, sample = self.create_accumulator()
-        for other_counts, other_sample in accumulators:
+        counts, sample, groups = self.create_accumulator()
+        for other_counts, other_sample, other_groups in accumulators:
             counts.update(other_counts)
             sample = _smallest(sample + other_sample)
-        return counts, sample
+            groups = [keys | others for keys, others in zip(groups, other_groups, strict=True)]
+        return counts, sample, groups
 
     def extract_output(self, accumulator: _Counted) -> _Census:
-        counts, sample = accumulator
+        counts, sample, groups = accumulator
         total = counts.total()
         if not total:
             raise ValueError(f"there are no {self._name}: there is nothing to retrieve")
@@ -163,7 +188,7 @@ class _CensusFn(beam.CombineFn):
         boundaries = np.empty(ranges - 1, dtype=object)
         boundaries[:] = [ids[i * len(ids) // ranges] for i in range(1, ranges)]
         classes = {label: (i, counts[label]) for i, label in enumerate(sorted(counts))}
-        return _Census(boundaries, classes)
+        return _Census(boundaries, classes, number_groups(groups))
 
 
 def _smallest(sample: _Sample) -> _Sample:
@@ -244,9 +269,16 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _shards(ordered: tuple[int, LabelledRows], census: _Census, shard_rows: int) -> Iterator[Shard]:
+def _shards(
+    ordered: tuple[int, LabelledRows],
+    census: _Census,
+    shard_rows: int,
+    exclude_same: tuple[str, ...],
+) -> Iterator[Shard]:
     number, rows = ordered
     classes = np.array([census.classes[label][0] for label in rows.labels], np.int32)
+    columns = [rows.features[name] for name in exclude_same]
+    groups = gallery_groups(rows.labels, columns, census.groups)
     for start in range(0, len(rows.ids), shard_rows):
         stop = start + shard_rows
         yield Shard(
@@ -254,15 +286,21 @@ def _shards(ordered: tuple[int, LabelledRows], census: _Census, shard_rows: int)
             rows.ids[start:stop],
             classes[start:stop],
             {model: values[start:stop] for model, values in rows.embeddings.items()},
+            groups[start:stop],
         )
 
 
 def _query_blocks(
-    ordered: tuple[int, LabelledRows], census: _Census, query_rows: int
+    ordered: tuple[int, LabelledRows],
+    census: _Census,
+    query_rows: int,
+    exclude_same: tuple[str, ...],
 ) -> Iterator[QueryRows]:
     _, rows = ordered
     known = np.array([census.classes.get(label, (-1, 0)) for label in rows.labels], np.int64)
     classes, members = known[:, 0].astype(np.int32), known[:, 1]
+    columns = [rows.features[name] for name in exclude_same]
+    groups = query_groups(rows.labels, columns, census.groups)
     for start in range(0, len(rows.ids), query_rows):
         block = slice(start, start + query_rows)
-        yield QueryRows(rows.take(block), classes[block], members[block])
+        yield QueryRows(rows.take(block), classes[block], members[block], groups[block])

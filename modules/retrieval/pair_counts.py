@@ -20,9 +20,9 @@ class PairCounters:
         self._idle: SimpleQueue[_PairCounter] = SimpleQueue()
         self._left_out = np.zeros(2, np.int64)
 
-    def leave_out(self, same: np.ndarray) -> None:
-        """Notes queries that meet themselves: bool, whether with the class they have there."""
-        self._left_out += [np.count_nonzero(same), np.count_nonzero(~same)]
+    def leave_out(self, same: int, other: int) -> None:
+        """Notes how many visited pairs are no neighbours: of one class, and of two."""
+        self._left_out += [same, other]
 
     def select_and_count(
         self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray

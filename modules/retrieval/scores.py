@@ -38,12 +38,15 @@ class QueryBlock:
         classes: int32 [Q], numbers as in the gallery; below 0 where the gallery lacks the label.
         members: int64 [Q], how many gallery rows have the query's class, itself included.
         embeddings: float32 [Q, D] by model name.
+        groups: int32 [Q, C], −1 for none: gallery rows of the same group are no neighbours, see
+            `modules.retrieval.groups`. None if the gallery has no groups either.
     """
 
     ids: np.ndarray
     classes: np.ndarray
     members: np.ndarray
     embeddings: dict[str, np.ndarray]
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +55,8 @@ class BlockScores:
 
     Attributes:
         scores: float64 [Q, S], the columns `score_names(ks)` and `COUNTS`.
-        pairs: What `count_pairs` of `score_block` has counted: every query with every gallery row
-            but itself; None if not asked for.
+        pairs: What `count_pairs` of `score_block` has counted: every query with each of its
+            neighbours; None if not asked for.
     """
 
     scores: np.ndarray
@@ -63,8 +66,8 @@ class BlockScores:
 class CountsPairs(Protocol):
     """Counts all pairs of a query and a gallery row, such as `modules.retrieval.pair_counts`."""
 
-    def leave_out(self, same: np.ndarray) -> None:
-        """Notes queries that meet themselves: bool, whether with the class they have there."""
+    def leave_out(self, same: int, other: int) -> None:
+        """Notes how many visited pairs are no neighbours: of one class, and of two."""
 
     def select_and_count(
         self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
@@ -124,6 +127,7 @@ class _Search:
     ) -> None:
         self.model = model
         self._ids, self._classes, self._ks = block.ids, block.classes, ks
+        self._groups = block.groups
         self._embeddings = block.embeddings[model]
         self._names = [*score_names(ks), *COUNTS]
         self._scores = np.full((len(block.ids), len(self._names)), np.nan)
@@ -133,21 +137,22 @@ class _Search:
         """Begins a pass with some of the queries."""
         self._rows = rows
         embeddings, classes = self._embeddings[rows], self._classes[rows]
-        self._tiles = query_tiles(embeddings, classes, depths)
-        self._means = MeanDistances(embeddings, classes)
+        groups = None if self._groups is None else self._groups[rows]
+        self._tiles = query_tiles(embeddings, classes, depths, groups)
+        self._means = MeanDistances(embeddings, classes, groups)
 
     def add(self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """Compares this pass's queries with a shard; `own` as in `sweep`."""
-        self._means.add(shard.embeddings[self.model], shard.classes, own)
+        self._means.add(shard.embeddings[self.model], shard.classes, own, shard.groups)
         visit: Visit = QueryTile.select
         if self._pairs is not None:
             visit = self._pairs.select_and_count
-            there = own >= 0
-            self._pairs.leave_out(shard.classes[own[there]] == self._classes[self._rows[there]])
         sweep(self._tiles, tiles_of(shard, self.model), own, visit, pool)
 
     def finish(self, gallery: Iterable[Shard], pool: ThreadPoolExecutor) -> None:
         """Scores this pass's queries."""
+        if self._pairs is not None:
+            self._pairs.leave_out(*map(int, self._means.left_out.sum(axis=1)))
         relevant = self._means.counts[0]
         scores = np.empty((len(self._rows), len(self._names)))
 
@@ -168,6 +173,7 @@ class _Search:
                 self._embeddings[rows],
                 self._classes[rows],
                 pool,
+                None if self._groups is None else self._groups[rows],
             )
         column["d_ap"][:], column["d_an"][:] = self._means.values()
         excluded = relevant == 0

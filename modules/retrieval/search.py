@@ -31,7 +31,7 @@ QUERY_TILE = 256  # queries: 256 × 2,048 distances are 2 MiB and stay in the ca
 
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
-_BEHIND = np.int32(0x7FFFFFFF)  # bits behind every distance, NaN included: the query itself
+_BEHIND = np.int32(0x7FFFFFFF)  # bits behind every distance, NaN included: no neighbour
 _INFINITY = 0x7F800000  # bits above are NaN
 _NOTHING = np.iinfo(np.int64).max  # the key of no neighbour
 
@@ -45,9 +45,15 @@ class QueryTile:
     """
 
     def __init__(
-        self, rows: np.ndarray, embeddings: np.ndarray, classes: np.ndarray, depth: int
+        self,
+        rows: np.ndarray,
+        embeddings: np.ndarray,
+        classes: np.ndarray,
+        depth: int,
+        groups: np.ndarray | None = None,
     ) -> None:
         self.rows, self.classes = rows, classes[:, None]
+        self._groups = [] if groups is None else [column[:, None] for column in groups.T]
         self._squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
         self._factor = padded(-2 * embeddings, QUERY_TILE)
         self._depth = depth
@@ -56,7 +62,7 @@ class QueryTile:
         self._limit: np.ndarray | None = None  # bits of the farthest kept; None while all fit
 
     def distances(self, gallery_tile: GalleryTile, own: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Squared distances, with `_BEHIND` for a query itself.
+        """Squared distances, with `_BEHIND` for what is no neighbour: itself, and its groups.
 
         |q|² + |g|² − 2 q·g, clipped at 0: on unit vectors they carry the rounding of float32 near
         1, about 1e-7.
@@ -79,6 +85,8 @@ class QueryTile:
         bits &= 0x7FFFFFFF  # the sign of −0 and of NaN would break the order
         inside = np.flatnonzero((own >= 0) & (own < gallery_tile.size))
         bits[inside, own[inside]] = _BEHIND
+        for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
+            np.copyto(bits, _BEHIND, where=mine == theirs)
         return result
 
     def select(self, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
@@ -130,20 +138,27 @@ class QueryTile:
         return self._kept[0]
 
 
-def query_tiles(embeddings: np.ndarray, classes: np.ndarray, depths: np.ndarray) -> list[QueryTile]:
+def query_tiles(
+    embeddings: np.ndarray,
+    classes: np.ndarray,
+    depths: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> list[QueryTile]:
     """Puts queries that need about as many neighbours into one tile.
 
     Args:
         embeddings: float32 [Q, D].
         classes: int32 [Q].
         depths: int64 [Q], the least number of neighbours to find, 1 or above.
+        groups: int32 [Q, C], −1 for none; None if the gallery has no such columns either.
     """
     order = np.argsort(-depths, kind="stable")
     tiles, first = [], 0
     while first < len(order):
         depth = int(depths[order[first]])
         rows = order[first : first + max(1, min(QUERY_TILE, _KEPT // depth))]
-        tiles.append(QueryTile(rows, embeddings[rows], classes[rows], depth))
+        of_rows = None if groups is None else groups[rows]
+        tiles.append(QueryTile(rows, embeddings[rows], classes[rows], depth, of_rows))
         first += len(rows)
     return tiles
 
@@ -211,6 +226,7 @@ def first_hit_ranks(
     embeddings: np.ndarray,
     classes: np.ndarray,
     pool: ThreadPoolExecutor,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Counts how many neighbours there are up to the first of the query's class.
 
@@ -224,11 +240,12 @@ def first_hit_ranks(
         embeddings: float32 [Q, D].
         classes: int32 [Q].
         pool: As `search_threads` gives it.
+        groups: As for `query_tiles`.
 
     Returns:
         float64 [Q], from 1; infinity where no neighbour has the query's class, or only at NaN.
     """
-    tiles = query_tiles(embeddings, classes, np.ones(len(ids), np.int64))
+    tiles = query_tiles(embeddings, classes, np.ones(len(ids), np.int64), groups)
     nearest = np.full(len(ids), _NOTHING)
     nearer = np.zeros(len(ids), np.int64)
 

@@ -20,12 +20,14 @@ class Shard:
         ids: Object array [N] of bytes or str, ascending, unique.
         classes: int32 [N], one number per distinct label, 0 or above.
         embeddings: float32 [N, D] by model name.
+        groups: int32 [N, C], 0 or above, see `modules.retrieval.groups`; None for no columns.
     """
 
     position: int
     ids: np.ndarray
     classes: np.ndarray
     embeddings: dict[str, np.ndarray]
+    groups: np.ndarray | None = None
 
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """Row of each of the ids, int64 [Q], −1 where this shard has no such id."""
@@ -58,8 +60,15 @@ def reject_repeated(ids: np.ndarray) -> None:
 class GalleryTile:
     """Rows of a shard as one factor of a matrix product."""
 
-    def __init__(self, position: int, classes: np.ndarray, embeddings: np.ndarray) -> None:
+    def __init__(
+        self,
+        position: int,
+        classes: np.ndarray,
+        embeddings: np.ndarray,
+        groups: np.ndarray | None = None,
+    ) -> None:
         self.position, self.classes, self.size = position, classes, len(classes)
+        self.groups = [] if groups is None else list(groups.T)  # int32 [N] of each column
         self.squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
         self.embeddings = padded(embeddings, GALLERY_TILE)
 
@@ -71,6 +80,7 @@ def tiles_of(shard: Shard, model: str) -> list[GalleryTile]:
             shard.position + first,
             shard.classes[first : first + GALLERY_TILE],
             shard.embeddings[model][first : first + GALLERY_TILE],
+            None if shard.groups is None else shard.groups[first : first + GALLERY_TILE],
         )
         for first in range(0, len(shard.classes), GALLERY_TILE)
     ]

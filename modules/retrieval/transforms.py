@@ -64,6 +64,8 @@ class ScoreQueries(beam.PTransform):
         ks: The values of k.
         gallery: PCollection of LabelledRows with the same models. Default: the queries themselves.
         verification: Also count all pairs by distance.
+        exclude_same: Names of features. What has the query's label and the same value of one of
+            them is no neighbour, see `modules.retrieval.groups`.
         query_rows: How many queries are one unit of work for a runner.
         shard_rows: How many rows of the gallery are read at once.
 
@@ -77,17 +79,19 @@ class ScoreQueries(beam.PTransform):
         gallery: beam.PCollection | None = None,
         *,
         verification: bool = False,
+        exclude_same: Sequence[str] = (),
         query_rows: int = QUERY_ROWS,
         shard_rows: int = SHARD_ROWS,
     ) -> None:
         super().__init__()
         self._ks, self._gallery, self._verification = list(ks), gallery, verification
+        self._exclude_same = list(exclude_same)
         self._query_rows, self._shard_rows = query_rows, shard_rows
 
     def expand(self, queries: beam.PCollection) -> beam.PCollection:
         """Searches each block of queries in the whole gallery."""
         blocks, shards = blocks_and_shards(
-            queries, self._gallery, self._query_rows, self._shard_rows
+            queries, self._gallery, self._query_rows, self._shard_rows, self._exclude_same
         )
         return blocks | "Score" >> beam.ParDo(
             _score, beam.pvalue.AsIter(shards), self._ks, self._verification
@@ -101,7 +105,7 @@ def _score(
     verification: bool,
 ) -> Iterator[ScoredQueries]:
     rows = block.rows
-    queries = QueryBlock(rows.ids, block.classes, block.members, rows.embeddings)
+    queries = QueryBlock(rows.ids, block.classes, block.members, rows.embeddings, block.groups)
     scores = score_block(queries, gallery, ks, count_pairs=PairCounters if verification else None)
     work_done.add(EVALUATED, len(rows.ids))
     yield ScoredQueries(rows, scores)

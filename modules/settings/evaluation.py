@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modules.contract import LABEL
+from modules.contract import ID, LABEL
 from modules.retrieval import WITHOUT_DIRECTION, slice_threshold_names, threshold_names
 from modules.settings.base import Settings
 
@@ -51,8 +51,9 @@ class EvaluationSettings(Settings):
     """`[evaluation]`: the metrics and the gate.
 
     `thresholds` bind to the whole eval split, `slice_thresholds` to every slice of a feature.
-    Features other than `label` must be in the examples (`[data] format = "tfrecord"`), one value of
-    bytes or int64 each, and in the schema: `schema_file` is "inferred" or one's own.
+    Features other than `label` must be in the examples, one value of bytes or int64 each: columns
+    of a sheet, or features of TFRecords that are in the schema too (`schema_file` is "inferred" or
+    one's own). `exclude_same` names those by which images are no neighbours, see docs/metrics.md.
     """
 
     ks: list[Annotated[int, Field(ge=1)]] = Field(
@@ -62,6 +63,9 @@ class EvaluationSettings(Settings):
     gallery_split: Annotated[
         str | None, Field(min_length=1, description="split to search in; default: eval itself")
     ] = None
+    exclude_same: list[str] = Field(
+        [], max_length=3, description="features: same label and same value is no neighbour"
+    )
     verification: Annotated[bool, Field(description="ROC AUC, TAR at FAR, EER of pairs")] = False
     clustering: Annotated[bool, Field(description="NMI and AMI of k-means")] = False
     confidence: Annotated[
@@ -71,6 +75,22 @@ class EvaluationSettings(Settings):
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )
     slice_thresholds: dict[str, dict[str, Threshold]] = Field({}, description="by feature")
+
+    @model_validator(mode="after")
+    def _something_is_left_to_find(self) -> EvaluationSettings:
+        if useless := sorted({ID, LABEL} & set(self.exclude_same)):
+            raise ValueError(
+                f"exclude_same has {', '.join(useless)}: a query looks for its label, and never "
+                "finds its own id; name other features, such as 'camera'"
+            )
+        if len(set(self.exclude_same)) < len(self.exclude_same):
+            raise ValueError("exclude_same names a feature twice; remove one")
+        return self
+
+    @property
+    def features(self) -> set[str]:
+        """Features that the evaluation reads besides those of every example."""
+        return {*self.slice_by, *self.exclude_same} - {ID, LABEL}
 
     @model_validator(mode="after")
     def _thresholds_bind_to_something(self) -> EvaluationSettings:

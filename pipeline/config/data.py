@@ -19,22 +19,29 @@ class DataSettings(Settings):
     for the splits by hash. They default to `train/*`, `eval/*` and `*` for TFRecord files, and to
     one level deeper for images in class folders.
 
+    Of sheets (`csv`, `parquet`) `given` is what the column `split` says, `train` or `eval`, unless
+    `train` and `eval` name a sheet each; `pattern` is by default `*.csv` or `*.parquet`.
+
     Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
     `components.spans.patterns`.
     """
 
-    path: Annotated[ProjectPath, Field(description="folder of the images or TFRecord files")]
+    path: Annotated[
+        ProjectPath, Field(description="folder of the images, sheets or TFRecord files")
+    ]
     format: Annotated[
-        Literal["images", "tfrecord"],
-        Field(description="image files in class folders or TFRecord"),
+        Literal["images", "csv", "parquet", "tfrecord"],
+        Field(description="image files in class folders, sheets of paths and labels, or TFRecord"),
     ] = "tfrecord"
     split: Annotated[
         Literal["given", "hash", "class_disjoint"],
-        Field(description="as in the folders; by hash of the id; or by hash of the class"),
+        Field(description="as the data says; by hash of the id; or by hash of the class"),
     ] = "given"
     train: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
     eval: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
-    pattern: Annotated[str | None, Field(description="glob pattern, with the other splits")] = None
+    pattern: Annotated[
+        str | None, Field(description="glob pattern, with the other splits; of sheets with all")
+    ] = None
     eval_fraction: Annotated[
         float, Field(gt=0, lt=1, description="of the images, or of the classes")
     ] = 0.2
@@ -57,6 +64,8 @@ class DataSettings(Settings):
     @property
     def patterns(self) -> dict[str, str]:
         """Glob pattern by name of input split; one named `all` if this pipeline does the split."""
+        if self.is_sheet and not (self.train and self.eval):
+            return {"all": self.pattern or f"*.{self.format}"}
         deeper = "/*" if self.format == "images" else ""
         if self.split == "given":
             return {
@@ -64,6 +73,11 @@ class DataSettings(Settings):
                 "eval": self.eval or f"eval/*{deeper}",
             }
         return {"all": self.pattern or f"*{deeper}"}
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether a sheet names the images."""
+        return self.format in ("csv", "parquet")
 
     @property
     def has_spans(self) -> bool:
@@ -78,7 +92,15 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> DataSettings:
+        named = {"train", "eval"} & self.model_fields_set
+        if self.is_sheet and self.split == "given" and len(named) == 1:
+            raise ValueError(
+                f"{named.pop()} has no effect without the other of train and eval: name a sheet "
+                "for each, or remove it and let the column split say it"
+            )
         unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
+        if self.is_sheet and not named:
+            unused -= {"pattern"}
         if unused := unused & self.model_fields_set:
             raise ValueError(
                 f"{', '.join(sorted(unused))} has no effect with format = '{self.format}' and "

@@ -102,6 +102,17 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _features_are_in_the_examples(self) -> Config:
+        if self.data.format == "images" and self.evaluation.features:
+            raise ValueError(
+                "evaluation.slice_by and exclude_same have "
+                f"{', '.join(sorted(self.evaluation.features))}, but images in class folders have "
+                "labels only; use a sheet with such columns, data.format = 'csv' or 'parquet', or "
+                "remove them"
+            )
+        return self
+
     @property
     def in_cluster(self) -> bool:
         """Whether pods run the nodes, see `pipeline.config.cluster_config`."""

@@ -25,7 +25,7 @@ from pipeline.metadata.run_state import RunState
 from pipeline.metadata.run_summary import BASELINE, CANDIDATE, Run, RunSummary, local_time
 from pipeline.runtime import NotRunError, is_locked
 
-EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen")
+EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
 _DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
 _LAST_NODE = "Pusher"
 

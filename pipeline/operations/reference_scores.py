@@ -6,12 +6,13 @@ weights. What training has brought is the difference to these scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.contract import ID, IMAGE, LABEL
+from modules.contract import FEATURES, ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL
 from pipeline.config import Config
 from pipeline.metadata import CANDIDATE, Run, latest_run
 from pipeline.runtime import NotRunError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
     from modules.retrieval import Gallery
+    from modules.settings import EvaluationSettings
 
-    Batches = Iterable[dict[str, tf.Tensor]]
     Embedders = dict[str, Callable[[tf.Tensor], tf.Tensor]]
 
 UNTRAINED, RAW_PIXELS = "untrained", "raw_pixels"
@@ -56,8 +57,8 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
       pixels are averaged down to 32.
 
     The queries are the eval split of the evaluated span or spans. The gallery is the same split
-    without the query itself, or `[evaluation] gallery_split`, as in the Evaluator. All embeddings
-    are kept in memory.
+    without the query itself, or `[evaluation] gallery_split`. Flags and `exclude_same` count, all
+    as in the Evaluator. All embeddings are kept in memory.
 
     Args:
         config: The configuration of the run.
@@ -83,9 +84,10 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
     def transform(images: tf.Tensor) -> tf.Tensor:
         return layer({IMAGE: images[:, None]})[IMAGE]
 
-    queries = _batches(config, run, "eval")
-    gallery_split = config.evaluation.gallery_split
-    gallery = _batches(config, run, gallery_split) if gallery_split else None
+    queries = _batches(config, run, "eval", IS_QUERY)
+    searched = _batches(config, run, config.evaluation.gallery_split or "eval", IS_GALLERY)
+    one_set = not config.evaluation.gallery_split and queries.flag is searched.flag is None
+    gallery = None if one_set else searched
     keras.utils.set_random_seed(config.training.seed)
     # A network without weights to start from must be trainable as a whole.
     untrained = config.model.model_copy(update={"weights": "none", "trainable": "all"})
@@ -96,7 +98,7 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
         measured = run.evaluation.metrics[CANDIDATE]["overall"]
         scores[CANDIDATE] = {name: measured[name] for name in names if name in measured}
     embedders = {UNTRAINED: lambda x: network(x, training=False), RAW_PIXELS: _raw_pixels}
-    return scores | _scores(queries, gallery, transform, embedders, config.evaluation.ks)
+    return scores | _scores(queries, gallery, transform, embedders, config.evaluation)
 
 
 def _transform_output(config: Config, run: Run) -> tft.TFTransformOutput:
@@ -109,11 +111,26 @@ def _transform_output(config: Config, run: Run) -> tft.TFTransformOutput:
     return tft.TFTransformOutput(uri)
 
 
-def _batches(config: Config, run: Run, split: str) -> Batches:
-    """A split of the evaluated examples, in batches; all spans of a window, each once."""
+@dataclasses.dataclass
+class _Examples:
+    """Examples to score or to search.
+
+    Attributes:
+        batches: Tensors [B] by feature.
+        flag: The feature that is 0 in those that do not count; None if all do.
+        columns: Features that make groups, see `modules.retrieval.groups`.
+    """
+
+    batches: Iterable[dict[str, tf.Tensor]]
+    flag: str | None
+    columns: list[str]
+
+
+def _batches(config: Config, run: Run, split: str, flag: str) -> _Examples:
+    """A split of the evaluated examples; all spans of a window, each once."""
     import tensorflow as tf
 
-    from modules.storage import read_examples
+    from modules.storage import feature_types, read_examples
 
     uris = {node.node: node.uris["examples"] for node in run.nodes if "examples" in node.uris}
     # The first node with examples is the ExampleGen; with spans, resolvers choose among them.
@@ -123,7 +140,12 @@ def _batches(config: Config, run: Run, split: str) -> Batches:
     files = [file for uri in chosen for file in tf.io.gfile.glob(f"{uri}/Split-{split}/*")]
     if not files:
         raise _too_early(config, f"examples of the split {split!r}")
-    return read_examples(sorted(files), batch_size=_BATCH)
+    files.sort()
+    types = feature_types(files)
+    columns = config.evaluation.exclude_same
+    wanted = {*FEATURES, *columns, *({flag} & types.keys())}
+    batches = read_examples(files, sorted(wanted), batch_size=_BATCH, types=types)
+    return _Examples(batches, flag if flag in types else None, columns)
 
 
 def _too_early(config: Config, missing: str) -> NotRunError:
@@ -145,15 +167,16 @@ def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _scores(
-    queries: Batches,
-    gallery: Batches | None,
+    queries: _Examples,
+    gallery: _Examples | None,
     transform: Callable[[tf.Tensor], tf.Tensor],
     embedders: Embedders,
-    ks: Sequence[int],
+    settings: EvaluationSettings,
 ) -> dict[str, dict[str, float]]:
     """Embeds each image once with each embedder; returns the mean scores by embedder."""
     from modules.retrieval import score_against, score_names, score_queries
 
+    ks = settings.ks
     found = _embed(queries, transform, embedders)
     searched = None if gallery is None else _embed(gallery, transform, embedders)
     means = {}
@@ -167,7 +190,7 @@ def _scores(
 
 
 def _embed(
-    batches: Batches,
+    examples: _Examples,
     transform: Callable[[tf.Tensor], tf.Tensor],
     embedders: Embedders,
 ) -> dict[str, Gallery]:
@@ -176,13 +199,22 @@ def _embed(
 
     ids: list[bytes] = []
     labels: list[bytes] = []
+    columns: list[list[object]] = [[] for _ in examples.columns]
     embeddings: dict[str, list[np.ndarray]] = {name: [] for name in embedders}
-    for batch in batches:
+    for batch in examples.batches:
+        if examples.flag:
+            counts = batch[examples.flag] != 0
+            batch = {name: values[counts] for name, values in batch.items()}
+        if not len(batch[ID]):
+            continue
         ids += batch[ID].numpy().tolist()
         labels += batch[LABEL].numpy().tolist()
+        for column, name in zip(columns, examples.columns, strict=True):
+            column += batch[name].numpy().tolist()
         pixels = transform(batch[IMAGE])
         for name, embed in embedders.items():
             embeddings[name].append(embed(pixels).numpy())
     return {
-        name: make_gallery(ids, labels, np.concatenate(parts)) for name, parts in embeddings.items()
+        name: make_gallery(ids, labels, np.concatenate(parts), columns)
+        for name, parts in embeddings.items()
     }

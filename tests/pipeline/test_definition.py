@@ -10,8 +10,10 @@ from google.protobuf import json_format
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import RESOLVER_CONFIG
+from tfx.proto import example_gen_pb2
 from tfx.utils import proto_utils
 
+from components.image_example_gen import read_options
 from modules.gate import make_eval_config
 from modules.settings import EvaluationSettings, ImageTable, TripletSettings
 from pipeline.config import load_config
@@ -39,6 +41,7 @@ EVALUATION = {
     "ks": [1, 3],
     "slice_by": ["label", "camera"],
     "gallery_split": "catalogue",
+    "exclude_same": ["sequence"],
     "verification": True,
     "clustering": True,
     "confidence": "jackknife",
@@ -111,6 +114,35 @@ def test_what_is_not_given_is_chosen_by_statistics_and_the_limits_of_the_network
     assert node.inputs["statistics"].producer_component_id == "StatisticsGen"
 
 
+@pytest.mark.parametrize(
+    ("data", "by_column", "splits"),
+    [
+        ("", True, {"all": "*.csv"}),
+        ('train = "a.csv"\neval = "b.csv"', False, {"train": "a.csv", "eval": "b.csv"}),
+        ('split = "class_disjoint"\npattern = "a.csv"', False, {"all": "a.csv"}),
+    ],
+)
+def test_a_sheet_is_read_by_a_node_of_its_own(tmp_path: Path, data, by_column, splits) -> None:
+    keys = f'format = "csv"\nmax_pixels = 77\nmax_undecodable_fraction = 0.25\n{data}'
+    found = nodes(tmp_path, keys)
+    properties = found["SheetExampleGen"].exec_properties
+    assert dict(read_options(properties)) == {
+        "format": "csv",
+        "max_pixels": 77,
+        "max_undecodable_fraction": 0.25,
+        "by_column": by_column,
+    }
+    config = example_gen_pb2.Input()
+    proto_utils.json_to_proto(properties["input_config"], config)
+    assert {split.name: split.pattern for split in config.splits} == splits
+    # Further columns need no schema, unless the schema is one's own.
+    assert found["ExampleValidator"].exec_properties["further_features"] == 1
+    (tmp_path / "schema.pbtxt").touch()
+    own = nodes(tmp_path, f'{keys}\nschema_file = "{tmp_path}/schema.pbtxt"')
+    assert own["ExampleValidator"].exec_properties["further_features"] == 0
+    assert nodes(tmp_path, "")["ExampleValidator"].exec_properties["further_features"] == 0
+
+
 def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
     properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
@@ -127,6 +159,7 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
         "verification": True,
         "clustering": True,
         "gallery_files": None,
+        "exclude_same": ["sequence"],
     }
     assert written["slicing_specs"] == [
         {},

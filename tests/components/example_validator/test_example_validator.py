@@ -65,6 +65,13 @@ def further_feature(feature, position):
     feature["width"].int64_list.value.append(28)
 
 
+def rare_feature(feature, position):
+    further_feature(feature, position)
+    feature["camera"].bytes_list.value.append(b"")  # empty is a value
+    if position:
+        feature["night"].float_list.value.append(0.5)
+
+
 def no_label_and_further_feature(feature, position):
     drop_label(feature, position)
     further_feature(feature, position)
@@ -95,6 +102,7 @@ CHANGES = (
     integer_label,
     two_ids,
     further_feature,
+    rare_feature,
     no_label_and_further_feature,
     one_class,
     few_broken_images,
@@ -161,6 +169,17 @@ def test_an_anomaly_fails_the_node(statistics, tmp_path, change, feature, messag
     (finding,) = findings(error)
     assert finding.startswith(f"split '{change.__name__}', feature '{feature}': ")
     assert message in finding
+
+
+def test_features_that_the_schema_does_not_name_may_be_allowed(statistics, tmp_path):
+    excluded = [s for s in json.loads(statistics.split_names) if s != "further_feature"]
+    allowed = {"further_features": True}
+    validate_statistics(statistics, tmp_path, exclude_splits=excluded, **allowed)
+    excluded = [s for s in json.loads(statistics.split_names) if s != "rare_feature"]
+    with pytest.raises(ValueError, match="do not fit the schema") as error:
+        validate_statistics(statistics, tmp_path, exclude_splits=excluded, **allowed)
+    (finding,) = findings(error)  # of those that are there, each example has one
+    assert finding.startswith("split 'rare_feature', feature 'night': ")
 
 
 def test_every_anomaly_of_every_split_is_named(statistics, tmp_path):

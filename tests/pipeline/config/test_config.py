@@ -51,6 +51,10 @@ def test_remote_and_absolute_paths_stay(tmp_path: Path) -> None:
         ('format = "images"\neval = "test/*/*"', {"train": "train/*/*", "eval": "test/*/*"}),
         ('split = "hash"', {"all": "*"}),
         ('format = "images"\nsplit = "class_disjoint"', {"all": "*/*"}),
+        ('format = "csv"', {"all": "*.csv"}),  # by the column split
+        ('format = "parquet"\npattern = "a.parquet"', {"all": "a.parquet"}),
+        ('format = "csv"\nsplit = "hash"', {"all": "*.csv"}),
+        ('format = "csv"\ntrain = "a.csv"\neval = "b.csv"', {"train": "a.csv", "eval": "b.csv"}),
     ],
 )
 def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
@@ -110,6 +114,19 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
             "evaluation: no metric precision@1 to put into thresholds; there are ['precision@3', ",
         ),
         ("[evaluation]\nks = [2, 2]", "ks must be different integers"),
+        ('[evaluation]\nexclude_same = ["label"]', "exclude_same has label: a query looks for"),
+        ('[evaluation]\nexclude_same = ["a", "a"]', "exclude_same names a feature twice"),
+        (
+            'format = "images"\n[evaluation]\nexclude_same = ["camera"]\nslice_by = ["night"]',
+            "evaluation.slice_by and exclude_same have camera, night, but images in class folders",
+        ),
+        ('format = "csv"\ntrain = "a.csv"', "train has no effect without the other of train and"),
+        (
+            'format = "csv"\ntrain = "a.csv"\neval = "b.csv"\npattern = "c.csv"',
+            "pattern has no effect with format = 'csv' and split = 'given'; remove it",
+        ),
+        ('format = "csv"\neval_fraction = 0.1', "eval_fraction has no effect with format = 'csv'"),
+        ('format = "parquet"\nsplit = "hash"\ntrain = "a"\neval = "b"', "eval, train has no eff"),
         (
             'train = "{SPAN}/train/*"\neval = "eval/*"',
             "data: train and eval must have the same placeholders for spans",

@@ -139,6 +139,39 @@ def test_every_span_of_the_window_is_read(config, tmp_path):
     assert half["raw_pixels"] != whole["raw_pixels"]
 
 
+def test_queries_gallery_and_what_is_excluded_are_those_of_the_evaluator(config, tmp_path):
+    rows = ROWS["eval"]
+    cameras = [i % 3 for i in range(len(rows))]
+    asked = [i for i in range(len(rows)) if i % 2]
+    searched = [i for i in range(len(rows)) if i % 5]
+    folder = tmp_path / "examples" / "Split-eval"
+    folder.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
+        for i, row in enumerate(rows):
+            flags = {"is_query": int(i in asked), "is_gallery": int(i in searched)}
+            example = make_example(*row, {"camera": cameras[i], **flags})
+            writer.write(example.SerializeToString())
+    run = latest_run(config)
+    node = NodeRun("WindowResolver", "run", 0.0, None, {}, {"examples": [str(folder.parent)]})
+    evaluation = config.evaluation.model_copy(update={"exclude_same": ["camera"]})
+    figures = reference_scores_of(
+        config.model_copy(update={"evaluation": evaluation}),
+        dataclasses.replace(run, nodes=[*run.nodes, node]),
+    )
+    train = pixels_of(ROWS["train"])
+    embeddings = (pixels_of(rows) - train.mean()) / train.std()
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+    def part(chosen: list[int]) -> tuple[Rows, list[list[int]]]:
+        _, labels, ids = zip(*(rows[i] for i in chosen), strict=True)
+        return Rows(ids, labels, embeddings[chosen].tolist()), [[cameras[i] for i in chosen]]
+
+    (queries, columns), (gallery, gallery_columns) = part(asked), part(searched)
+    expected = mean_scores(brute_force(*queries, KS, gallery, columns, gallery_columns))
+    found = {name: figures["raw_pixels"][name] for name in ("precision@1", "precision@5", "map@r")}
+    assert found == pytest.approx({name: expected[name] for name in found}, abs=0.01)
+
+
 def test_the_command_prints_json_or_a_table(config):
     path = str(Path(config.pipeline.directory) / "config.toml")
     printed = CliRunner().invoke(reference_scores_command, ["--config", path, "--json"])

@@ -1,0 +1,1 @@
+from .component import SheetExampleGen as SheetExampleGen
