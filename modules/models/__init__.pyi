@@ -6,6 +6,7 @@ from .embedding import (
 from .embedding_network import (
     backbone_variables as backbone_variables,
     build_embedding_model as build_embedding_model,
+    normalisations_that_learn as normalisations_that_learn,
 )
 from .input_range import find_input_range as find_input_range
 from .warm_start import load_weights as load_weights

@@ -101,3 +101,26 @@ def backbone_variables(embedder: keras.Model) -> list[keras.Variable]:
     `ModelSettings.backbone_learning_rate_factor`.
     """
     return backbone_of(embedder).trainable_variables
+
+
+def normalisations_that_learn(embedder: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The layers of batch normalisation whose statistics change while the network is trained.
+
+    Those of a pre-trained backbone that keeps its own are none of them.
+
+    Args:
+        embedder: As `build_embedding_model` builds it.
+    """
+    kept = {
+        id(layer)
+        for mode in embedder.layers
+        if isinstance(mode, InferenceMode)
+        for layer in mode.network._flatten_layers()
+    }
+    return [
+        layer
+        for layer in embedder._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and id(layer) not in kept
+    ]
