@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from typing import TYPE_CHECKING
 
 import keras
@@ -9,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import count_classes, validation_images
+from modules.batches import TransformImages, count_classes, validation_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -20,11 +22,13 @@ from modules.export import (
 )
 from modules.images import transformed_image
 from modules.models import (
+    add_lora,
     build_embedding_model,
     compile_embedding,
     embed_in_batches,
     find_input_range,
     load_weights,
+    plain_weights,
 )
 from modules.settings import (
     ExportSettings,
@@ -39,6 +43,7 @@ from modules.training import (
     fit,
     make_strategy,
     read_code_fingerprint,
+    with_features,
     write_choices,
 )
 
@@ -55,8 +60,8 @@ def run_fn(fn_args: FnArgs) -> None:
             `custom_config` says), `base_model` (optional) the SavedModel to start from.
             `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
-            (`weights_fingerprint` and `own_code_fingerprint`, if there, do so for the file of
-            `model.weights` and for a loss or miner of one's own). The model goes to
+            (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so for
+            the file of `model.weights`, for the folder of `model.preset` and for a loss or miner of one's own). The model goes to
             `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen and why) and
             `training.json` (what became of it) go to `model_run_dir`, checkpoints beside it until
             training is done.
@@ -86,27 +91,42 @@ def run_fn(fn_args: FnArgs) -> None:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 
     pixels = find_input_range(transform, image, model)
-    with make_strategy(training.distribution).scope():
+    strategy = make_strategy(training.distribution)
+    with strategy.scope():
         embedder = build_embedding_model(model, image, training.precision, pixels)
         if fn_args.base_model:
             load_weights(embedder, fn_args.base_model)
-        trainer = compile_model(embedder, training, steps, model, np.array([*classes]))
+        if model.trainable == "lora":
+            add_lora(embedder, model.lora_rank)
     checkpoints = checkpoint_folder(
         fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
         fn_args.custom_config.get("own_code_fingerprint"),
-        fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
+        fn_args.custom_config.get("weights_fingerprint"),
+        fn_args.custom_config.get("preset_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
-    best, saved = fit(
-        trainer, fn_args.train_files, validation, transform_images, batch_size,
-        log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
-    )  # fmt: skip
+    with contextlib.ExitStack() as scratch:
+        learning: keras.Model = embedder
+        take_images: TransformImages = transform_images
+        if model.trainable == "head" and not training.changes_images:
+            folder = scratch.enter_context(tempfile.TemporaryDirectory())
+            files = [*fn_args.train_files, *fn_args.eval_files]
+            learning, take_images = with_features(
+                embedder, transform_images, files, folder, training.cache_megabytes
+            )
+        with strategy.scope():
+            trainer = compile_model(learning, training, steps, model, np.array([*classes]))
+        best, saved = fit(
+            trainer, fn_args.train_files, validation, take_images, batch_size,
+            log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
+        )  # fmt: skip
+        best.give_to(learning)
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.
     served = build_embedding_model(model, image, pixels=pixels)
-    best.give_to(served)
+    served.set_weights(plain_weights(embedder))
     if export.tflite:
         compared = comparison_batches(validation.images, transform_images)
         export_tflite(served, extra_assets(fn_args.serving_model_dir), compared, export, pixels)

@@ -58,6 +58,11 @@ class AugmentationSettings(Settings):
         moves = (self.max_shift, self.max_rotation, self.max_zoom, self.max_shear)
         return any(moves) or self.horizontal_flip
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether a training image is ever another one than the image itself."""
+        return any(getattr(self, key) for key in AugmentationSettings.model_fields)
+
 
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     """`[training]`: how the network learns.

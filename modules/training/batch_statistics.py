@@ -33,9 +33,9 @@ class BatchStatistics(keras.callbacks.Callback):
     the weights of the moment (the averaged ones, if there are any). It is "precise batch norm" of
     Wu and Johnson 2021, arXiv:2105.07576. The images are always the same, so a training that is
     gone on with estimates what one that was not killed does; and they are not changed at random,
-    since no image is when the model is served: retrieval was better so. The weights that are kept are those of a
-    validation, so the exported network has these statistics too. The training step does not look
-    at them, and is as it was.
+    since no image is when the model is served: retrieval was better so. The weights that are kept
+    are those of a validation, so the exported network has these statistics too. The training step
+    does not look at them, and is as it was.
 
     Adds to the logs, for the callbacks behind it, of the last of these batches: `served_spread`,
     the variance of its embeddings as they are served, and `served_agreement`, the mean cosine

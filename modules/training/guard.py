@@ -46,10 +46,10 @@ class FailureGuard(keras.callbacks.Callback):
 
     The last two end training after `guard_window` validations in a row, and count only while
     nothing changes for the better. A collapse that widens by a tenth is a network on its way; but
-    a training that ends and had nothing else made no model. A separation is on its way when retrieval gets better by more than its standard
-    error, or d_an − d_ap grows; and it is there when the validation images show it, or when
-    retrieval is beyond doubt better than at the first validation. That such a training no longer
-    improves is for `BestWeights` to judge.
+    a training that ends and had nothing else made no model. A separation is on its way when
+    retrieval gets better by more than its standard error, or d_an − d_ap grows; and it is there
+    when the validation images show it, or when retrieval is beyond doubt better than at the first
+    validation. That such a training no longer improves is for `BestWeights` to judge.
 
     Args:
         settings: The loss and `guard_window`.
