@@ -60,10 +60,11 @@ def run_fn(fn_args: FnArgs) -> None:
             `custom_config` says), `base_model` (optional) the SavedModel to start from.
             `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
-            (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so for
-            the file of `model.weights`, for the folder of `model.preset` and for a loss or miner of one's own). The model goes to
-            `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen and why) and
-            `training.json` (what became of it) go to `model_run_dir`, checkpoints beside it until
+            (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so
+            for the file of `model.weights`, the folder of `model.preset`, and a loss or miner of
+            one's own). The model goes to `serving_model_dir`. TensorBoard's files, `choices.json`
+            (what was chosen and why) and `training.json` (what became of it) go to
+            `model_run_dir`, checkpoints beside it until
             training is done.
 
     Raises:
