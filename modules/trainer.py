@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules.batches import TransformImages, count_classes, validation_images
+from modules.batches import count_classes, validation_images
 from modules.contract import IMAGE
 from modules.export import (
     EmbeddingModule,
@@ -22,7 +21,6 @@ from modules.export import (
 )
 from modules.images import transformed_image
 from modules.models import (
-    add_lora,
     build_embedding_model,
     compile_embedding,
     embed_in_batches,
@@ -42,8 +40,8 @@ from modules.training import (
     compile_model,
     fit,
     make_strategy,
+    prepare_learning,
     read_code_fingerprint,
-    with_features,
     write_choices,
 )
 
@@ -92,13 +90,6 @@ def run_fn(fn_args: FnArgs) -> None:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 
     pixels = find_input_range(transform, image, model)
-    strategy = make_strategy(training.distribution)
-    with strategy.scope():
-        embedder = build_embedding_model(model, image, training.precision, pixels)
-        if fn_args.base_model:
-            load_weights(embedder, fn_args.base_model)
-        if model.trainable == "lora":
-            add_lora(embedder, model.lora_rank)
     checkpoints = checkpoint_folder(
         fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
@@ -108,22 +99,23 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
-    with contextlib.ExitStack() as scratch:
-        learning: keras.Model = embedder
-        take_images: TransformImages = transform_images
-        if model.trainable == "head" and not training.changes_images:
-            folder = scratch.enter_context(tempfile.TemporaryDirectory())
-            files = [*fn_args.train_files, *fn_args.eval_files]
-            learning, take_images = with_features(
-                embedder, transform_images, files, folder, training.cache_megabytes
-            )
-        with strategy.scope():
-            trainer = compile_model(learning, training, steps, model, np.array([*classes]))
+    with tempfile.TemporaryDirectory() as folder:
+        with make_strategy(training.distribution).scope():
+            embedder = build_embedding_model(model, image, training.precision, pixels)
+            if fn_args.base_model:
+                load_weights(embedder, fn_args.base_model)
+            learning = prepare_learning(
+                embedder, model, training, transform_images, fn_args.train_files,
+                validation.images, folder,
+            )  # fmt: skip
+            trainer = compile_model(learning.network, training, steps, model, np.array([*classes]))
+        if learning.note:
+            print(learning.note, flush=True)  # noqa: T201
         best, saved = fit(
-            trainer, fn_args.train_files, validation, take_images, batch_size,
+            trainer, fn_args.train_files, validation, learning.take_images, batch_size,
             log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
         )  # fmt: skip
-        best.give_to(learning)
+        best.give_to(learning.network)
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.
     served = build_embedding_model(model, image, pixels=pixels)

@@ -8,6 +8,7 @@ stale, and the bytes of an image are enough to find its own.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -25,7 +26,8 @@ class FeatureCache:
     """Features of all images of a training, in memory if they fit, else in a file.
 
     Args:
-        file_patterns: Globs of TripletGen's files, of training and validation.
+        file_patterns: Globs of TripletGen's files.
+        others: More images, encoded, object [N] of bytes.
         extract: Encoded images, string [N], to features, float32 [N, F].
         folder: On this machine; an empty one, for the file. It has to stay while this is used.
         limit: Bytes that the features may take in memory.
@@ -37,6 +39,7 @@ class FeatureCache:
     def __init__(
         self,
         file_patterns: Sequence[str],
+        others: np.ndarray,
         extract: Callable[[tf.Tensor], tf.Tensor],
         folder: str,
         limit: int,
@@ -45,7 +48,7 @@ class FeatureCache:
         keys: list[int] = []
         self.size = 0
         with open(path, "wb") as file:  # noqa: PTH123
-            for found, images in _new_images(triplet_files(file_patterns)):
+            for found, images in _new_images(triplet_files(file_patterns), others):
                 features = np.asarray(extract(tf.constant(images, tf.string)), np.float32)
                 self.size = features.shape[1]
                 features.tofile(file)
@@ -53,11 +56,13 @@ class FeatureCache:
         self.count = len(keys)
         shape = (self.count, self.size)
         order = np.argsort(keys)
-        self._keys = tf.constant(np.array(keys, np.int64)[order])
-        self._rows = tf.constant(order.astype(np.int64))
         self.in_memory = self.count * self.size * 4 <= limit
+        with tf.device("CPU:0"):  # where the input looks them up
+            self._keys = tf.constant(np.array(keys, np.int64)[order])
+            self._rows = tf.constant(order.astype(np.int64))
+            if self.in_memory:
+                self._features = tf.constant(np.fromfile(path, np.float32).reshape(shape))
         if self.in_memory:
-            self._features = tf.constant(np.fromfile(path, np.float32).reshape(shape))
             os.remove(path)  # noqa: PTH107
         else:
             self._file = np.memmap(path, np.float32, "r", shape=shape)
@@ -81,14 +86,19 @@ class FeatureCache:
         return tf.ensure_shape(features, [None, self.size])
 
 
-def _new_images(files: list[str]) -> Iterator[tuple[list[int], list[bytes]]]:
+def _new_images(files: list[str], others: np.ndarray) -> Iterator[tuple[list[int], list[bytes]]]:
     """Fingerprints and bytes of the images, each once, in parts of at most 256."""
     seen: set[int] = set()
-    for path in files:
-        for batch in read_examples(path, (IMAGE,), compression="", batch_size=_AT_ONCE):
-            images = batch[IMAGE]
-            new = dict(zip(fingerprint(images).numpy().tolist(), images.numpy(), strict=True))
-            new = {key: image for key, image in new.items() if key not in seen}
-            seen |= new.keys()
-            if new:
-                yield list(new), list(new.values())
+    of_files = (
+        batch[IMAGE]
+        for path in files
+        for batch in read_examples(path, (IMAGE,), compression="", batch_size=_AT_ONCE)
+    )
+    starts = range(0, len(others), _AT_ONCE)
+    parts = (tf.constant(others[start : start + _AT_ONCE], tf.string) for start in starts)
+    for images in itertools.chain(of_files, parts):
+        found = dict(zip(fingerprint(images).numpy().tolist(), images.numpy(), strict=True))
+        new = {key: image for key, image in found.items() if key not in seen}
+        seen |= new.keys()
+        if new:
+            yield list(new), list(new.values())

@@ -9,6 +9,6 @@ from .choices import (
     write_choices as write_choices,
 )
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy
-from .frozen import with_features as with_features
 from .guard import TrainingFailedError as TrainingFailedError
+from .learning import Learning as Learning, prepare_learning as prepare_learning
 from .report import TRAINING_FILE as TRAINING_FILE

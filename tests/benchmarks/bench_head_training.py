@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from modules.batches import TransformImages
@@ -26,7 +27,7 @@ from modules.images import decode_images
 from modules.models import build_embedding_model
 from modules.models.embedding_network import backbone_of
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training import compile_model, with_features
+from modules.training import compile_model, prepare_learning
 from modules.training.fitting import training_batches
 from tests.benchmarks.bench_triplet_gen import load_rows
 from tests.benchmarks.quality_runs import write_triplets
@@ -45,11 +46,11 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def seconds_per_step(
-    learning: keras.Model, take: TransformImages, shards: str, model: ModelSettings, steps: int
+    network: keras.Model, take: TransformImages, shards: str, model: ModelSettings, steps: int
 ) -> float:
     """From the end of the first step, which traces."""
     settings = TrainingSettings(batch_size=BATCH, **PLAIN)
-    trainer = compile_model(learning, settings, 10_000, model)
+    trainer = compile_model(network, settings, 10_000, model)
     ends: list[float] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
@@ -74,9 +75,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         embedder = build_embedding_model(model, IMAGE)
         uncached = seconds_per_step(embedder, pixels, shards, model, UNCACHED_STEPS)
         began = time.perf_counter()
-        head, take = with_features(embedder, pixels, [shards], folder, 1024)
+        training = TrainingSettings(**PLAIN)
+        none = np.empty(0, object)
+        learning = prepare_learning(embedder, model, training, pixels, [shards], none, folder)
         once = time.perf_counter() - began
-        cached = seconds_per_step(head, take, shards, model, STEPS)
+        cached = seconds_per_step(learning.network, learning.take_images, shards, model, STEPS)
     steps = len(rows) / BATCH
     print(
         json.dumps(

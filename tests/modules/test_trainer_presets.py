@@ -16,7 +16,7 @@ import tensorflow as tf
 from modules import trainer
 from modules.batches import FeatureCache
 from modules.export.tflite_report import extra_assets
-from modules.training import frozen
+from modules.training import learning
 from tests.modules.models.preset_folders import save_preset
 from tests.modules.test_trainer import ROWS, SETTINGS, arguments, prepared  # noqa: F401
 from tests.modules.training.training_runs import PLAIN
@@ -109,7 +109,11 @@ def test_a_head_learns_the_same_from_features_as_from_images(
     printed = capsys.readouterr().out
     assert "120 images, 8 numbers each, computed once" in printed
     assert printed.index("kept in memory") < printed.index("kept in a file")
-    monkeypatch.setattr(trainer, "with_features", lambda embedder, take, *_: (embedder, take))
+    monkeypatch.setattr(
+        trainer,
+        "prepare_learning",
+        lambda embedder, model, training, take, *_: learning.Learning(embedder, take),
+    )
     found.append(embed(run(prepared, tmp_path / "each", model, monkeypatch, **PLAIN), images))
     for other in found[1:]:
         np.testing.assert_allclose(found[0], other, atol=1e-3)
@@ -124,7 +128,7 @@ def test_images_that_change_at_random_are_not_cached(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(frozen, "FeatureCache", never)
+    monkeypatch.setattr(learning, "FeatureCache", never)
     monkeypatch.setitem(SETTINGS, "export", {"tflite": False})
     model = {
         "name": "keras_hub", "preset": save_preset("vit", tmp_path), "trainable": "head"
@@ -134,9 +138,11 @@ def test_images_that_change_at_random_are_not_cached(
 
 def test_an_image_without_features_is_an_error(prepared, tmp_path) -> None:
     files = [f"{prepared['examples'][0].uri}/Split-train/*"]
+    others = np.array([ROWS["eval"][1][0]], object)
     cache = FeatureCache(
-        files, lambda images: tf.strings.length(images)[:, None], str(tmp_path), 2**20
+        files, others, lambda images: tf.strings.length(images)[:, None], str(tmp_path), 2**20
     )
+    assert cache.look_up(tf.constant(others)).numpy() == [[len(others[0])]]
     known = [ROWS["eval"][0][0]]
     with pytest.raises(tf.errors.InvalidArgumentError, match="no features"):
         cache.look_up(tf.constant(known))
