@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 import keras
@@ -25,6 +26,7 @@ from modules.models import (
     embed_in_batches,
     find_input_range,
     load_weights,
+    plain_weights,
 )
 from modules.settings import (
     ExportSettings,
@@ -39,6 +41,7 @@ from modules.training import (
     compile_model,
     fit,
     make_strategy,
+    prepare_learning,
     read_code_fingerprint,
     write_choices,
 )
@@ -56,10 +59,11 @@ def run_fn(fn_args: FnArgs) -> None:
             `custom_config` says), `base_model` (optional) the SavedModel to start from.
             `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
-            (`weights_fingerprint` and `own_code_fingerprint`, if there, do so for the file of
-            `model.weights` and for a loss or miner of one's own). The model goes to
-            `serving_model_dir`. TensorBoard's files, `choices.json` (what was chosen and why) and
-            `training.json` (what became of it) go to `model_run_dir`, checkpoints beside it until
+            (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so
+            for the file of `model.weights`, the folder of `model.preset`, and a loss or miner of
+            one's own). The model goes to `serving_model_dir`. TensorBoard's files, `choices.json`
+            (what was chosen and why) and `training.json` (what became of it) go to
+            `model_run_dir`, checkpoints beside it until
             training is done.
 
     Raises:
@@ -88,27 +92,36 @@ def run_fn(fn_args: FnArgs) -> None:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 
     pixels = find_input_range(transform, image, model)
-    with make_strategy(training.distribution).scope():
-        embedder = build_embedding_model(model, image, training.precision, pixels)
-        if fn_args.base_model:
-            load_weights(embedder, fn_args.base_model)
-        trainer = compile_model(embedder, training, steps, model, np.array([*classes]))
     checkpoints = checkpoint_folder(
         fn_args.model_run_dir, code_fingerprint,
         *(table.model_dump(mode="json") for table in (image, model, training)),
         fn_args.custom_config.get("own_code_fingerprint"),
-        fn_args.custom_config.get("weights_fingerprint"), steps, fn_args.transform_output,
+        fn_args.custom_config.get("weights_fingerprint"),
+        fn_args.custom_config.get("preset_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
-    best, saved = fit(
-        trainer, fn_args.train_files, validation, transform_images, batch_size,
-        log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        with make_strategy(training.distribution).scope():
+            embedder = build_embedding_model(model, image, training.precision, pixels)
+            if fn_args.base_model:
+                load_weights(embedder, fn_args.base_model)
+            learning = prepare_learning(
+                embedder, model, training, transform_images, fn_args.train_files,
+                validation.images, folder,
+            )  # fmt: skip
+            trainer = compile_model(learning.network, training, steps, model, np.array([*classes]))
+        if learning.note:
+            print(learning.note, flush=True)  # noqa: T201
+        best, saved = fit(
+            trainer, fn_args.train_files, validation, learning.take_images, batch_size,
+            log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
+        )  # fmt: skip
+        best.give_to(learning.network)
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.
     served = build_embedding_model(model, image, pixels=pixels)
-    best.give_to(served)
+    served.set_weights(plain_weights(embedder))
     if export.tflite:
         compared = comparison_batches(validation.images, transform_images)
         folder = extra_assets(fn_args.serving_model_dir)

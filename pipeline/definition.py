@@ -32,7 +32,13 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
-from pipeline.fingerprint import CODE_FINGERPRINT, PACKAGES, code_fingerprint, file_fingerprint
+from pipeline.fingerprint import (
+    CODE_FINGERPRINT,
+    PACKAGES,
+    code_fingerprint,
+    file_fingerprint,
+    folder_fingerprint,
+)
 from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
 
@@ -112,6 +118,7 @@ def _nodes(config: Config) -> list[BaseNode]:
             CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
             OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
             "weights_fingerprint": file_fingerprint(config.model.weights),
+            "preset_fingerprint": folder_fingerprint(config.model.preset),
         },
     )
     model = trainer.outputs["model"]

@@ -103,6 +103,28 @@ def file_fingerprint(path: str) -> str | None:
     return digest.hexdigest()[:16]
 
 
+def folder_fingerprint(path: str | None) -> str | None:
+    """Hashes the files of a folder that a node reads; None if it has none that can be listed.
+
+    Args:
+        path: Local, or a URI that TFX's file layer reads. What is downloaded has no files here: its
+            handle stands for it.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    if path is None or path.startswith(("hf://", "kaggle://")):
+        return None
+    if "://" in path:
+        from tfx.dsl.io import fileio  # loads TensorFlow
+
+        files = [f"{root}/{name}" for root, _, names in fileio.walk(path) for name in sorted(names)]
+    else:
+        files = [str(file) for file in Path(path).rglob("*") if file.is_file()]
+    hashes = [(file.removeprefix(path), file_fingerprint(file)) for file in sorted(files)]
+    return hashlib.sha256(repr(hashes).encode()).hexdigest()[:16] if hashes else None
+
+
 def _in_project(module: str) -> bool:
     return module.partition(".")[0] in PACKAGES
 

@@ -206,12 +206,15 @@ def test_the_metrics_page_defines_every_metric() -> None:
     assert {name for name in names if f"| `{name}` |" not in TEXTS["docs/metrics.md"]} == set()
 
 
-@pytest.mark.parametrize("key", ["mining", "loss", "distance", "name"])
-def test_the_training_page_knows_every_choice(key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "page"),
+    [*((key, "training") for key in ("mining", "loss", "distance")), ("name", "backbones")],
+)
+def test_a_page_knows_every_choice(key: str, page: str) -> None:
     tables = {**LossSettings.model_fields, **ModelSettings.model_fields}
     known = choices(tables[key].annotation)
     assert len(known) > 1
-    assert {c for c in known if f"`{c}`" not in TEXTS["docs/training.md"]} == set()
+    assert {c for c in known if f"`{c}`" not in TEXTS[f"docs/{page}.md"]} == set()
 
 
 def test_the_example_of_the_metrics_page() -> None:

@@ -1,7 +1,7 @@
 """Networks from pixels to unit vectors: backbones, the embedding on top, and weights to start from.
 
-Look here for `[model] name` (the table BACKBONES in `backbones.py`), `weights` and `trainable`, and
-for the warm start.
+Look here for `[model] name` (the table BACKBONES in `backbones.py`; `presets.py` for
+KerasHub), `weights` and `trainable` (`lora.py`), and for the warm start.
 
 >>> from modules.models import build_embedding_model
 >>> from modules.settings import ImageSettings, ModelSettings

@@ -13,20 +13,10 @@ import tensorflow as tf
 from keras import layers
 
 from modules.images import IMAGENET_DEVIATION, IMAGENET_MEAN, PixelRange
+from modules.models.standard import Standard, WeightsError
 from modules.settings import ImageSettings, ModelSettings
 
 Shape = tuple[int, int, int]
-
-
-class WeightsError(ValueError):
-    """The weights that the settings ask for cannot be had; the message says what to do."""
-
-
-class Standard(NamedTuple):
-    """How published weights expect their input: (p / 255 − mean) / deviation per channel."""
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
 
 
 class Backbone(NamedTuple):
@@ -145,6 +135,9 @@ BACKBONES: dict[str, Backbone] = {
         _application(keras.applications.MobileNetV3Large, include_preprocessing=False),
         _MINUS_ONE_TO_ONE,
     ),
+    "convnext_tiny": Backbone(
+        _application(keras.applications.ConvNeXtTiny, include_preprocessing=False), _IMAGENET
+    ),
     "resnet50_v2": Backbone(_application(keras.applications.ResNet50V2), _MINUS_ONE_TO_ONE),
 }
 
@@ -180,12 +173,16 @@ def build_backbone(model: ModelSettings, image: ImageSettings) -> keras.Model:
             ) from error
     network = entry.build(shape, None)
     if model.weights != "none":
-        _load_weights(network, model)
+        load_backbone_weights(network, model)
     return network
 
 
-def _load_weights(network: keras.Model, model: ModelSettings) -> None:
-    """From a local file or any file system that TensorFlow reads."""
+def load_backbone_weights(network: keras.Model, model: ModelSettings) -> None:
+    """Loads the file `model.weights`, local or of any file system that TensorFlow reads.
+
+    Raises:
+        WeightsError: There is no such file, or it holds other weights.
+    """
     path = model.weights
     if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         raise WeightsError(
@@ -206,29 +203,29 @@ def _load_weights(network: keras.Model, model: ModelSettings) -> None:
 
 
 def prepare_input(
-    x: keras.KerasTensor, model: ModelSettings, pixels: PixelRange
+    x: keras.KerasTensor, standard: Standard | None, pretrained: bool, pixels: PixelRange
 ) -> keras.KerasTensor:
-    """Transformed pixels to what the backbone takes.
+    """Transformed pixels to what the backbone takes, but for its size.
 
     Networks that start from random weights take the standardised pixels as they are. Published
     weights were trained on pixels of another standard: for them the standardisation of the
-    transform graph is undone and theirs applied, both in one linear map. Networks of
-    keras.applications take three channels, so a single one is repeated.
+    transform graph is undone and theirs applied, both in one linear map. Published networks
+    take three channels, so a single one is repeated.
 
     Args:
         x: [N, H, W, C].
-        model: The name and the weights of the backbone.
+        standard: Of published networks.
+        pretrained: Whether it has weights to start from.
         pixels: What the transform graph makes of black and white.
 
     Returns:
         [N, H, W, C or 3].
     """
-    standard = BACKBONES[model.name].standard
     if standard is None:
         return x
     if x.shape[-1] == 1:
         x = layers.Concatenate()([x, x, x])
-    if model.weights == "none":
+    if not pretrained:
         return x
     black, white = (np.broadcast_to(np.array(end), 3) for end in pixels)
     scale = 1 / ((white - black) * standard.deviation)

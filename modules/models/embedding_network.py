@@ -10,8 +10,15 @@ from typing import Any
 import keras
 
 from modules.images import PixelRange
-from modules.models.backbones import build_backbone, prepare_input
-from modules.settings import ImageSettings, ModelSettings
+from modules.models.backbones import (
+    BACKBONES,
+    build_backbone,
+    load_backbone_weights,
+    prepare_input,
+)
+from modules.models.presets import load_preset
+from modules.models.standard import Standard
+from modules.settings import KERAS_HUB, PRESET, ImageSettings, ModelSettings
 
 
 def build_embedding_model(
@@ -45,12 +52,18 @@ def build_embedding_model(
     keras.config.set_dtype_policy(precision)
     try:
         inputs = keras.Input((image.height, image.width, image.channels), name="image")
-        x = prepare_input(inputs, model, pixels or PixelRange.of_imagenet(image.channels))
-        network = build_backbone(model, image)
+        network, standard = _backbone(model, image)
+        x = prepare_input(
+            inputs,
+            standard,
+            model.weights != "none",
+            pixels or PixelRange.of_imagenet(image.channels),
+        )
+        x = _resize(x, network.input_shape[1:3])
         if model.trainable == "all":
             x = network(x)
         else:
-            network.trainable = model.trainable == "fine_tune"
+            network.trainable = model.trainable != "head"
             x = InferenceMode(network)(x)
         if model.dropout:
             x = keras.layers.Dropout(model.dropout, name="dropout")(x)
@@ -63,6 +76,24 @@ def build_embedding_model(
     finally:
         keras.config.set_dtype_policy(previous)
     return keras.Model(inputs, unit, name=model.name)
+
+
+def _backbone(model: ModelSettings, image: ImageSettings) -> tuple[keras.Model, Standard | None]:
+    if model.name == KERAS_HUB:
+        preset = load_preset(model)
+        if model.weights not in ("none", PRESET):
+            load_backbone_weights(preset.network, model)
+        return preset
+    return build_backbone(model, image), BACKBONES[model.name].standard
+
+
+def _resize(x: keras.KerasTensor, size: tuple[int, int]) -> keras.KerasTensor:
+    """To the size that a preset was trained with: position embeddings fit no other."""
+    if tuple(x.shape[1:3]) == tuple(size):
+        return x
+    # Without antialiasing where nothing shrinks: it changes nothing there, and TFLite has none.
+    smaller = x.shape[1] > size[0] or x.shape[2] > size[1]
+    return keras.layers.Resizing(*size, antialias=smaller, dtype="float32")(x)
 
 
 class InferenceMode(keras.layers.Layer):
@@ -94,6 +125,23 @@ def backbone_of(embedder: keras.Model) -> keras.Model:
     raise ValueError(f"{embedder.name} was not built by build_embedding_model: it has no backbone.")
 
 
+def split_frozen(embedder: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Splits a network whose backbone is frozen.
+
+    Args:
+        embedder: Built with `trainable = "head"`.
+
+    Returns:
+        Pixels to features, float32 [N, F], and features to embeddings; with the same variables.
+    """
+    frozen = next(layer for layer in embedder.layers if isinstance(layer, InferenceMode))
+    features = keras.Input(frozen.output.shape[1:], name="features")
+    x = features
+    for layer in embedder.layers[embedder.layers.index(frozen) + 1 :]:
+        x = layer(x)
+    return keras.Model(embedder.input, frozen.output), keras.Model(features, x, name="head")
+
+
 def backbone_variables(embedder: keras.Model) -> list[keras.Variable]:
     """The trainable variables of the backbone, none if it is frozen.
 
@@ -101,3 +149,26 @@ def backbone_variables(embedder: keras.Model) -> list[keras.Variable]:
     `ModelSettings.backbone_learning_rate_factor`.
     """
     return backbone_of(embedder).trainable_variables
+
+
+def normalisations_that_learn(embedder: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The layers of batch normalisation whose statistics change while the network is trained.
+
+    Those of a pre-trained backbone that keeps its own are none of them.
+
+    Args:
+        embedder: As `build_embedding_model` builds it.
+    """
+    kept = {
+        id(layer)
+        for mode in embedder.layers
+        if isinstance(mode, InferenceMode)
+        for layer in mode.network._flatten_layers()
+    }
+    return [
+        layer
+        for layer in embedder._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and id(layer) not in kept
+    ]

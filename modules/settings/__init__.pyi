@@ -18,7 +18,12 @@ from .image import (
     rgb as rgb,
 )
 from .loss import LossSettings as LossSettings, loss_keys as loss_keys
-from .model import ModelSettings as ModelSettings
+from .model import (
+    KERAS_HUB as KERAS_HUB,
+    PRESET as PRESET,
+    WEIGHTS as WEIGHTS,
+    ModelSettings as ModelSettings,
+)
 from .own_code import is_own as is_own, load_own as load_own
 from .training import (
     AugmentationSettings as AugmentationSettings,

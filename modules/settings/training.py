@@ -112,6 +112,11 @@ class AugmentationSettings(Settings):
                     "[image]"
                 )
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether a training image is ever another one than the image itself."""
+        return any(getattr(self, key) for key in AugmentationSettings.model_fields)
+
 
 class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     """`[training]`: how the network learns.

@@ -10,4 +10,5 @@ from .choices import (
 )
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy
 from .guard import TrainingFailedError as TrainingFailedError
+from .learning import Learning as Learning, prepare_learning as prepare_learning
 from .report import TRAINING_FILE as TRAINING_FILE

@@ -11,11 +11,13 @@ from modules.batches import (
     LabelledImages,
     TransformImages,
     class_batches,
+    labelled_images,
     neighbour_batches,
     triplet_batches,
 )
 from modules.models import backbone_variables
 from modules.settings import ModelSettings, TrainingSettings
+from modules.training.batch_statistics import MOST_BATCHES, BatchStatistics
 from modules.training.callbacks import BestWeights, RetrievalValidation
 from modules.training.checkpoints import Checkpoints, Resumable
 from modules.training.guard import FailureGuard
@@ -131,6 +133,9 @@ def fit(
         if saved and saved.restore():
             progress.note(f"Goes on at step {pace.done} of an earlier attempt ({checkpoints}).")
         if not (best.finished or pace.finished):
+            of_classes = settings.classes_per_batch * settings.images_per_class
+            batch_images = batch_size if settings.batches == "triplets" else of_classes
+            replicas = trainer.distribute_strategy.num_replicas_in_sync
             trainer.fit(
                 training_batches(
                     train_files,
@@ -138,7 +143,7 @@ def fit(
                     settings,
                     batch_size,
                     pace.done,
-                    replicas=trainer.distribute_strategy.num_replicas_in_sync,
+                    replicas=replicas,
                     scratch=None if "://" in log_dir else log_dir,
                 ),
                 steps_per_epoch=WITHOUT_END,
@@ -147,12 +152,18 @@ def fit(
                 shuffle=False,  # the input has done it
                 verbose=0,
                 callbacks=[
+                    BatchStatistics(
+                        labelled_images(train_files, MOST_BATCHES * batch_images).images,
+                        max(1, batch_images // replicas),
+                        transform_images,
+                        progress.note,
+                    ),
                     RetrievalValidation(
                         validation, transform_images, f"{log_dir}/validation", distractors
                     ),
                     pace,
-                    guard,
                     best,
+                    guard,
                     keras.callbacks.TensorBoard(log_dir, histogram_freq=1),
                     progress,
                     report,

@@ -16,6 +16,7 @@ STUCK_TOLERANCE = 0.1
 # So much farther (squared L2) than those of one class are the images of different classes in an
 # embedding that separates them: it is not stuck, wherever the loss of the hardest triplets stands.
 SEPARATED = 0.2
+_SPREADS = ("spread", "served_spread", "val_spread")
 _SCORES = ("val_precision@1", "val_map@r")
 _ADVICE = (
     "Lower training.learning_rate (or raise it, if d_ap and d_an do not move at all), let it rise "
@@ -32,22 +33,23 @@ class TrainingFailedError(RuntimeError):
 class FailureGuard(keras.callbacks.Callback):
     """Stops training that cannot lead to a model.
 
-    It comes after the validation, and looks for one of three faults:
+    It comes after the validation and all that may end the training, and looks for one of three
+    faults:
 
     - numbers that are not finite: at once if the validation embeddings are not (the network is
       spoilt), after `guard_window` validations in a row if it is the loss alone (a step whose
       float16 gradients overflow is left out, and spoils nothing);
-    - a collapse: all embeddings of the batches, or of the validation images, share one point;
+    - a collapse: all embeddings of the batches share one point, or those that the network makes as
+      it is served, of training or of validation images;
     - no separation: the loss stands at its value without any (the margin, or log 2 for
       `soft_margin`; other losses have no such value), with positives as far away as negatives.
 
-    The last two end training after `guard_window` validations in a row (a collapse also if a short
-    training had nothing else), and count only while nothing changes for the better. A collapse that
-    widens by a tenth is a network on its way, such as one whose statistics of batch normalisation
-    still settle. A separation is on its way when retrieval gets better by more than its standard
-    error, or d_an − d_ap grows; and it is there when the validation images show it, or when
-    retrieval is beyond doubt better than at the first validation. That such a training no longer
-    improves is for `BestWeights` to judge.
+    The last two end training after `guard_window` validations in a row, and count only while
+    nothing changes for the better. A collapse that widens by a tenth is a network on its way; but
+    a training that ends and had nothing else made no model. A separation is on its way when
+    retrieval gets better by more than its standard error, or d_an − d_ap grows; and it is there
+    when the validation images show it, or when retrieval is beyond doubt better than at the first
+    validation. That such a training no longer improves is for `BestWeights` to judge.
 
     Args:
         settings: The loss and `guard_window`.
@@ -60,7 +62,7 @@ class FailureGuard(keras.callbacks.Callback):
         self._queries = queries
         self._stuck_at = settings.unseparated_loss
         self._not_finite = self._failing = 0
-        self._learnt = False
+        self._learnt = self._was_apart = False
         # What a value has to exceed to count as grown, and the scores of the first validation.
         self._best: dict[str, float] = {}
         self._first: dict[str, float] = {}
@@ -76,7 +78,8 @@ class FailureGuard(keras.callbacks.Callback):
             return
         self._learnt |= self._has_learnt(logs)
         better = self._improved(logs)
-        collapsed = [name for name in ("spread", "val_spread") if logs[name] < COLLAPSED_SPREAD]
+        collapsed = [name for name in _SPREADS if logs.get(name, math.inf) < COLLAPSED_SPREAD]
+        self._was_apart |= not collapsed
         wider = [self._grew(name, logs[name], self._best.get(name, 0) / 10) for name in collapsed]
         fault = None
         if collapsed:
@@ -84,11 +87,14 @@ class FailureGuard(keras.callbacks.Callback):
         elif not better and not self._learnt and self._is_stuck(logs):
             fault = _no_separation(logs)
         self._failing = self._failing + 1 if fault else 0
-        # Short trainings end before the window does; what never was anything else is no model.
+        # Trainings may end before the window does; what never was anything else is no model.
         ends = self.model is not None and self.model.stop_training
-        never_spread = bool(collapsed) and ends and self._failing > epoch
-        if fault and (self._failing >= self._window or never_spread):
-            raise TrainingFailedError(f"{fault} (validations in a row: {self._failing}). {_ADVICE}")
+        never_apart = bool(collapsed) and ends and not self._was_apart
+        if never_apart:
+            fault = _collapse(logs)
+        if fault and (self._failing >= self._window or never_apart):
+            rows = "all" if never_apart else self._failing
+            raise TrainingFailedError(f"{fault} (validations in a row: {rows}). {_ADVICE}")
 
     def _check_finite(self, epoch: int, logs: dict[str, Any]) -> bool:
         """Whether there is nothing to compare."""
@@ -153,6 +159,7 @@ class FailureGuard(keras.callbacks.Callback):
             "not_finite": np.array(self._not_finite),
             "failing": np.array(self._failing),
             "learnt": np.array(self._learnt),
+            "was_apart": np.array(self._was_apart),
         } | {
             f"{kind}/{name}": np.array(value)
             for kind, values in levels.items()
@@ -162,7 +169,7 @@ class FailureGuard(keras.callbacks.Callback):
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Takes over what `state` returned."""
         self._not_finite, self._failing = int(state["not_finite"]), int(state["failing"])
-        self._learnt = bool(state["learnt"])
+        self._learnt, self._was_apart = bool(state["learnt"]), bool(state["was_apart"])
         self._best, self._first = (
             {
                 name.removeprefix(f"{kind}/"): float(value)
@@ -179,12 +186,16 @@ def _collapse(logs: dict[str, Any]) -> str:
             f"The embedding has collapsed to one point (spread {logs['spread']:.1e}, loss "
             f"{logs['loss']:.3f})"
         )
+    images, name = (
+        ("training", "served_spread")
+        if logs.get("served_spread", math.inf) < COLLAPSED_SPREAD
+        else ("validation", "val_spread")
+    )
     return (
-        "The embeddings of the validation images have collapsed to one point (spread "
-        f"{logs['val_spread']:.1e}), while those of the training batches have not (spread "
-        f"{logs['spread']:.1e}): the statistics of batch normalisation do not fit the data. They "
-        "need more steps between validations (training.validate_every), or model.batch_norm = "
-        "false"
+        f"As the network is served, the embeddings of the {images} images have collapsed to one "
+        f"point (spread {logs[name]:.1e}), while those of the training batches have not (spread "
+        f"{logs['spread']:.1e}): the statistics of batch normalisation do not fit the data. Use "
+        "larger batches, another model.name, or model.batch_norm = false"
     )
 
 

@@ -17,7 +17,10 @@ from modules.training.pace import Pace
 from modules.training.triplet_model import TripletModel
 
 TRAINING_FILE = "training.json"
-_KEPT = ("loss", "active", "d_ap", "d_an", "spread", "classes", "alone", "val_map@r")
+_KEPT = (
+    "loss", "active", "d_ap", "d_an", "spread", "served_spread", "served_agreement", "classes",
+    "alone", "val_map@r",
+)  # fmt: skip
 
 
 class Report(keras.callbacks.Callback):
@@ -50,7 +53,7 @@ class Report(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints advice that is new."""
-        self._last = {name: float((logs or {})[name]) for name in _KEPT}
+        self._last = {name: float((logs or {}).get(name, math.nan)) for name in _KEPT}
         if not (self._pace.finished or self._best.finished):
             advice = self._advice()
             for name, sentence in advice.items():
@@ -62,8 +65,9 @@ class Report(keras.callbacks.Callback):
         """Prints the advice of the whole training and writes `training.json`.
 
         The file holds `steps` (made), `total_steps` (planned), `stopped`, `seconds`, the last
-        `loss`, `active`, `d_ap`, `d_an`, `spread`, `classes`, `alone` and `val_map@r` (null if not
-        finite), `best` (`val_map@r`, `val_precision@1` and `step` of the weights that were kept)
+        `loss`, `active`, `d_ap`, `d_an`, `spread`, `served_spread`, `served_agreement` (see
+        `BatchStatistics`), `classes`, `alone` and `val_map@r` (null if not finite or not there),
+        `best` (`val_map@r`, `val_precision@1` and `step` of the weights that were kept)
         and `advice`, a list.
 
         Args:

@@ -152,7 +152,10 @@ class TripletModel(keras.Model):
             rows = Rows(labels, tf.cast(embeddings, tf.float32))
             values = self.evaluate_loss(rows)
             scaled = self.optimizer.scale_loss(values.loss / replicas)
-        gradients = tape.gradient(scaled, weights)
+        # Published networks have weights of their own training that no embedding depends on.
+        gradients = tape.gradient(
+            scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         if replicas > 1:
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, weights)

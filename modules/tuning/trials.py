@@ -22,7 +22,14 @@ from modules.contract import IMAGE
 from modules.images import transformed_image
 from modules.models import build_embedding_model, find_input_range
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training import TrainingFailedError, choose, compile_model, fit, make_strategy
+from modules.training import (
+    TrainingFailedError,
+    choose,
+    compile_model,
+    fit,
+    make_strategy,
+    prepare_learning,
+)
 from modules.tuning.halving import FAILED_SCORE, OBJECTIVE, Halving
 
 # What may be wrong with a trial and right with the next one.
@@ -122,23 +129,30 @@ def train_trial(
     def transform_images(encoded: tf.Tensor) -> tf.Tensor:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 
-    with make_strategy(training.distribution).scope():
-        pixels = find_input_range(transform, image, model)
-        embedder = build_embedding_model(model, image, training.precision, pixels)
-        minutes = max(_SHORTEST_FIT, seconds - (time.monotonic() - began)) / 60
-        # The number of steps and of validations is that of a long training; here time decides.
-        training = training.model_copy(
-            update={
-                "steps": None,
-                "minutes": minutes,
-                "validate_every": None,
-                "resume": False,
-                # Few trials would live to see a second pass over as many images.
-                "disk_cache_megabytes": 0,
-            }
-        )
-        trainer = compile_model(embedder, training, None, model, np.array([*data.classes]))
-    return _fit(trainer, data, transform_images, image, training)
+    with tempfile.TemporaryDirectory() as folder:
+        with make_strategy(training.distribution).scope():
+            pixels = find_input_range(transform, image, model)
+            embedder = build_embedding_model(model, image, training.precision, pixels)
+            learning = prepare_learning(
+                embedder, model, training, transform_images, data.train_files,
+                data.validation.images, folder,
+            )  # fmt: skip
+            minutes = max(_SHORTEST_FIT, seconds - (time.monotonic() - began)) / 60
+            # The number of steps and of validations is that of a long training; here time decides.
+            training = training.model_copy(
+                update={
+                    "steps": None,
+                    "minutes": minutes,
+                    "validate_every": None,
+                    "resume": False,
+                    # Few trials would live to see a second pass over as many images.
+                    "disk_cache_megabytes": 0,
+                }
+            )
+            trainer = compile_model(
+                learning.network, training, None, model, np.array([*data.classes])
+            )
+        return _fit(trainer, data, learning.take_images, image, training)
 
 
 def _fit(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from pydantic import ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from modules.settings import (
+    AugmentationSettings,
     EvaluationSettings,
     ExportSettings,
     ImageTable,
@@ -112,6 +113,28 @@ class Config(Settings):
                 "remove them"
             )
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _head_learns_from_fixed_features(
+        cls, values: Any, check: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        """Of a frozen backbone: without a word about augmentation, its features are kept.
+
+        Images that change at random would need it in every step. So only what is set is done.
+        """
+        config = check(values)
+        training = config.training
+        unset = AugmentationSettings.model_fields.keys() - training.model_fields_set
+        if config.model.trainable != "head" or not unset:
+            return config
+        off = {key: type(getattr(training, key))(0) for key in unset}
+        training = training.model_copy(update=off)
+        training.model_fields_set.difference_update(unset)
+        given = config.model_fields_set.copy()
+        config = config.model_copy(update={"training": training})
+        config.model_fields_set.intersection_update(given)
+        return config
 
     @property
     def in_cluster(self) -> bool:

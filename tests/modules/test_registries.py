@@ -10,7 +10,7 @@ from modules.losses.distances import DISTANCES
 from modules.losses.miners import MINERS
 from modules.losses.terms import TERMS
 from modules.models.backbones import BACKBONES
-from modules.settings import LossSettings, ModelSettings
+from modules.settings import KERAS_HUB, LossSettings, ModelSettings
 from modules.settings.loss import OPTIONS
 
 
@@ -27,7 +27,7 @@ def choices(annotation: object) -> set[object]:
         (LossSettings, "distance", {*DISTANCES}),
         # Neither chooses rows: `none` takes the triplets of the batch, `all` takes every one.
         (LossSettings, "mining", {*MINERS, "none", "all"}),
-        (ModelSettings, "name", {*BACKBONES}),
+        (ModelSettings, "name", {*BACKBONES, KERAS_HUB}),
     ],
 )
 def test_settings_and_registry_have_the_same_names(settings, field, known) -> None:

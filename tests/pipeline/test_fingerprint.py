@@ -18,6 +18,7 @@ from pipeline.fingerprint import (
     PACKAGES,
     code_fingerprint,
     file_fingerprint,
+    folder_fingerprint,
     import_closure,
 )
 
@@ -199,3 +200,15 @@ def test_an_edited_schema_is_a_new_parameter(tmp_path) -> None:
         (node,) = [node for node in pipeline.components if node.id == "ImportSchemaGen"]
         found.append(node.exec_properties["schema_fingerprint"])
     assert found[0] != found[1]
+
+
+def test_a_folder_is_what_its_files_are(tmp_path: Path) -> None:
+    assert folder_fingerprint(None) is None
+    assert folder_fingerprint("hf://keras/dinov2_small") is None  # its name stands for it
+    assert folder_fingerprint(str(tmp_path)) is None
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "config.json").write_text("{}")
+    first = folder_fingerprint(str(tmp_path))
+    assert folder_fingerprint(f"file://{tmp_path}") == first
+    (tmp_path / "below" / "config.json").write_text("{ }")
+    assert folder_fingerprint(str(tmp_path)) not in (None, first)

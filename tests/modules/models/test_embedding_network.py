@@ -19,9 +19,10 @@ from modules.images.pixel_range import (
     PixelRange,
     find_pixel_range,
 )
-from modules.models.backbones import BACKBONES, WeightsError, build_backbone, small_cnn
+from modules.models.backbones import BACKBONES, build_backbone, small_cnn
 from modules.models.embedding_network import backbone_of, backbone_variables, build_embedding_model
-from modules.settings import ImageSettings, ModelSettings
+from modules.models.standard import WeightsError
+from modules.settings import KERAS_HUB, ImageSettings, ModelSettings
 from tests.real_data import digits
 
 DIGIT = ImageSettings(height=28, width=28, channels=1)
@@ -51,7 +52,7 @@ def weights_file(name: str, path: Path) -> Path:
 
 
 def test_every_configurable_name_is_registered() -> None:
-    assert set(get_args(ModelSettings.model_fields["name"].annotation)) == set(BACKBONES)
+    assert set(get_args(ModelSettings.model_fields["name"].annotation)) == {*BACKBONES, KERAS_HUB}
 
 
 def test_what_the_settings_say_of_a_network_is_true() -> None:
@@ -185,6 +186,7 @@ def test_a_training_step_changes_what_it_may_change(trainable: str, tmp_path: Pa
 APPLICATIONS = {
     "efficientnet_v2_b0": (keras.applications.EfficientNetV2B0, lambda raw: raw),
     "mobilenet_v3_small": (keras.applications.MobileNetV3Small, lambda raw: raw),
+    "convnext_tiny": (keras.applications.ConvNeXtTiny, lambda raw: raw),
     "mobilenet_v3_large": (keras.applications.MobileNetV3Large, lambda raw: raw),
     "resnet50_v2": (
         keras.applications.ResNet50V2,
@@ -199,6 +201,7 @@ APPLICATIONS = {
         "mobilenet_v3_small",
         "resnet50_v2",
         pytest.param("efficientnet_v2_b0", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", marks=pytest.mark.slow),
         pytest.param("mobilenet_v3_large", marks=pytest.mark.slow),
     ],
 )

@@ -42,8 +42,14 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
 class Run:
     """A training on 180 digits, validated on the same; files in `folder`."""
 
-    def __init__(self, folder: Path, model: ModelSettings = MODEL, **training: Any) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        model: ModelSettings = MODEL,
+        image: ImageSettings = IMAGE,
+        **training: Any,
+    ) -> None:
+        self.folder, self.image = folder, image
         self.settings = TrainingSettings(**BASE | training)
         self.model = model
         shards = folder / "shards"
@@ -55,7 +61,7 @@ class Run:
     def trainer(self) -> TripletModel:
         """A new one, as a new process would build it."""
         keras.utils.set_random_seed(self.settings.seed)
-        embedder = build_embedding_model(self.model, IMAGE, self.settings.precision)
+        embedder = build_embedding_model(self.model, self.image, self.settings.precision)
         classes = np.array([*count_classes(self.files)])
         return compile_model(embedder, self.settings, self.settings.steps, self.model, classes)
 

@@ -239,3 +239,24 @@ def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch) -> None:
     assert config_path().stem == "mnist"
     with pytest.raises(ConfigError, match="mnist-sample"):
         config_path("no-such-configuration")
+
+
+def test_a_preset_is_a_path_or_a_handle(tmp_path: Path) -> None:
+    table = '[model]\nname = "keras_hub"\npreset = "{}"\n'
+    assert load(tmp_path, MINIMAL + table.format("dino")).model.preset == str(PROJECT / "dino")
+    config = load(tmp_path, MINIMAL + table.format("hf://keras/dinov2_small"))
+    assert (config.model.preset, config.model.weights) == ("hf://keras/dinov2_small", "preset")
+    assert config.model_dump(exclude_unset=True)["model"].keys() == {"name", "preset"}
+
+
+def test_augmentation_of_a_frozen_backbone_is_what_is_set(tmp_path: Path) -> None:
+    """Nothing else would let its features be computed once."""
+    head = '[model]\nname = "keras_hub"\npreset = "dino"\ntrainable = "head"\n'
+    config = load(tmp_path, MINIMAL + head)
+    assert not config.training.changes_images
+    assert "training" not in config.model_dump(exclude_unset=True)
+    config = load(tmp_path, MINIMAL + head + "[training]\nmax_shift = 0.2\nsteps = 9\n")
+    assert (config.training.max_shift, config.training.max_rotation) == (0.2, 0)
+    assert config.model_dump(exclude_unset=True)["training"] == {"max_shift": 0.2, "steps": 9}
+    other = head.replace("head", "fine_tune")
+    assert load(tmp_path, MINIMAL + other).training.max_rotation > 0

@@ -1,0 +1,138 @@
+"""The network that is served is the network that was trained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modules.batches.reading import labelled_images
+from modules.images import decode_images
+from modules.models import normalisations_that_learn
+from modules.models.backbones import BACKBONES
+from modules.settings import ImageSettings, ModelSettings
+from modules.training.batch_statistics import BatchStatistics
+from modules.training.triplet_model import TripletModel
+from tests.modules.training.training_runs import Run, pixels
+
+HEAD = ModelSettings(embedding_size=8)  # batch normalisation on top only
+LARGER = ImageSettings(height=32, width=32, channels=1)
+
+
+def estimated(trainer: TripletModel, images: np.ndarray, batch_size: int, steps: int) -> dict:
+    callback = BatchStatistics(images, batch_size, pixels, print)
+    callback.set_model(trainer)
+    callback.on_train_begin()
+    trainer.steps_done.assign_add(steps)
+    logs: dict[str, float] = {}
+    callback.on_epoch_end(0, logs)
+    return logs
+
+
+@pytest.mark.parametrize(("steps", "count"), [(6, 1), (16, 2), (24, 3), (99, 3)])
+def test_they_are_the_exact_means_over_the_batches(tmp_path, steps: int, count: int) -> None:
+    """Of 60 images in batches of 20, as many as a twentieth of the training pays for."""
+    run = Run(tmp_path, HEAD)
+    trainer = run.trainer()
+    [layer] = normalisations_that_learn(trainer.embedder)
+    layer.moving_mean.assign(np.full(8, np.nan, np.float32))  # what was there has no part in it
+    images = labelled_images(run.files, 60).images
+    logs = estimated(trainer, images, 20, steps)
+    before = keras.Model(trainer.embedder.input, trainer.embedder.get_layer("projection").output)
+    values = np.array(before(pixels(tf.constant(images)))).reshape(3, 20, 8)[:count]
+    np.testing.assert_allclose(layer.moving_mean, values.mean(axis=1).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, values.var(axis=1).mean(axis=0), rtol=1e-4)
+    assert layer.momentum == 0.9
+    assert 0.9 < logs["served_agreement"] <= 1
+    assert 0.5 < logs["served_spread"] <= 1
+
+
+def test_they_are_those_of_the_averaged_weights(tmp_path) -> None:
+    run = Run(tmp_path, HEAD, ema=0.9, steps=12)
+    trainer, best = run.fit()
+    [layer] = normalisations_that_learn(trainer.embedder)
+    best.give_to(trainer.embedder)  # averaged
+    kept = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    before = keras.Model(trainer.embedder.input, trainer.embedder.get_layer("projection").output)
+    images = labelled_images(run.files, 8 * 60).images[:60]
+    values = np.array(before(pixels(tf.constant(images))))
+    np.testing.assert_allclose(kept[0], values.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(kept[1], values.var(axis=0), rtol=1e-3)
+
+
+def test_without_batch_normalisation_that_learns_nothing_is_done(tmp_path) -> None:
+    run = Run(tmp_path)
+    trainer = run.trainer()
+    before = trainer.embedder.get_weights()
+    assert estimated(trainer, labelled_images(run.files, 20).images, 20, 99) == {}
+    for first, second in zip(before, trainer.embedder.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_what_is_served_otherwise_than_trained_is_told_once(tmp_path) -> None:
+    """Dropout of nearly everything: training sees other features at each step."""
+    run = Run(tmp_path, HEAD.model_copy(update={"dropout": 0.99}))
+    told: list[str] = []
+    callback = BatchStatistics(labelled_images(run.files, 20).images, 20, pixels, told.append)
+    callback.set_model(run.trainer())
+    callback.on_train_begin()
+    for epoch in range(2):
+        callback.on_epoch_end(epoch, {})
+    [line] = told
+    assert "the network that would be served is not the one in training" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_network_separates_its_training_images_as_it_is_served(tmp_path, name: str) -> None:
+    """From random weights, after few steps; chance would be a tenth."""
+    run = Run(
+        tmp_path, ModelSettings(name=name, embedding_size=16), LARGER,
+        steps=100, validate_every=50, classes_per_batch=10, images_per_class=4,
+    )  # fmt: skip
+    _, best = run.fit(transform=lambda encoded: (decode_images(encoded, LARGER) - 0.13) / 0.31)
+    assert best.scores["val_precision@1"] > 0.6
+
+
+FIT = """
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from modules.models import normalisations_that_learn
+from modules.settings import ModelSettings
+from modules.training.fitting import make_strategy
+from tests.modules.training.training_runs import Run
+
+run = Run(Path(sys.argv[1]), ModelSettings(name="residual_cnn"), steps=16, validate_every=8)
+with make_strategy("mirrored").scope():
+    trainer = run.trainer()
+_, best = run.fit(trainer)
+layers = normalisations_that_learn(trainer.embedder)
+copies = [
+    [copy.numpy().tolist() for copy in variable.value.values]
+    for layer in layers for variable in (layer.moving_mean, layer.moving_variance)
+]
+print(json.dumps([copies, best.scores]))
+"""
+
+
+@pytest.mark.slow
+def test_all_replicas_have_the_same(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIT, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    copies, scores = json.loads(done.stdout.splitlines()[-1])
+    assert len(copies) > 2
+    for first, second in copies:
+        np.testing.assert_array_equal(first, second)
+    assert scores["val_precision@1"] > 0.6
