@@ -1,3 +1,4 @@
+from .change_tests import describe_undecided as describe_undecided
 from .eval_config import METRIC_CLASS as METRIC_CLASS, make_eval_config as make_eval_config
 from .report import (
     BASELINE as BASELINE,
@@ -5,6 +6,7 @@ from .report import (
     OVERALL as OVERALL,
     EvaluationReport as EvaluationReport,
     Failure as Failure,
+    Intervals as Intervals,
     Metrics as Metrics,
     read_report as read_report,
     report_path as report_path,
