@@ -27,6 +27,7 @@ from modules.gate import (
     Failure,
     Metrics,
     describe_failures,
+    describe_meaningless,
     describe_undecided,
     drop_undefined_failures,
     read_intervals,
@@ -87,9 +88,12 @@ class Executor(tfx_executor.Executor):
         else:
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
+            eval_config = _eval_config(exec_properties)
+            if meaningless := describe_meaningless(eval_config, metrics):
+                _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            failures = describe_failures(evaluation, metrics, intervals)
-            undecided = describe_undecided(_eval_config(exec_properties), metrics, intervals)
+            failures = [*meaningless, *describe_failures(evaluation, metrics, intervals)]
+            undecided = describe_undecided(eval_config, metrics, intervals)
             lines = [str(failure) for failure in failures]
             if not lines:
                 lines = [ALL_MET if blessed else NO_REASON]

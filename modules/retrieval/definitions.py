@@ -34,6 +34,7 @@ distance that is NaN comes after every other and is never a hit, so a model that
 | `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
 | `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
 |                              | infinity; 0 if the queries are the gallery                   |
+| `gallery_size`               | rows of the gallery                                          |
 
 With a last blessed model to compare with, every score of queries has the interval of its change,
 candidate − baseline, as `NAME lower` and `NAME upper`; `modules.retrieval.changes` says how.
@@ -59,7 +60,7 @@ from collections.abc import Iterable
 COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 # Of the evaluated set as a whole: there are none per query and none per slice.
-SET_NAMES = ("spread", "collapsed", "non_finite_gallery")
+SET_NAMES = ("spread", "collapsed", "non_finite_gallery", "gallery_size")
 # The same, on request.
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
 VERIFICATION_NAMES = (
@@ -88,7 +89,7 @@ _LOWER, _UPPER = " lower", " upper"
 _UNBOUNDED = (0.0, math.inf)
 _RANGES = {
     **dict.fromkeys(("d_ap", "d_an", "spread", "eer_threshold", *COUNTS), _UNBOUNDED),
-    "non_finite_gallery": _UNBOUNDED,
+    **dict.fromkeys(("non_finite_gallery", "gallery_size"), _UNBOUNDED),
     "ami": (-1.0, 1.0),
 }
 
