@@ -132,7 +132,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         examples=evaluated,
         model=model,
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(config.evaluation),
+        eval_config=make_eval_config(config.judged_by),
         gallery_split=config.evaluation.gallery_split,
         module_path="modules.evaluator",
     )

@@ -35,9 +35,20 @@ def eval_config(
 
 
 def validate(
-    folder: Path, config: config_pb2.EvalConfig, candidate: Values, baseline: Values | None = None
+    folder: Path,
+    config: config_pb2.EvalConfig,
+    candidate: Values,
+    baseline: Values | None = None,
+    changes: Values | None = None,
 ) -> Metrics:
     """Writes into `folder` the validation result that TFMA would write for these metrics.
+
+    Args:
+        folder: Where to.
+        config: What `eval_config` returned.
+        candidate: Its metrics.
+        baseline: Those of the last blessed model.
+        changes: What `RetrievalChanges` would add to their differences.
 
     Returns:
         The metrics as `modules.gate.result.read_metrics` would read them.
@@ -53,6 +64,8 @@ def validate(
             where: {name: value - baseline[where][name] for name, value in values.items()}
             for where, values in candidate.items()
         }
+        for where, values in (changes or {}).items():
+            metrics[CHANGE][where] |= values
     for where in candidate:
         key = () if where == OVERALL else (tuple(where.split("=")),)
         of_slice = {}

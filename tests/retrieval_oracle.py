@@ -109,10 +109,15 @@ def mean_scores(scores: dict[object, dict[str, float] | None]) -> dict[str, floa
 
 
 def set_metrics(embeddings: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Metrics of the queries as a set, without verification and clustering."""
+    """Metrics of queries that are the gallery, too, without verification and clustering."""
     rows = np.asarray(embeddings, np.float64)
     spread = sum(squared_distance(row, rows.mean(axis=0)) for row in rows) / len(rows)
-    return {"spread": spread, "collapsed": float(spread < 5e-4), "non_finite_gallery": 0.0}
+    return {
+        "spread": spread,
+        "collapsed": float(spread < 5e-4),
+        "non_finite_gallery": 0.0,
+        "gallery_size": float(len(rows)),
+    }
 
 
 def pairs(

@@ -28,7 +28,10 @@ from modules.gate import (
     Failure,
     Metrics,
     describe_failures,
+    describe_meaningless,
+    describe_undecided,
     drop_undefined_failures,
+    read_intervals,
     read_metrics,
     write_report,
 )
@@ -81,17 +84,24 @@ class Executor(tfx_executor.Executor):
         _keep_main_metrics(
             artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
         )
+        intervals = read_intervals(evaluation)
         failures: list[Failure] = []
+        undecided: list[Failure] = []
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
             verdict = "not judged", "there are no thresholds, so the model cannot be blessed"
         else:
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
+            eval_config = _eval_config(exec_properties)
+            if meaningless := describe_meaningless(eval_config, metrics):
+                _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            failures = describe_failures(evaluation, metrics)
+            failures = [*meaningless, *describe_failures(evaluation, metrics, intervals)]
+            undecided = describe_undecided(eval_config, metrics, intervals)
             lines = [str(failure) for failure in failures]
             if not lines:
                 lines = [ALL_MET if blessed else NO_REASON]
+            lines += [f"passed all the same: {one}" for one in undecided]
             verdict = ("BLESSED" if blessed else "NOT BLESSED"), _reason(lines)
             text = "\n".join(lines)
             model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
@@ -99,7 +109,7 @@ class Executor(tfx_executor.Executor):
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
                 verdict, text = ("NOT BLESSED", revoked), revoked
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
-        write_report(evaluation, metrics, failures)
+        write_report(evaluation, metrics, failures, intervals=intervals, undecided=undecided)
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
@@ -125,10 +135,7 @@ def _with_gallery(
         found["gallery_files"] = _files(input_dict[source], split)
         features = _features(found["gallery_files"])
     found["gallery_flag"] = IS_GALLERY in features
-    eval_config = config_pb2.EvalConfig()
-    proto_utils.json_to_proto(
-        exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config
-    )
+    eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
         for metric in spec.metrics:
             if metric.class_name == METRIC_CLASS:
@@ -153,6 +160,14 @@ def _features(patterns: list[str]) -> set[str]:
     """Names of the features of the first example."""
     files = [file for pattern in patterns for file in sorted(fileio.glob(pattern))]
     return set(feature_types(files))
+
+
+def _eval_config(exec_properties: dict[str, Any]) -> config_pb2.EvalConfig:
+    eval_config = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config
+    )
+    return eval_config
 
 
 def _path(artifact: types.Artifact, name: str) -> str:

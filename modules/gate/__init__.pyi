@@ -1,10 +1,13 @@
+from .change_tests import describe_undecided as describe_undecided
 from .eval_config import METRIC_CLASS as METRIC_CLASS, make_eval_config as make_eval_config
+from .gallery_bounds import describe_meaningless as describe_meaningless
 from .report import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,
     OVERALL as OVERALL,
     EvaluationReport as EvaluationReport,
     Failure as Failure,
+    Intervals as Intervals,
     Metrics as Metrics,
     read_report as read_report,
     report_path as report_path,

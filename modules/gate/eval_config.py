@@ -11,14 +11,14 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 
 from modules.contract import LABEL
+from modules.gate.change_tests import ROUNDING, interval_thresholds
 from modules.retrieval import LOWER_IS_BETTER, NEVER, SIGNATURE
 from modules.settings import Confidence, EvaluationSettings, Threshold
 
 METRIC_CLASS = "RetrievalMetrics"
 METRIC_MODULE = "modules.retrieval.metrics"
-
-# 0.94 − 0.95 is a little below −0.01 in binary: a drop of exactly what is allowed must pass.
-_ROUNDING = 1e-9
+CHANGES_CLASS = "RetrievalChanges"
+CHANGES_MODULE = "modules.retrieval.changes"
 
 _METHODS: dict[Confidence, config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod] = {
     "jackknife": config_pb2.ConfidenceIntervalOptions.JACKKNIFE,
@@ -60,6 +60,10 @@ def make_eval_config(
     metric = config_pb2.MetricConfig(
         class_name=METRIC_CLASS, module=METRIC_MODULE, config=json.dumps(of_metric)
     )
+    of_changes = {"ks": settings.ks, "level": settings.change_level}
+    changes = config_pb2.MetricConfig(
+        class_name=CHANGES_CLASS, module=CHANGES_MODULE, config=json.dumps(of_changes)
+    )
     return config_pb2.EvalConfig(
         model_specs=[
             # The type, given, spares TFMA from trying to load the model with Keras.
@@ -71,8 +75,10 @@ def make_eval_config(
             config_pb2.SlicingSpec(),  # the whole split
             *(config_pb2.SlicingSpec(feature_keys=[name]) for name in settings.slice_by),
         ],
-        # MetricsSpec.thresholds would bind to every slice.
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric], per_slice_thresholds=bound)],
+        metrics_specs=[
+            # MetricsSpec.thresholds would bind to every slice.
+            config_pb2.MetricsSpec(metrics=[metric, changes], per_slice_thresholds=bound)
+        ],
         options=_options(settings.confidence),
     )
 
@@ -104,9 +110,20 @@ def _bind(
             (change.relative, threshold.max_relative_drop),
         ):
             if drop is not None:
-                limit.value = drop + _ROUNDING if less else -drop - _ROUNDING
+                limit.value = drop + ROUNDING if less else -drop - ROUNDING
+    _add(bound, name, result, slices)
+    for end, change in interval_thresholds(name, threshold):
+        _add(bound, end, config_pb2.MetricThreshold(change_threshold=change), slices)
+
+
+def _add(
+    bound: dict[str, config_pb2.PerSliceMetricThresholds],
+    name: str,
+    threshold: config_pb2.MetricThreshold,
+    slices: config_pb2.SlicingSpec,
+) -> None:
     bound.setdefault(name, config_pb2.PerSliceMetricThresholds()).thresholds.append(
-        config_pb2.PerSliceMetricThreshold(slicing_specs=[slices], threshold=result)
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[slices], threshold=threshold)
     )
 
 

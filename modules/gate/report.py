@@ -50,14 +50,17 @@ class EvaluationReport(Settings):
     """The contents of `evaluation.json`.
 
     `metrics`: `candidate`, and with a baseline `baseline` and `change` → slice → metric → value.
-    `intervals`: as `metrics`, but with lower and upper bound (95%) in place of the value, for the
-    metrics that have them; empty unless `[evaluation] confidence` asks for them.
+    `intervals`: as `metrics`, but with lower and upper bound in place of the value, for the metrics
+    that have them: those of `change` with every baseline, of the level that `interval level` among
+    its metrics states; those of the models (95%) if `[evaluation] confidence` asks for them.
     `failures`: the thresholds that were not met, the whole split first.
+    `undecided`: those with too few queries to tell, which were passed: `undecided = "bless"`.
     """
 
     metrics: Metrics
     intervals: Intervals = Field({})
     failures: list[Failure] = Field([])
+    undecided: list[Failure] = Field([])
 
 
 def report_path(evaluation: str) -> str:

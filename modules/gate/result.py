@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_model_analysis import constants, load_metrics, load_validation_result
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
+from modules.gate.change_tests import ChangeTest
 from modules.gate.report import (
     BASELINE,
     CANDIDATE,
@@ -24,7 +25,7 @@ from modules.gate.report import (
     Metrics,
     report_path,
 )
-from modules.retrieval import set_names
+from modules.retrieval import lower_end, metric_of_end, metric_range, set_names, upper_end
 
 
 def read_metrics(evaluation: str) -> Metrics:
@@ -43,48 +44,76 @@ def read_metrics(evaluation: str) -> Metrics:
     for record in load_metrics(evaluation):
         name = slice_name(record.slice_key)
         for item in record.metric_keys_and_values:
-            kind = CHANGE if item.key.is_diff else item.key.model_name or CANDIDATE
+            kind, _ = _kind_and_name(item.key)
             values = metrics.setdefault(kind, {}).setdefault(name, {})
-            if name == OVERALL or item.key.name not in of_whole:
+            of_slice = name == OVERALL or item.key.name not in of_whole
+            if of_slice and metric_of_end(item.key.name) is None:
                 values[item.key.name] = item.value.double_value.value
     return metrics
 
 
 def read_intervals(evaluation: str) -> Intervals:
-    """Reads the confidence intervals of an evaluation.
+    """Reads the confidence intervals of an evaluation, all within the range of their metric.
 
     Args:
         evaluation: As of `read_metrics`.
 
     Returns:
-        As `read_metrics`, but with lower and upper bound (95%) in place of the value, and only the
-        metrics that have finite ones; empty unless intervals were asked for.
+        As `read_metrics`, but with lower and upper bound in place of the value, and only the
+        metrics that have finite ones. Those of `change` are `RetrievalChanges`'s, of its level;
+        TFMA's own (95%), of the models, are there if they were asked for.
     """
     intervals: Intervals = {}
     for record in load_metrics(evaluation):
         name = slice_name(record.slice_key)
-        for item in record.metric_keys_and_values:
-            kind = CHANGE if item.key.is_diff else item.key.model_name or CANDIDATE
-            interval = item.confidence_interval
-            bounds = (
-                interval.lower_bound.double_value.value,
-                interval.upper_bound.double_value.value,
+        values = {_kind_and_name(item.key): item for item in record.metric_keys_and_values}
+        for (kind, metric), item in values.items():
+            lower, upper = (
+                _value(values.get((kind, end(metric)))) for end in (lower_end, upper_end)
             )
-            if item.HasField("confidence_interval") and all(map(math.isfinite, bounds)):
-                intervals.setdefault(kind, {}).setdefault(name, {})[item.key.name] = bounds
+            if kind != CHANGE and item.HasField("confidence_interval"):
+                interval = item.confidence_interval
+                lower, upper = (
+                    interval.lower_bound.double_value.value,
+                    interval.upper_bound.double_value.value,
+                )
+            if math.isfinite(lower) and math.isfinite(upper):
+                least, largest = metric_range(metric, change=kind == CHANGE)
+                bounds = max(lower, least), min(upper, largest)
+                intervals.setdefault(kind, {}).setdefault(name, {})[metric] = bounds
     return intervals
 
 
-def write_report(evaluation: str, metrics: Metrics, failures: Iterable[Failure]) -> None:
+def _kind_and_name(key: Any) -> tuple[str, str]:
+    return CHANGE if key.is_diff else key.model_name or CANDIDATE, key.name
+
+
+def _value(item: Any | None) -> float:
+    return math.nan if item is None else item.value.double_value.value
+
+
+def write_report(
+    evaluation: str,
+    metrics: Metrics,
+    failures: Iterable[Failure],
+    *,
+    intervals: Intervals | None = None,
+    undecided: Iterable[Failure] = (),
+) -> None:
     """Writes the report of an evaluation beside TFMA's files; see `modules.gate.report`.
 
     Args:
         evaluation: Folder that TFMA wrote.
         metrics: What `read_metrics` returned for it.
         failures: What `describe_failures` returned for it.
+        intervals: What `read_intervals` returned for it, if they were read already.
+        undecided: What `describe_undecided` returned for it.
     """
     report = EvaluationReport(
-        metrics=metrics, intervals=read_intervals(evaluation), failures=list(failures)
+        metrics=metrics,
+        intervals=read_intervals(evaluation) if intervals is None else intervals,
+        failures=list(failures),
+        undecided=list(undecided),
     )
     with tf.io.gfile.GFile(report_path(evaluation), "w") as file:
         file.write(report.model_dump_json(indent=1))
@@ -101,14 +130,19 @@ def _text(part: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def describe_failures(evaluation: str, metrics: Metrics | None = None) -> list[Failure]:
+def describe_failures(
+    evaluation: str, metrics: Metrics | None = None, intervals: Intervals | None = None
+) -> list[Failure]:
     """Says which thresholds were not met, the whole split first.
 
     Args:
         evaluation: Folder that TFMA wrote.
         metrics: What `read_metrics` returned for it, if it was read already.
+        intervals: What `read_intervals` returned for it, if it was read already.
     """
     metrics = read_metrics(evaluation) if metrics is None else metrics
+    if intervals is None:
+        intervals = read_intervals(evaluation) if CHANGE in metrics else {}
     result = load_validation_result(evaluation)
     found = [
         Failure("thresholds", _spec_name(spec), None, "no evaluated example is in such a slice")
@@ -117,12 +151,22 @@ def describe_failures(evaluation: str, metrics: Metrics | None = None) -> list[F
     for checked in result.metric_validations_per_slice:
         where = slice_name(checked.slice_key)
         for failure in checked.failures:
-            metric = failure.metric_key.name
+            test = _change_test(failure)
+            metric = test.metric if test else failure.metric_key.name
             value = metrics[CANDIDATE].get(where, {}).get(metric)
+            if test and value is not None:
+                found.append(
+                    Failure(metric, where, value, test.describe(metrics, intervals, where))
+                )
+                continue
             before = metrics.get(BASELINE, {}).get(where, {}).get(metric)
             reasons = "; ".join(_reasons(failure, value, before))
             found.append(Failure(metric, where, value, reasons))
     return sorted(found, key=lambda failure: (failure.slice != OVERALL, failure.slice))
+
+
+def _change_test(failure: Any) -> ChangeTest | None:
+    return ChangeTest.read(failure.metric_key.name, failure.metric_threshold.change_threshold)
 
 
 def _spec_name(spec: config_pb2.SlicingSpec) -> str:
@@ -187,6 +231,9 @@ def drop_undefined_failures(evaluation: str, metrics: Metrics) -> bool:
       scores, so a threshold of each slice says nothing about it;
     - the relative change of a metric that was 0 in the last blessed model and is no worse now.
 
+    So does a change without an interval, of too few queries, where the threshold has
+    `undecided = "bless"`.
+
     Args:
         evaluation: Folder that TFMA wrote, with a validation result.
         metrics: What `read_metrics` returned for it.
@@ -215,11 +262,15 @@ def drop_undefined_failures(evaluation: str, metrics: Metrics) -> bool:
 def _says_something(failure: Any, where: str, metrics: Metrics) -> bool:
     """Whether the failure is one of the candidate's."""
     values = metrics[CANDIDATE].get(where, {})
-    value = values.get(failure.metric_key.name)
+    test = _change_test(failure)
+    value = values.get(test.metric if test else failure.metric_key.name)
     if value is None:
         return True
     if where != OVERALL and math.isnan(value):
         return values["queries"] > values["excluded_queries"]
+    if test:
+        # Without an interval a test cannot tell.
+        return test.strict or not math.isnan(failure.metric_value.double_value.value)
     change = failure.metric_threshold.change_threshold
     if not failure.metric_key.is_diff or not change.HasField("relative"):
         return True

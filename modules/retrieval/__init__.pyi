@@ -1,15 +1,28 @@
+from .changes import RetrievalChanges as RetrievalChanges
+from .class_bootstrap import (
+    change_intervals as change_intervals,
+    classes_needed as classes_needed,
+    detectable as detectable,
+)
 from .definitions import (
     COLLAPSED_SPREAD as COLLAPSED_SPREAD,
     COUNTS as COUNTS,
+    INTERVAL_LEVEL as INTERVAL_LEVEL,
     LOWER_IS_BETTER as LOWER_IS_BETTER,
     NEVER as NEVER,
+    RESAMPLED_CLASSES as RESAMPLED_CLASSES,
+    RESAMPLED_QUERIES as RESAMPLED_QUERIES,
     SET_NAMES as SET_NAMES,
     WITHOUT_DIRECTION as WITHOUT_DIRECTION,
+    lower_end as lower_end,
     metric_names as metric_names,
+    metric_of_end as metric_of_end,
+    metric_range as metric_range,
     score_names as score_names,
     set_names as set_names,
     slice_threshold_names as slice_threshold_names,
     threshold_names as threshold_names,
+    upper_end as upper_end,
 )
 from .extractors import (
     SIGNATURE as SIGNATURE,

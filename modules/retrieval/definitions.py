@@ -36,6 +36,17 @@ distance that is NaN comes after every other and is never a hit, so a model that
 | `collapsed`                  | 1 if `spread` < 5·10⁻⁴ else 0: all images share one point    |
 | `non_finite_gallery`         | rows of a gallery of its own whose embedding holds NaN or    |
 |                              | infinity; 0 if the queries are the gallery                   |
+| `gallery_size`               | rows of the gallery                                          |
+
+With a last blessed model to compare with, every score of queries has the interval of its change,
+candidate − baseline, as `NAME lower` and `NAME upper`; `modules.retrieval.changes` says how.
+
+| beside the interval   | what it is                                                          |
+|-----------------------|---------------------------------------------------------------------|
+| `resampled classes`   | how many classes were resampled; 0 if queries were                  |
+| `resampled queries`   | how many queries of the slice's one class were resampled; 0 if      |
+|                       | classes were                                                        |
+| `interval level`      | part of such intervals that hold the true change                    |
 
 On request `modules.retrieval.verification` adds how well a distance tells pairs of one label from
 others (every query with each of its neighbours), and `modules.retrieval.clustering` how well
@@ -44,13 +55,14 @@ clusters of the queries agree with their labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 # Per-query counts, reported as sums; every other score of a query is reported as a mean.
 COUNTS = ("queries", "excluded_queries", "non_finite_embeddings")
 
 # Of the evaluated set as a whole: there are none per query and none per slice.
-SET_NAMES = ("spread", "collapsed", "non_finite_gallery")
+SET_NAMES = ("spread", "collapsed", "non_finite_gallery", "gallery_size")
 # The same, on request.
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001)
 VERIFICATION_NAMES = (
@@ -70,6 +82,47 @@ NEVER = ("non_finite_embeddings", "non_finite_gallery", "collapsed")
 LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries"})
 # A distance at which errors balance: it follows the scale of the embedding, neither way is better.
 WITHOUT_DIRECTION = frozenset({"eer_threshold"})
+
+# Of the intervals of the changes.
+RESAMPLED_CLASSES, RESAMPLED_QUERIES = "resampled classes", "resampled queries"
+INTERVAL_LEVEL = "interval level"
+
+_LOWER, _UPPER = " lower", " upper"
+_UNBOUNDED = (0.0, math.inf)
+_RANGES = {
+    **dict.fromkeys(("d_ap", "d_an", "spread", "eer_threshold", *COUNTS), _UNBOUNDED),
+    **dict.fromkeys(("non_finite_gallery", "gallery_size"), _UNBOUNDED),
+    "ami": (-1.0, 1.0),
+}
+
+
+def metric_range(name: str, change: bool = False) -> tuple[float, float]:
+    """The least and the largest value that a metric can have, infinity where nothing bounds it.
+
+    Args:
+        name: Of a metric; those at k, too.
+        change: Of the difference between two models.
+    """
+    lower, upper = _RANGES.get(name, (0.0, 1.0))
+    return (lower - upper, upper - lower) if change else (lower, upper)
+
+
+def lower_end(name: str) -> str:
+    """Names the lower end of the interval of a metric's change."""
+    return name + _LOWER
+
+
+def upper_end(name: str) -> str:
+    """Names the upper end of the interval of a metric's change."""
+    return name + _UPPER
+
+
+def metric_of_end(name: str) -> str | None:
+    """Which metric's change an end of an interval belongs to; None if it is no end."""
+    for end in (_LOWER, _UPPER):
+        if name.endswith(end):
+            return name.removesuffix(end)
+    return None
 
 
 def score_names(ks: Iterable[int]) -> list[str]:

@@ -77,13 +77,19 @@ class MeasureSet(beam.PTransform):
             _MeasureSetFn(self._verification, self._clustering)
         )
         broken: Counter[str] | beam.pvalue.AsSingleton = Counter()
+        rows: int | beam.pvalue.AsSingleton | None = None
         if self._gallery is not None:
             broken = beam.pvalue.AsSingleton(
                 self._gallery
                 | "NonFinite" >> beam.Map(count_non_finite)
                 | "Count" >> beam.CombineGlobally(lambda counts: sum(counts, Counter()))
             )
-        return measured | "AddGallery" >> beam.Map(_with_gallery, broken)
+            rows = beam.pvalue.AsSingleton(
+                self._gallery
+                | "Rows" >> beam.Map(lambda rows: len(rows.ids))
+                | "CountRows" >> beam.CombineGlobally(sum)
+            )
+        return measured | "AddGallery" >> beam.Map(_with_gallery, broken, rows)
 
 
 def count_non_finite(rows: LabelledRows) -> Counter[str]:
@@ -96,11 +102,12 @@ def count_non_finite(rows: LabelledRows) -> Counter[str]:
     )
 
 
-def _with_gallery(measured: SetMetrics, broken: Counter[str]) -> SetMetrics:
+def _with_gallery(measured: SetMetrics, broken: Counter[str], rows: int | None) -> SetMetrics:
+    size = float(measured.queries if rows is None else rows)
     return SetMetrics(
         measured.queries,
         {
-            name: {**metrics, "non_finite_gallery": float(broken[name])}
+            name: {**metrics, "non_finite_gallery": float(broken[name]), "gallery_size": size}
             for name, metrics in measured.by_model.items()
         },
     )

@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from modules.contract import ID, LABEL
-from modules.retrieval import WITHOUT_DIRECTION, slice_threshold_names, threshold_names
+from modules.retrieval import (
+    WITHOUT_DIRECTION,
+    score_names,
+    slice_threshold_names,
+    threshold_names,
+)
 from modules.settings.base import Settings
 
 Bound = Annotated[float | None, Field(allow_inf_nan=False)]
@@ -19,7 +24,13 @@ class Threshold(Settings):
     """What one metric must reach for a candidate to be blessed; each bound is inclusive.
 
     "Worse" is lower, or higher for the metrics in `modules.retrieval.LOWER_IS_BETTER`. A first
-    model has nothing to be worse than: it passes `max_drop` and `max_relative_drop`.
+    model has nothing to be worse than: it passes `max_drop`, `max_relative_drop`, `no_worse` and
+    `better`.
+
+    `max_drop` looks at the change itself, which chance moves. `no_worse` and `better` look at its
+    interval, so they are for scores of queries only: `no_worse` passes if all of the interval is
+    better than -`no_worse`, `better` if all of it is better than 0. An interval that holds this
+    bound has too few queries to tell, and `undecided` says what then.
     """
 
     lower: Annotated[Bound, Field(description="the least value")] = None
@@ -28,12 +39,23 @@ class Threshold(Settings):
         Drop, Field(description="how much worse than the last blessed model it may be")
     ] = None
     max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
+    no_worse: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="it is surely not this much worse"),
+    ] = None
+    better: Annotated[bool, Field(description="it is surely better")] = False
+    undecided: Annotated[
+        Literal["refuse", "bless"], Field(description="if `no_worse` or `better` cannot be told")
+    ] = "refuse"
 
     @model_validator(mode="after")
     def _something_can_pass(self) -> Threshold:
         bounds = (self.lower, self.upper, self.max_drop, self.max_relative_drop)
-        if all(bound is None for bound in bounds):
-            raise ValueError(f"needs at least one of {', '.join(Threshold.model_fields)}")
+        if all(bound is None for bound in bounds) and not self.asks_interval:
+            names = ", ".join(name for name in Threshold.model_fields if name != "undecided")
+            raise ValueError(f"needs at least one of {names}")
+        if "undecided" in self.model_fields_set and not self.asks_interval:
+            raise ValueError("undecided has no effect without no_worse or better; remove it")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
             raise ValueError(
                 f"nothing passes with lower = {self.lower} above upper = {self.upper}; swap them "
@@ -45,6 +67,11 @@ class Threshold(Settings):
     def compares(self) -> bool:
         """Whether it needs the last blessed model."""
         return self.max_drop is not None or self.max_relative_drop is not None
+
+    @property
+    def asks_interval(self) -> bool:
+        """Whether it needs the interval of the change from the last blessed model."""
+        return self.no_worse is not None or self.better
 
 
 class EvaluationSettings(Settings):
@@ -71,6 +98,9 @@ class EvaluationSettings(Settings):
     confidence: Annotated[
         Confidence | None, Field(description="how 95% intervals are estimated; default: not")
     ] = None
+    change_level: float = Field(
+        0.95, ge=0.5, lt=1, description="part of the intervals of changes that hold the true change"
+    )
     thresholds: dict[str, Threshold] = Field(
         {"precision@1": Threshold(lower=0.5, max_drop=0.01)}, min_length=1
     )
@@ -112,9 +142,22 @@ class EvaluationSettings(Settings):
                         f"{name}.{metric}: neither way is better, so it has no max_drop and no "
                         "max_relative_drop; give it lower and upper"
                     )
+            of_queries = score_names(self.ks)
+            for metric, threshold in table.items():
+                if threshold.asks_interval and metric not in of_queries:
+                    raise ValueError(
+                        f"{name}.{metric}: its change has no interval, so it has no no_worse and "
+                        f"no better; give it max_drop, or take one of {of_queries}"
+                    )
         if missing := sorted(set(self.slice_thresholds) - set(self.slice_by)):
             raise ValueError(
                 f"slice_thresholds has {', '.join(missing)}, which is not in slice_by "
                 f"({', '.join(self.slice_by)})"
             )
         return self
+
+    @property
+    def asks_interval(self) -> bool:
+        """Whether a threshold needs the interval of a change."""
+        tables = [self.thresholds, *self.slice_thresholds.values()]
+        return any(threshold.asks_interval for table in tables for threshold in table.values())

@@ -136,6 +136,33 @@ class Config(Settings):
         config.model_fields_set.intersection_update(given)
         return config
 
+    @model_validator(mode="after")
+    def _false_promotions_can_be_kept(self) -> Config:
+        if self.retraining.false_promotions_per_year is None:
+            return self
+        if not any(
+            threshold.asks_interval and threshold.undecided == "refuse"
+            for threshold in self.evaluation.thresholds.values()
+        ):
+            raise ValueError(
+                "retraining.false_promotions_per_year cannot be kept by thresholds that chance can "
+                "pass: give one of evaluation.thresholds better = true or no_worse, and leave its "
+                'undecided at "refuse"'
+            )
+        if "change_level" in self.evaluation.model_fields_set:
+            raise ValueError(
+                "evaluation.change_level follows from retraining.false_promotions_per_year; remove "
+                "one of them"
+            )
+        return self
+
+    @property
+    def judged_by(self) -> EvaluationSettings:
+        """`[evaluation]` with the level of intervals that `[retraining]` asks for."""
+        level = self.retraining.change_level
+        update = {} if level is None else {"change_level": level}
+        return self.evaluation.model_copy(update=update)
+
     @property
     def in_cluster(self) -> bool:
         """Whether pods run the nodes, see `pipeline.config.cluster_config`."""

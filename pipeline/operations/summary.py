@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.metadata import Values
-from modules.retrieval import COUNTS, NEVER
+from modules.retrieval import COUNTS, INTERVAL_LEVEL, NEVER
 from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
@@ -57,7 +57,7 @@ _NOTED = (
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
 _LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
 _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
-_COUNTS = (*COUNTS, *NEVER)
+_COUNTS = (*COUNTS, *NEVER, "gallery_size")
 _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
 
@@ -201,8 +201,10 @@ def _metric_table(evaluation: Evaluation) -> Table:
     table = Table(title="Retrieval on the eval split", title_justify="left")
     table.add_column("metric")
     models = [name for name in ("candidate", "baseline", "change") if name in evaluation.metrics]
+    level = evaluation.metrics.get("change", {}).get("overall", {}).get(INTERVAL_LEVEL)
     for model in models:
-        table.add_column(model, justify="right")
+        level_of = f" [{100 * level:.4g}% interval]" if model == "change" and level else ""
+        table.add_column(escape(model + level_of), justify="right")
     overall = evaluation.metrics["candidate"]["overall"]
     for metric, value in overall.items():
         # Differs from precision@k only where a class has fewer than k + 1 images.
@@ -273,6 +275,8 @@ def _number(metric: str, value: float) -> str:
 def _print_blessing(console: Console, evaluation: Evaluation, reason: str | None) -> None:
     if evaluation.blessed:
         console.print("[green]BLESSED[/]: every threshold is met.")
+        for line in (reason or "").splitlines()[1:]:  # what was passed without being told
+            console.print(f"  {line}", markup=False)
         return
     console.print("[bold red]NOT BLESSED[/]")
     # Without unmet thresholds there were none, or the blessing was revoked.

@@ -163,7 +163,7 @@ def test_a_candidate_that_is_worse_for_some_classes(evaluate, models):
     # The report says the same, without TFMA.
     np.testing.assert_equal(outcome.report.metrics, outcome.metrics)  # NaN included
     assert [str(failure) for failure in outcome.report.failures] == expected
-    assert outcome.report.intervals == {}
+    assert outcome.report.intervals.keys() == {"change"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_the_gallery_may_be_another_split_or_other_examples(
     # Also the single nine has positives there.
     assert (overall["queries"], overall["excluded_queries"]) == (len(ROWS), 0)
     written = json.loads((tmp_path / "evaluation" / "eval_config.json").read_text())
-    (metric,) = written["evalConfig"]["metricsSpecs"][0]["metrics"]
+    metric, _ = written["evalConfig"]["metricsSpecs"][0]["metrics"]
     assert json.loads(metric["config"])["gallery_files"] == [f"{examples.uri}/Split-catalogue/*"]
     other = examples_artifact(tmp_path_factory.mktemp("other"), {"only": CATALOGUE})
     again = evaluate(config, gallery_split="only", gallery=other, model=models["all"])
@@ -306,12 +306,15 @@ def test_confidence_intervals_change_no_verdict(evaluate, models, tmp_path, conf
     thresholds = {"precision@1": {"lower": 0.6}, "map@r": {"max_drop": 0.0}}
     pair = {"model": models["all"], "baseline_model": models["few"]}
     plain = evaluate(eval_config(KS, thresholds), **pair)
-    assert read_intervals(str(tmp_path / "evaluation")) == {}
+    of_change = read_intervals(str(tmp_path / "evaluation"))
+    assert of_change.keys() == {"change"}
     outcome = evaluate(eval_config(KS, thresholds, confidence=confidence), **pair)
     assert outcome.blessed
     intervals = read_intervals(str(tmp_path / "evaluation"))
     assert outcome.report.intervals == intervals
     assert intervals.keys() == {"candidate", "baseline", "change"}
+    for where, ends in of_change["change"].items():  # TFMA's resamples have none of their own
+        assert intervals["change"][where]["map@r"] == pytest.approx(ends["map@r"], abs=1e-12)
     for kind, of_kind in intervals.items():
         expected = pytest.approx(plain.metrics[kind]["overall"], abs=1e-12)
         assert outcome.metrics[kind]["overall"] == expected
@@ -348,3 +351,41 @@ def test_a_model_that_was_rolled_back_is_rejected_whatever_its_figures(evaluate,
     assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": "rolled back\n"}
     reinstate(model.uri)
     assert evaluate(config, model=model).blessed
+
+
+def test_changes_are_judged_by_their_intervals(evaluate, models):
+    """The worse model, the better one, and the same one again."""
+    config = eval_config(
+        KS,
+        {"precision@1": {"better": True}, "map@r": {"no_worse": 0.01, "undecided": "bless"}},
+        slice_thresholds={"label": {"mrr": {"no_worse": 0.6, "undecided": "bless"}}},
+    )
+    better = evaluate(config, model=models["all"], baseline_model=models["few"])
+    lower, upper = better.report.intervals["change"]["overall"]["precision@1"]
+    change = better.metrics["change"]["overall"]
+    assert 0 < lower < change["precision@1"] < upper
+    assert change["resampled classes"] == 9  # the class of one image has no score
+    assert better.metrics["change"]["label=3"]["resampled queries"] == 6
+    assert "map@r lower" not in change
+    # The class without scores has nothing to tell.
+    assert "mrr (label=9)" not in better.reason
+    assert (better.blessed, better.reason.splitlines()[0]) == (True, ALL_MET)
+    noted = better.reason.splitlines()[1:]
+    assert noted == [f"passed all the same: {one}" for one in better.report.undecided]
+
+    worse = evaluate(config, model=models["few"], baseline_model=models["all"])
+    assert not worse.blessed
+    overall = [line for line in worse.reason.splitlines() if "(overall)" in line]
+    assert overall[0].startswith(
+        "precision@1 (overall): it is worse: its change from the last blessed"
+    )
+    assert worse.report.intervals["change"]["overall"]["precision@1"] == pytest.approx(
+        (-upper, -lower)
+    )
+
+    same = evaluate(config, model=models["all"], baseline_model=models["all"])
+    assert not same.blessed
+    assert same.reason.startswith(
+        "precision@1 (overall): it is as good as the last blessed model, not better: its change "
+        "from the last blessed model is +0.0000"
+    )

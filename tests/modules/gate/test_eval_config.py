@@ -204,7 +204,10 @@ def test_the_configuration_survives_the_json_of_an_execution_property():
         ({"roc_auc": {"lower": 0.5}}, "no metric roc_auc"),
         ({"collapsed": {"upper": 1}}, "no metric collapsed"),
         ({}, "at least 1 item"),
-        ({"precision@1": {}}, "at least one of lower, upper, max_drop, max_relative_drop"),
+        (
+            {"precision@1": {}},
+            "at least one of lower, upper, max_drop, max_relative_drop, no_worse, better",
+        ),
         ({"precision@1": {"lower": None, "max_drop": None}}, "at least one of lower, upper"),
         ({"precision@1": {"lower": 0.5, "drop": 0.1}}, r"precision@1\.drop\s.*not permitted"),
         ({"precision@1": {"lower": math.nan}}, r"precision@1\.lower\s.*finite number"),

@@ -82,7 +82,7 @@ def test_a_gallery_of_its_own_with_every_option(compared, model, weights):
     queries, gallery = embed(QUERIES, weights), embed(GALLERY, weights)
     values = read(compared[0], model)
     means = mean_scores(brute_force(*queries, KS, gallery))
-    of_set = set_metrics(queries.embeddings)
+    of_set = {**set_metrics(queries.embeddings), "gallery_size": len(gallery.ids)}
     expected = {**means, **of_set, "queries": 50, "excluded_queries": 5}
     assert {name: values[name] for name in expected} == pytest.approx(expected, rel=1e-12)
     distances, same = pairs(queries, gallery)

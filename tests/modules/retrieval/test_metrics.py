@@ -19,7 +19,7 @@ from modules.retrieval.sets import SetMetrics
 from tests.gate_cases import eval_config
 
 NAMES = [*score_names([1]), *COUNTS]
-OF_SET = {"spread": 0.5, "collapsed": 0.0, "non_finite_gallery": 2.0}
+OF_SET = {"spread": 0.5, "collapsed": 0.0, "non_finite_gallery": 2.0, "gallery_size": 9.0}
 
 
 def combiner(model_name: str = ""):
@@ -140,7 +140,7 @@ def test_tfma_builds_it_from_module_class_and_config():
         *("ndcg@1", "ndcg@5", "ndcg@10"),
         *("r_precision", "map@r", "mrr", "d_ap", "d_an"),
         *("queries", "excluded_queries", "non_finite_embeddings"),
-        *("spread", "collapsed", "non_finite_gallery"),
+        *("spread", "collapsed", "non_finite_gallery", "gallery_size"),
     ]
     more = RetrievalMetrics(ks=[1], verification=True, clustering=True).computations()
     assert [key.name for key in more[0].keys] == metric_names([1], True, True)
