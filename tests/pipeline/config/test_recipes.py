@@ -74,7 +74,7 @@ def run_and_check(tables: dict[str, Any], name: str) -> EvaluationReport:
     before = len([*serving.glob("[0-9]*")])
     run_pipeline(config)
     run = latest_run(config)
-    assert {node.state for node in run.nodes} <= {"complete", "cached"}
+    assert {node.state for node in run.nodes} <= {"run", "cached"}
     report = read_report(output(run, "Evaluator", "evaluation")["uri"])
     found = report.metrics["candidate"]["overall"]
     assert found["queries"] > 0
