@@ -26,8 +26,8 @@ def default_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
         "train_steps": config.training.steps or CHOOSE_STEPS,
         "seed": seeds.pop() if len(seeds) == 1 else KEEP_SEEDS,
         "thresholds": {
-            metric: {name: bound for name, bound in bounds.items() if bound is not None}
-            for metric, bounds in tables["evaluation"]["thresholds"].items()
+            metric: threshold.model_dump(mode="json", exclude_defaults=True)
+            for metric, threshold in config.evaluation.thresholds.items()
         },
         "settings": {},
     }

@@ -44,6 +44,10 @@ class Evaluator(TfxEvaluator):
       without TFMA (`modules.gate.read_report`).
     - Failures that TFMA reports where there is nothing to compare do not count: thresholds of
       slices without a scored query, and relative changes of a metric that was 0 and is no worse.
+    - Thresholds may ask the interval of the change from the last blessed model (`no_worse`,
+      `better`); what too few queries cannot tell is named as such (`modules.gate.change_tests`).
+    - A threshold at a k that the gallery makes meaningless is not met
+      (`modules.gate.gallery_bounds`).
     - Queries and gallery may differ: with `gallery_split` each query searches in another split,
       of the same examples or of `gallery`, such as a catalogue. A query that is in the gallery,
       by its id, is left out of its own results.

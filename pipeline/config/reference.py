@@ -58,11 +58,11 @@ def _table(path: list[str], table: Schema, schema: Schema) -> Iterator[str]:
         elif _resolve(target.get("additionalProperties", {}), schema).get("type"):
             # A dictionary of tables, and not of values of any kind.
             place = [*path, name]
-            if value.get("default"):
-                yield f"Default of `{name}`: {_tables(value['default'])}.\n"
             while "properties" not in target:
                 place.append(_CHOSEN.get(place[-1], "METRIC"))
                 target = _resolve(target["additionalProperties"], schema)
+            if value.get("default"):
+                yield f"Default of `{name}`: {_tables(value['default'], target)}.\n"
             inner.append((place, target))
         else:
             keys.append((name, value))
@@ -114,11 +114,12 @@ def _default(value: Any) -> str:
     return "" if value is None else _code(value)
 
 
-def _tables(tables: dict[str, dict[str, Any]]) -> str:
-    """A dictionary of tables, without the keys that are not set."""
+def _tables(tables: dict[str, dict[str, Any]], schema: Schema) -> str:
+    """A dictionary of tables, without the keys that have the default of their schema."""
+    defaults = {key: value.get("default") for key, value in schema["properties"].items()}
     lines = (
         f"`{name}` with "
-        + ", ".join(f"`{key} = {value}`" for key, value in table.items() if value is not None)
+        + ", ".join(f"`{key} = {value}`" for key, value in table.items() if value != defaults[key])
         for name, table in tables.items()
     )
     return "; ".join(lines)

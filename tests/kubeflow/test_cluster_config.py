@@ -94,6 +94,9 @@ def test_default_parameters_change_nothing() -> None:
     parameters = default_parameters(values)
     assert parameters["seed"] == -1  # there is no single one to show
     assert changed(values) == parse_config(values, "the test")
+    tested = {"mrr": {"better": True}, "map@r": {"no_worse": 0.01, "undecided": "bless"}}
+    values = cluster_values(config(evaluation={"thresholds": tested | {"d_an": {"lower": 0.1}}}))
+    assert changed(values) == parse_config(values, "the test")
     assert default_parameters(cluster_values(config())) == {
         "data_path": "/mnt/triplet/photos/2027",
         "train_steps": 30,

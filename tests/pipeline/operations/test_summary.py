@@ -150,6 +150,25 @@ def test_confidence_intervals_stand_behind_the_values(capsys) -> None:
     assert "queries 10 10" in lines
 
 
+def test_the_interval_of_a_change_and_what_it_could_not_tell(capsys) -> None:
+    overall = {"map@r": 0.5, "queries": 10.0}
+    metrics = {
+        "candidate": {"overall": overall},
+        "baseline": {"overall": overall},
+        "change": {"overall": {"map@r": 0.0, "queries": 0.0, "interval level": 0.975}},
+    }
+    intervals = {"change": {"overall": {"map@r": (-0.01, 0.02)}}}
+    run = evaluated(metrics, intervals=intervals)
+    reason = "every threshold is met\npassed all the same: map@r [overall]: too few queries"
+    summary = RunSummary(RUN_ID, "2026-01-01 00:00:00", 1.0, RunState.REJECTED, reason=reason)
+    show(run, [summary], 3)
+    printed = capsys.readouterr().out
+    lines = [" ".join(line.replace("│", " ").split()) for line in printed.splitlines()]
+    assert "change [97.5% interval]" in printed
+    assert "map@r 0.5000 0.5000 0.0000 [-0.0100, 0.0200]" in lines
+    assert "passed all the same: map@r [overall]: too few queries" in lines
+
+
 def test_slices_come_worst_first_and_those_without_scores_last(capsys) -> None:
     slices = {
         "overall": of_slice(0.8, 100.0),
