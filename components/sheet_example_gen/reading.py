@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -73,7 +73,7 @@ class ReadSheets(beam.PTransform):
         max_pixels: Largest width × height of an image.
         splits: What the column `split` may say. Empty: it is not read, and there is one output.
         others: Receives the outputs `undecodable`, pairs (place and path, reason), and `ignored`,
-            which is empty, when the transform is applied.
+            which is empty, and `images`, all examples, when the transform is applied.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ReadSheets(beam.PTransform):
         kind: Format,
         max_pixels: int,
         splits: Sequence[str],
-        others: list[beam.pvalue.DoOutputsTuple],
+        others: list[Mapping[str, beam.PCollection]],
     ) -> None:
         super().__init__()
         self._root, self._pattern = input_base, f"{input_base.rstrip('/')}/{pattern}"
@@ -103,7 +103,8 @@ class ReadSheets(beam.PTransform):
                 UNDECODABLE, IGNORED, *self._splits, main="images"
             )
         )
-        self._others.append(outputs)
-        if self._splits:
-            return {name: outputs[name] for name in self._splits}
-        return outputs["images"]
+        splits = {name: outputs[name] for name in self._splits}
+        images = list(splits.values()) | "Images" >> beam.Flatten() if splits else outputs["images"]
+        findings = {name: outputs[name] for name in (UNDECODABLE, IGNORED)}
+        self._others.append({**findings, "images": images})
+        return splits or images
