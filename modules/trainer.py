@@ -28,6 +28,7 @@ from modules.models import (
 )
 from modules.settings import (
     ExportSettings,
+    ImageTable,
     ModelSettings,
     TrainingSettings,
     read_table,
@@ -70,6 +71,7 @@ def run_fn(fn_args: FnArgs) -> None:
     model = read_table(fn_args.custom_config, "model", ModelSettings)
     training = read_table(fn_args.custom_config, "training", TrainingSettings)
     export = read_table(fn_args.custom_config, "export", ExportSettings)
+    background = ImageTable(**fn_args.custom_config.get("image", {})).background
     code_fingerprint = read_code_fingerprint(fn_args.custom_config)
     if fn_args.train_steps:
         training = training.model_copy(update={"steps": fn_args.train_steps})
@@ -117,7 +119,7 @@ def run_fn(fn_args: FnArgs) -> None:
         )
         write_pictures(
             fn_args.model_run_dir, embeddings, validation.labels, validation.images,
-            validation.ids, training.seed,
+            validation.ids, training.seed, background,
         )  # fmt: skip
     if saved:
         saved.delete()

@@ -63,7 +63,9 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
 def _nodes(config: Config) -> list[BaseNode]:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(examples=examples, stats_options=statistics_options())
+    statistics_gen = StatisticsGen(
+        examples=examples, stats_options=statistics_options(), background=config.image.background
+    )
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema_gen(config.data, statistics_gen)
     schema = schema_gen.outputs["schema"]
@@ -94,6 +96,7 @@ def _nodes(config: Config) -> list[BaseNode]:
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
+        background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
     transform.add_upstream_node(validator)
@@ -105,7 +108,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
         base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
         custom_config={
-            **config.custom_config("model", "training", "export"),
+            **config.custom_config("image", "model", "training", "export"),
             CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
             OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
             "weights_fingerprint": file_fingerprint(config.model.weights),
@@ -213,7 +216,7 @@ def _span_resolvers(
 
 
 def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images and sheets go through nodes of ours, records of the contract through TFX's."""
+    """Images in class folders, images that a sheet names, or records of the contract."""
     output = None
     if data.split != "given":
         output = hash_split(
@@ -221,7 +224,11 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         )
     if data.format == "tfrecord":
         return RecordExampleGen(
-            input_base=data.path, input_config=given_splits(data.patterns), output_config=output
+            input_base=data.path,
+            input_config=given_splits(data.patterns),
+            output_config=output,
+            max_undecodable_fraction=data.max_undecodable_fraction,
+            max_pixels=data.max_pixels,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from google.protobuf import struct_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.image_example_gen import driver, executor
+from components.image_example_gen.limits import check_limits
 from components.image_example_gen.splits import given_splits, hash_split
 
 
 class ImageExampleGen(FileBasedExampleGen):
     """Reads image files in class folders into examples of the data contract.
 
-    `input_base/<class>/<file>` becomes the features `image` (the bytes of the file, untouched),
-    `label` (`<class>`) and `id` (the path below `input_base`). Files ending in .jpg, .jpeg or .png,
-    in any case, are read; all others and hidden ones are ignored and counted. Each image is decoded
-    once, as Transform will: what cannot be decoded is dropped and reported in `undecodable.txt` of
-    the artifact, and too many of them fail the node.
+    `input_base/<class>/<file>` becomes the features `image` (the bytes of the file),
+    `label` (`<class>`) and `id` (the path below `input_base`). Files ending in .jpg, .jpeg, .png,
+    .webp, .bmp or .gif, in any case, are read; all others and hidden ones are ignored and counted.
+    Each image is decoded once, as Transform will: what cannot be decoded is dropped and reported in
+    `undecodable.txt` of the artifact, and too many of them fail the node. What the served model
+    could not decode becomes a PNG, see `check_image`.
 
-    The output `examples` carries the custom properties `images`, `undecodable` and `ignored_files`.
+    The output `examples` carries the custom properties `images`, `undecodable`, `ignored_files`,
+    `converted` and `similar_classes` (groups of classes that differ only by case or normal form).
     Unlike the other file-based ExampleGens, a renamed file or class folder is new data to the
     cache: the name is the label.
 
@@ -55,12 +57,6 @@ class ImageExampleGen(FileBasedExampleGen):
         Raises:
             ValueError: A setting out of range, or a pattern without a class folder.
         """
-        if not 0 <= max_undecodable_fraction <= 1:
-            raise ValueError(
-                f"max_undecodable_fraction is {max_undecodable_fraction}, expected 0 to 1."
-            )
-        if max_pixels < 1:
-            raise ValueError(f"max_pixels is {max_pixels}, expected at least 1.")
         input_config = input_config or given_splits({"images": "*/*"})
         for split in input_config.splits:
             if "/" not in split.pattern:
@@ -71,16 +67,10 @@ class ImageExampleGen(FileBasedExampleGen):
         if output_config is None and len(input_config.splits) == 1:
             output_config = hash_split(0.2, by="id")
 
-        options = struct_pb2.Struct()
-        options.update(
-            {executor.MAX_UNDECODABLE: max_undecodable_fraction, executor.MAX_PIXELS: max_pixels}
-        )
-        custom_config = example_gen_pb2.CustomConfig()
-        custom_config.custom_config.Pack(options)
         super().__init__(
             input_base=input_base,
             input_config=input_config,
             output_config=output_config,
-            custom_config=custom_config,
+            custom_config=check_limits(max_undecodable_fraction, max_pixels),
             range_config=range_config,
         )

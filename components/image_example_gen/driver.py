@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-
-from tfx.dsl.io import fileio
+import os
 
 from components.spans import SpanDriver, SpanInputProcessor
 
@@ -19,9 +18,8 @@ class ImageInputProcessor(SpanInputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Returns TFX's fingerprint and the SHA-256 of all matching paths."""
         digest = hashlib.sha256()
-        for _, glob in self.globs(span, version):
-            for path in sorted(fileio.glob(glob)):
-                digest.update(path.encode() + b"\0")
+        for path in self.files(span, version):
+            digest.update(os.fsencode(path) + b"\0")
         return f"{super().get_input_fingerprint(span, version)}\npaths:{digest.hexdigest()}"
 
 

@@ -15,12 +15,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.image_example_gen.reading import IGNORED, UNDECODABLE, ReadImages
+from components.image_example_gen.class_names import find_similar
+from components.image_example_gen.limits import MAX_PIXELS, MAX_UNDECODABLE
+from components.image_example_gen.reading import CONVERTED, IGNORED, UNDECODABLE, ReadImages
+from modules.runtime import shown
 from modules.storage import read_file, write_file
 
-# Keys of the options in the execution property `custom_config`.
-MAX_UNDECODABLE = "max_undecodable_fraction"
-MAX_PIXELS = "max_pixels"
 # Files in the root of the artifact `examples`.
 UNDECODABLE_FILE = "undecodable.txt"
 COUNTS_FILE = "counts.json"
@@ -32,7 +32,9 @@ def _write_report(
     uri: str,
     images: Mapping[str, int],
     ignored: Mapping[str, int],
+    converted: Mapping[str, int],
     undecodable: list[tuple[str, str]],
+    similar_classes: list[list[str]],
 ) -> None:
     undecodable = sorted(undecodable)
     lines = "".join(f"{path}\t{reason}\n" for path, reason in undecodable)
@@ -40,6 +42,8 @@ def _write_report(
     counts = {
         "images": images,
         "ignored": ignored,
+        "converted": converted,
+        "similar_classes": sorted(similar_classes),
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
@@ -63,11 +67,17 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     Source: `tfx.components.example_gen.base_example_gen_executor.BaseExampleGenExecutor`.
     """
 
+    READ: Callable[..., beam.PTransform] = ReadImages  # of the arguments of `ReadImages`
+    EXPECTED = (
+        "Expected folders of classes that hold files ending in .jpg, .jpeg, .png, .webp, .bmp or "
+        ".gif"
+    )
+
     def GetInputSourceToExamplePTransform(  # noqa: N802 — TFX's name
         self,
     ) -> Callable[[dict[str, Any], str], beam.PTransform]:
         """Returns what TFX calls with the execution properties and each input pattern."""
-        return lambda exec_properties, pattern: ReadImages(
+        return lambda exec_properties, pattern: type(self).READ(
             exec_properties[standard_component_specs.INPUT_BASE_KEY],
             pattern,
             int(read_options(exec_properties)[MAX_PIXELS]),
@@ -86,10 +96,16 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             | f"Name[{name}]" >> beam.Map(lambda count, name=name: (name, count))
             for name, split in splits.items()
         ]
-        ignored = (
-            [outputs[IGNORED] for outputs in self._others]
-            | "Ignored" >> beam.Flatten(pipeline=pipeline)
-            | "CountIgnored" >> beam.combiners.Count.PerElement()
+        ignored, converted = (
+            [outputs[tag] for outputs in self._others]
+            | f"Flatten[{tag}]" >> beam.Flatten(pipeline=pipeline)
+            | f"Count[{tag}]" >> beam.combiners.Count.PerElement()
+            for tag in (IGNORED, CONVERTED)
+        )
+        similar = (
+            [outputs["images"] for outputs in self._others]
+            | "Flatten[images]" >> beam.Flatten(pipeline=pipeline)
+            | "SimilarClasses" >> find_similar()
         )
         undecodable = [outputs[UNDECODABLE] for outputs in self._others] | "Undecodable" >> (
             beam.Flatten(pipeline=pipeline)
@@ -102,7 +118,9 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                 _write_report,
                 beam.pvalue.AsDict(images | "Images" >> beam.Flatten(pipeline=pipeline)),
                 beam.pvalue.AsDict(ignored),
+                beam.pvalue.AsDict(converted),
                 beam.pvalue.AsList(undecodable),
+                beam.pvalue.AsList(similar),
             )
         )
         return splits
@@ -140,11 +158,26 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         examples.set_int_custom_property("images", images)
         examples.set_int_custom_property("undecodable", counts["undecodable"])
         examples.set_int_custom_property("ignored_files", ignored)
+        examples.set_int_custom_property("converted", sum(counts["converted"].values()))
+        examples.set_int_custom_property("similar_classes", len(counts["similar_classes"]))
         logging.info("%d images, %s ignored files by suffix.", images, counts["ignored"])
-        _judge(counts, exec_properties)
+        if counts["converted"]:
+            logging.warning(
+                "Images that the served model cannot decode became PNG files: %s, by suffix. "
+                "Whoever sends such files to the model must convert them too.",
+                counts["converted"],
+            )
+        if counts["similar_classes"]:
+            logging.warning(
+                "%d times classes differ only by case or by the normal form of Unicode, such as "
+                "%s. They are different classes; rename the folders if they should be one.",
+                len(counts["similar_classes"]),
+                " and ".join(counts["similar_classes"][0]),
+            )
+        _judge(counts, exec_properties, self.EXPECTED)
 
 
-def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any]) -> None:
+def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expected: str) -> None:
     input_base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
     input_config = example_gen_pb2.Input()
     proto_utils.json_to_proto(
@@ -155,9 +188,8 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any]) -> Non
     total = sum(counts["images"].values()) + undecodable
     if not total:
         raise ValueError(
-            f"No JPEG or PNG file in {input_base} with the pattern {patterns}; other files "
-            f"ignored, by suffix: {counts['ignored']}. Expected folders of classes that hold "
-            "files ending in .jpg, .jpeg or .png; correct input_base or the pattern."
+            f"No image in {shown(input_base)} with the pattern {patterns}; other files ignored, "
+            f"by suffix: {counts['ignored']}. {expected}; correct input_base or the pattern."
         )
     listed = "\n  ".join(counts["first_undecodable"])
     if undecodable:

@@ -2,87 +2,100 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
+import stat
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
+from components.image_example_gen.faults import Checked, check_image
+from components.spans import list_files
 from modules.contract import make_example
-from modules.runtime import work_done
+from modules.runtime import shown, work_done
 from modules.storage import read_file
 
-UNDECODABLE, IGNORED = "undecodable", "ignored"
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+UNDECODABLE, IGNORED, CONVERTED = "undecodable", "ignored", "converted"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+_NO_FILE = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
 
 
-def find_fault(image: bytes, max_pixels: int) -> str | None:
-    """Tells why an encoded image cannot be used.
+class FileFaultError(Exception):
+    """A file that cannot be used; the message says why."""
 
-    Args:
-        image: The content of the file.
-        max_pixels: Largest width × height; checked in the header, before anything is decoded.
 
-    Returns:
-        The reason in words, None for a good JPEG or PNG.
+def check_regular(path: str) -> None:
+    """Checks that reading will not wait for ever, as on a pipe that nobody writes to.
+
+    Raises:
+        FileFaultError: It is a folder, a pipe or a link to nothing.
     """
-    if not image:
-        return "the file is empty"
-    read_header: type[ImageFile.ImageFile]
-    if image.startswith(b"\xff\xd8\xff"):
-        read_header = JpegImagePlugin.JpegImageFile
-    elif image.startswith(b"\x89PNG\r\n\x1a\n"):
-        read_header = PngImagePlugin.PngImageFile
-    else:
-        return "neither JPEG nor PNG by its first bytes"
+    if "://" in path:
+        return
     try:
-        # The plugin itself, as PIL.Image.open adds a size limit of its own to the header.
-        width, height = read_header(io.BytesIO(image)).size
-    except Exception as error:
-        return f"broken header ({error})"
-    if width * height > max_pixels:
-        return f"declares {width} × {height} pixels, more than {max_pixels:,}"
+        mode = os.stat(path).st_mode  # noqa: PTH116 — any bytes
+    except OSError as error:  # also a link to itself
+        raise FileFaultError(f"the file cannot be read ({error.strerror})") from error
+    for is_kind, name in _NO_FILE.items():
+        if is_kind(mode):
+            raise FileFaultError(f"{name}, not a file")
+
+
+def _read(path: str) -> bytes:
+    check_regular(path)
     try:
-        # The kernel behind tf.io.decode_image, with which the images are decoded later on.
-        tf.raw_ops.DecodeImage(contents=image, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        return re.sub(r"^{{.*?}} | \[Op:.*", "", error.message)
-    return None
+        return read_file(path)
+    except tf.errors.OpError as error:
+        raise FileFaultError(f"the file cannot be read ({error.message})") from error
 
 
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
 class _ReadImage(beam.DoFn):
-    """Turns a path into an example, or into an element of one of the two other outputs."""
+    """Turns a path into an example, or into an element of one of the other outputs."""
 
     def __init__(self, root: str, max_pixels: int) -> None:
         self._root = root
         self._max_pixels = max_pixels
 
-    def process(self, path: str) -> Iterator[Any]:
-        """Yields one element for the file."""
+    def process(self, encoded_path: bytes) -> Iterator[Any]:
+        """Yields one element for the file, and one more if its image was converted."""
         work_done.add("files")
+        path = os.fsdecode(encoded_path)
         example_id = path.removeprefix(self._root)
         parts = example_id.split("/")
         suffix = os.path.splitext(parts[-1])[1].lower()  # noqa: PTH122 — may be a URI
         if suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
-            yield beam.pvalue.TaggedOutput(IGNORED, suffix)
+            yield beam.pvalue.TaggedOutput(IGNORED, shown(suffix))
             return
-        image = read_file(path)
-        fault = find_fault(image, self._max_pixels)
-        if fault is None:
-            yield make_example(image, parts[-2].encode(), example_id.encode())
-        else:
-            yield beam.pvalue.TaggedOutput(UNDECODABLE, (example_id, fault))
+        try:
+            names = [part.encode() for part in (example_id, parts[-2])]
+        except UnicodeEncodeError:  # it has bytes that are no UTF-8
+            reason = "the name of the file or of its class is not UTF-8"
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))
+            return
+        try:
+            checked = check_image(_read(path), self._max_pixels)
+        except FileFaultError as error:
+            checked = Checked(None, str(error))
+        if checked.image is None:
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), checked.fault))
+            return
+        if checked.converted:
+            yield beam.pvalue.TaggedOutput(CONVERTED, suffix)
+        yield make_example(checked.image, names[1], names[0])
 
 
-def _list(pattern: str) -> list[str]:
-    paths: list[str] = tf.io.gfile.glob(pattern)
+def _list(pattern: str, base: str) -> list[bytes]:
+    paths = list_files(base, pattern)
     work_done.expect("files", len(paths))
-    return paths
+    return [os.fsencode(path) for path in paths]
 
 
 class ReadImages(beam.PTransform):
@@ -92,8 +105,9 @@ class ReadImages(beam.PTransform):
         input_base: Root folder; ids are relative to it.
         pattern: Glob below it; the last two parts are the class and the file.
         max_pixels: Largest width × height of an image.
-        others: Receives the outputs `undecodable`, pairs (id, reason), and `ignored`, the suffix
-            of each file that is not read, when the transform is applied.
+        others: Receives the outputs `undecodable`, pairs (id, reason), and `ignored` and
+            `converted`, the suffix of each file that is not read or became a PNG, when the
+            transform is applied.
     """
 
     def __init__(
@@ -104,7 +118,7 @@ class ReadImages(beam.PTransform):
         others: list[beam.pvalue.DoOutputsTuple],
     ) -> None:
         super().__init__()
-        self._root = f"{input_base.rstrip('/')}/"
+        self._base = input_base.rstrip("/")
         self._pattern = pattern
         self._max_pixels = max_pixels
         self._others = others
@@ -113,13 +127,13 @@ class ReadImages(beam.PTransform):
         """Applies the transform."""
         outputs = (
             pipeline
-            | "Pattern" >> beam.Create([self._root + self._pattern])
-            # TensorFlow's file layer, as in the driver's fingerprint: both see the same files.
-            | "List" >> beam.FlatMap(_list)
+            | "Pattern" >> beam.Create([self._pattern])
+            # As in the driver's fingerprint: both see the same files.
+            | "List" >> beam.FlatMap(_list, self._base)
             | "Spread" >> beam.Reshuffle()
             | "Read"
-            >> beam.ParDo(_ReadImage(self._root, self._max_pixels)).with_outputs(
-                UNDECODABLE, IGNORED, main="images"
+            >> beam.ParDo(_ReadImage(f"{self._base}/", self._max_pixels)).with_outputs(
+                UNDECODABLE, IGNORED, CONVERTED, main="images"
             )
         )
         self._others.append(outputs)

@@ -1,4 +1,4 @@
-"""RecordExampleGen: TFX's ImportExampleGen, which here reads one span after the other.
+"""RecordExampleGen: TFRecords of the data contract, checked, one span after the other.
 
 >>> from components.image_example_gen import given_splits
 >>> from components.record_example_gen import RecordExampleGen

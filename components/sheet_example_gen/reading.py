@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
 
-from components.image_example_gen import IGNORED, UNDECODABLE, find_fault
+from components.image_example_gen import (
+    CONVERTED,
+    IGNORED,
+    UNDECODABLE,
+    Checked,
+    FileFaultError,
+    check_image,
+    check_regular,
+)
 from components.sheet_example_gen.cropping import crop
 from components.sheet_example_gen.rows import Row, Rows
 from components.sheet_example_gen.tables import Format, SheetError, list_sheets, open_table
 from modules.contract import make_example
-from modules.runtime import work_done
+from modules.runtime import shown, work_done
 from modules.storage import read_file
 
 
@@ -45,22 +54,29 @@ class _ReadImage(beam.DoFn):
     def process(self, row: Row) -> Iterator[Any]:
         """Yields one element for the row."""
         work_done.add("files")
-        try:
-            image = read_file(row.path)
-            fault = find_fault(image, self._max_pixels)
-            if fault is None and row.box is not None:
-                image = crop(image, row.box)
-        except tf.errors.NotFoundError:
-            fault = "there is no such file"
-        except tf.errors.OpError as error:
-            fault = error.message
-        except (ValueError, OSError) as error:  # of the box
-            fault = str(error)
-        if fault is not None:
-            yield beam.pvalue.TaggedOutput(UNDECODABLE, (f"{row.place}: {row.path}", fault))
+        checked = self._read(row)
+        if checked.image is None:
+            place = shown(f"{row.place}: {row.path}")
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (place, checked.fault))
             return
-        example = make_example(image, row.label.encode(), row.id.encode(), row.further)
+        if checked.converted:
+            suffix = os.path.splitext(row.path)[1].lower()  # noqa: PTH122 — may be a URI
+            yield beam.pvalue.TaggedOutput(CONVERTED, shown(suffix))
+        example = make_example(checked.image, row.label.encode(), row.id.encode(), row.further)
         yield example if row.split is None else beam.pvalue.TaggedOutput(row.split, example)
+
+    def _read(self, row: Row) -> Checked:
+        """The image, cut to its box, or why there is none."""
+        try:
+            check_regular(row.path)
+            checked = check_image(read_file(row.path), self._max_pixels)
+            if checked.image is not None and row.box is not None:
+                return checked._replace(image=crop(checked.image, row.box))
+            return checked
+        except tf.errors.OpError as error:
+            return Checked(None, f"the file cannot be read ({error.message})")
+        except (FileFaultError, ValueError, OSError) as error:  # of the file, or of the box
+            return Checked(None, str(error))
 
 
 class ReadSheets(beam.PTransform):
@@ -86,7 +102,7 @@ class ReadSheets(beam.PTransform):
         others: list[Mapping[str, beam.PCollection]],
     ) -> None:
         super().__init__()
-        self._root, self._pattern = input_base, f"{input_base.rstrip('/')}/{pattern}"
+        self._root, self._pattern = input_base, pattern
         self._kind, self._max_pixels = kind, max_pixels
         self._splits, self._others = list(splits), others
 
@@ -95,16 +111,16 @@ class ReadSheets(beam.PTransform):
         outputs = (
             pipeline
             | "Pattern" >> beam.Create([self._pattern])
-            | "List" >> beam.FlatMap(list_sheets)
+            | "List" >> beam.FlatMap(lambda pattern, base: list_sheets(base, pattern), self._root)
             | "Rows" >> beam.FlatMap(read_rows, self._kind, self._root, self._splits)
             | "Spread" >> beam.Reshuffle()
             | "Read"
             >> beam.ParDo(_ReadImage(self._max_pixels)).with_outputs(
-                UNDECODABLE, IGNORED, *self._splits, main="images"
+                UNDECODABLE, IGNORED, CONVERTED, *self._splits, main="images"
             )
         )
         splits = {name: outputs[name] for name in self._splits}
         images = list(splits.values()) | "Images" >> beam.Flatten() if splits else outputs["images"]
-        findings = {name: outputs[name] for name in (UNDECODABLE, IGNORED)}
+        findings = {name: outputs[name] for name in (UNDECODABLE, IGNORED, CONVERTED)}
         self._others.append({**findings, "images": images})
         return splits or images

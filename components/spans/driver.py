@@ -9,12 +9,10 @@ import ml_metadata as mlmd
 from absl import logging
 from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.example_gen import driver, input_processor, utils
-from tfx.dsl.io import fileio
 from tfx.orchestration.portable import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_component_specs
-from tfx.utils import io_utils
 
 from components.metadata import (
     DONE,
@@ -29,6 +27,7 @@ from components.metadata import (
     plain_values,
     update_execution,
 )
+from components.spans.listing import fingerprint, list_files
 from components.spans.patterns import SpanPattern
 
 _SPAN = utils.SPAN_PROPERTY_NAME
@@ -40,8 +39,8 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
 
     TFX's own processor always takes the latest span, so spans that arrived together, or while the
     machine was off, would be left out. It also fails when a file does not fit the pattern; here
-    such files are ignored. Without placeholders in the patterns, or with a `range_config`, it is
-    TFX's.
+    such files are ignored. Without placeholders in the patterns there is one span, 0; with a
+    `range_config` it is TFX's.
 
     Args:
         input_base_uri: Root folder of the input.
@@ -72,8 +71,11 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             ValueError: No span has files for every split.
         """
         patterns = [SpanPattern.parse(split.pattern) for split in self._splits]
-        if self._range_config or not patterns[0].has_spans:
+        if self._range_config:
             return super().resolve_span_and_version()
+        if not patterns[0].has_spans:
+            self._fingerprint = self._fingerprint_of(0, None)
+            return 0, None
         spans = self._spans(patterns)
         last = -1 if self._tried is None else self._tried
         order = [s for s in sorted(spans) if s > last] + [
@@ -82,10 +84,7 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         for span in order:
             for version in sorted(spans[span], key=lambda v: v or 0, reverse=True):
                 if self._is_complete(span, version):
-                    self._fingerprint = "\n".join(
-                        io_utils.generate_fingerprint(name, glob)
-                        for name, glob in self.globs(span, version)
-                    )
+                    self._fingerprint = self._fingerprint_of(span, version)
                     return span, version
         wanted = ", ".join(f"{split.name}: {split.pattern!r}" for split in self._splits)
         raise ValueError(
@@ -99,20 +98,34 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         found: dict[int, set[int | None]] = {}
         base = os.path.join(self._input_base_uri, "")  # noqa: PTH118 — may be a URI
         for pattern in patterns:
-            for path in fileio.glob(base + pattern.folders):
+            for path in list_files(base, pattern.folders):
                 if match := pattern.find(path.removeprefix(base)):
                     found.setdefault(match[0], set()).add(match[1])
         return found
 
-    def globs(self, span: int, version: int | None) -> Iterator[tuple[str, str]]:
-        """Split and the glob of its files, for each split."""
+    def _fingerprint_of(self, span: int, version: int | None) -> str:
+        return "\n".join(
+            fingerprint(name, self._input_base_uri, pattern)
+            for name, pattern in self.patterns(span, version)
+        )
+
+    def files(self, span: int, version: int | None) -> Iterator[str]:
+        """All files of a span, split by split."""
+        for _, pattern in self.patterns(span, version):
+            yield from list_files(self._input_base_uri, pattern)
+
+    def patterns(self, span: int, version: int | None) -> Iterator[tuple[str, str]]:
+        """Split and the pattern of its files below the root folder, for each split."""
         for split in self._splits:
-            pattern = self.get_pattern_for_span_version(split.pattern, span, version)
-            yield split.name, os.path.join(self._input_base_uri, pattern)  # noqa: PTH118 — may be a URI
+            yield split.name, self.get_pattern_for_span_version(split.pattern, span, version)
 
     def _is_complete(self, span: int, version: int | None) -> bool:
         """Whether every split has a file; an empty folder is no data."""
-        empty = [name for name, glob in self.globs(span, version) if not fileio.glob(glob)]
+        empty = [
+            name
+            for name, pattern in self.patterns(span, version)
+            if not list_files(self._input_base_uri, pattern)
+        ]
         if empty and len(empty) < len(list(self._splits)):
             logging.warning(
                 "Span %d%s in %s is left out: there are no files of the split %s.",

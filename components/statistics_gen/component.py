@@ -30,6 +30,7 @@ class StatisticsGen(TfxStatisticsGen):
         examples: BaseChannel,
         stats_options: tfdv.StatsOptions | None = None,
         exclude_splits: list[str] | None = None,
+        background: str = "white",
     ) -> None:
         """Configures the node.
 
@@ -37,7 +38,9 @@ class StatisticsGen(TfxStatisticsGen):
             examples: Examples of the contract.
             stats_options: How to compute the statistics, with the schema if there is one.
             exclude_splits: Names of splits to leave out.
+            background: The colour behind transparent images, as in `[image]`.
         """
         super().__init__(
             examples=examples, stats_options=stats_options, exclude_splits=exclude_splits
         )
+        self.exec_properties[executor.BACKGROUND] = background

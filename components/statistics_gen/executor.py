@@ -16,6 +16,9 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components.statistics_gen.image_features import add_image_features, mark_derived
+from modules.settings import ImageTable, rgb
+
+BACKGROUND = "background"
 
 
 class Executor(tfx_executor.Executor):
@@ -35,7 +38,8 @@ class Executor(tfx_executor.Executor):
         Args:
             input_dict: `examples`, one artifact.
             output_dict: `statistics`, one artifact.
-            exec_properties: `stats_options_json` and `exclude_splits`, both JSON.
+            exec_properties: `stats_options_json` and `exclude_splits`, both JSON; `background`, the
+                colour behind transparent images.
 
         Raises:
             ValueError: The examples have a feature with the name of a derived one.
@@ -56,6 +60,8 @@ class Executor(tfx_executor.Executor):
         # ExampleGen's driver notes the span with a custom property. The typed one, which TFX's
         # executor copies, stays 0.
         statistics.span = examples.get_int_custom_property(SPAN_PROPERTY_NAME) or examples.span
+        # Of an execution without this key: the default of the table [image].
+        image = ImageTable(background=exec_properties.get(BACKGROUND) or ImageTable().background)
         options = exec_properties.get(standard_component_specs.STATS_OPTIONS_JSON_KEY)
         with self._make_beam_pipeline() as pipeline:
             for split in splits:
@@ -65,7 +71,9 @@ class Executor(tfx_executor.Executor):
                     pipeline
                     | f"Read[{split}]" >> source.BeamSource()
                     | f"AddImageFeatures[{split}]"
-                    >> beam.Map(add_image_features).with_output_types(pa.RecordBatch)
+                    >> beam.Map(add_image_features, rgb(image.background)).with_output_types(
+                        pa.RecordBatch
+                    )
                     | f"GenerateStatistics[{split}]"
                     >> tfdv.GenerateStatistics(
                         tfdv.StatsOptions.from_json(options) if options else tfdv.StatsOptions()

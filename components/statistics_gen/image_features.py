@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from modules.contract import IMAGE
+from modules.images import count_channels, decode_pixels
 
 # Arrow type of each derived feature; all are named after the feature they come from.
 _FLOAT, _INT = pa.large_list(pa.float32()), pa.large_list(pa.int64())
@@ -21,53 +25,66 @@ IMAGE_FEATURES = {
 _DERIVER = "image_features"
 
 
-def measure(images: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decodes images as Transform does, and measures them.
+Background = tuple[int, int, int]
+
+
+def measure(
+    images: list[bytes], background: Background = (255, 255, 255)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes images as Transform does, and measures them as they are seen, in their own size.
 
     Args:
         images: N encoded images.
+        background: Red, green and blue behind transparent images.
 
     Returns:
         float32 [N, 2]: mean brightness and contrast (standard deviation, also called RMS contrast)
-        of all values of the colour channels, which run from 0 (black) to 1; an alpha channel does
-        not count. int32 [N, 3]: width and height in pixels, number of channels with alpha. bool
-        [N]: whether the image could be decoded; where not, the numbers mean nothing.
+        of all values of the colour channels, which run from 0 (black) to 1. int32 [N, 3]: width and
+        height in pixels, number of channels without alpha (1 or 3). bool [N]: whether the image
+        could be decoded; where not, the numbers mean nothing.
     """
     try:
-        measured = _measure_all(tf.constant(images, tf.string))
+        measured = _measurer(background)(tf.constant(images, tf.string))
         return measured[0].numpy(), measured[1].numpy(), np.ones(len(images), bool)
     except tf.errors.OpError:  # does not say which one
         if len(images) == 1:
             return np.zeros((1, 2), np.float32), np.zeros((1, 3), np.int32), np.zeros(1, bool)
-    parts = [measure([image]) for image in images]
+    parts = [measure([image], background) for image in images]
     pixels, sizes, decoded = (np.concatenate(column) for column in zip(*parts, strict=True))
     return pixels, sizes, decoded
 
 
-@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-def _measure_all(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+@functools.cache
+def _measurer(background: Background) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """`measure` of images that can be decoded; one graph, as eager calls cost far more."""
 
     def one(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.io.decode_image(image, expand_animations=False)
-        height, width, channels = tf.unstack(tf.shape(pixels), num=3)
-        colours = pixels[:, :, : channels - (1 - channels % 2)]  # of 2 or 4 the last is alpha
-        values = tf.cast(colours, tf.float32) / 255.0
+        pixels = decode_pixels(image, 3, background)
+        values = tf.cast(pixels, tf.float32) / 255.0
+        height, width, _ = tf.unstack(tf.shape(pixels), num=3)
         return (
             tf.stack([tf.reduce_mean(values), tf.math.reduce_std(values)]),
-            tf.stack([width, height, channels]),
+            tf.stack([width, height, count_channels(image)]),
         )
 
     signature = (tf.TensorSpec([2], tf.float32), tf.TensorSpec([3], tf.int32))
-    # One at a time: a photograph is large once decoded, and Beam runs batches side by side.
-    return tf.map_fn(one, images, parallel_iterations=1, fn_output_signature=signature)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def measure_all(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # One at a time: a photograph is large once decoded, and Beam runs batches side by side.
+        return tf.map_fn(one, images, parallel_iterations=1, fn_output_signature=signature)
+
+    return measure_all
 
 
-def add_image_features(batch: pa.RecordBatch) -> pa.RecordBatch:
+def add_image_features(
+    batch: pa.RecordBatch, background: Background = (255, 255, 255)
+) -> pa.RecordBatch:
     """Adds the derived features to a batch of examples.
 
     Args:
         batch: As TFXIO reads tf.Examples: one list of values per example and feature.
+        background: Red, green and blue behind transparent images.
 
     Returns:
         The batch with the columns of `IMAGE_FEATURES`; they are null for examples without exactly
@@ -94,7 +111,7 @@ def add_image_features(batch: pa.RecordBatch) -> pa.RecordBatch:
         name: [None] * len(values) for name in IMAGE_FEATURES
     }
     if images:
-        pixels, sizes, decoded = measure(list(images.values()))
+        pixels, sizes, decoded = measure(list(images.values()), background)
         numbers = [*pixels.T.tolist(), *sizes.T.tolist()]
         for column, measured in zip(columns.values(), numbers, strict=True):
             for row, number, good in zip(images, measured, decoded, strict=True):

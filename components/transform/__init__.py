@@ -4,7 +4,7 @@
 >>> from modules.settings import ImageLimits, ImageTable
 >>> photograph = TypicalImage(height=375, width=500, channels=3)
 >>> choose_image(ImageTable(), photograph, ImageLimits(least=10, most=64))
-ImageSettings(height=48, width=64, channels=3)
+ImageSettings(height=48, width=64, channels=3, background='white')
 """
 
 import lazy_loader as lazy

@@ -17,7 +17,7 @@ _SLIMMEST = 0.5  # the short side by the long one
 
 
 class TypicalImage(NamedTuple):
-    """The median of each, over the images of a split. Channels count alpha: 1, 2, 3 or 4."""
+    """The median of each, over the images of a split. Channels do not count alpha: 1 or 3."""
 
     height: float
     width: float
@@ -42,7 +42,7 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
     Example:
         >>> limits = ImageLimits(least=10, most=64)
         >>> choose_image(ImageTable(channels=1, height=30), TypicalImage(300, 400, 3), limits)
-        ImageSettings(height=30, width=40, channels=1)
+        ImageSettings(height=30, width=40, channels=1, background='white')
     """
     long = max(typical.height, typical.width)
     height, width = (max(side, _SLIMMEST * long) for side in (typical.height, typical.width))
@@ -65,6 +65,7 @@ def choose_image(table: ImageTable, typical: TypicalImage, limits: ImageLimits) 
         height=side(table.height, scale * height, typical.height),
         width=side(table.width, scale * width, typical.width),
         channels=table.channels or (1 if typical.channels <= 2 else 3),
+        background=table.background,
     )
 
 

@@ -30,6 +30,7 @@ class TripletGenSpec(component_spec.ComponentSpec):
         "validation": component_spec.ExecutionParameter(type=str),
         "validation_fraction": component_spec.ExecutionParameter(type=float),
         "validation_images": component_spec.ExecutionParameter(type=int),
+        executor.BACKGROUND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.TRAIN_SPLIT_KEY: component_spec.ExecutionParameter(type=str),
         executor.EVAL_SPLIT_KEY: component_spec.ExecutionParameter(type=str),
     }
@@ -95,6 +96,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         validation_images: int | data_types.RuntimeParameter = 2000,
         train_split: str = "train",
         eval_split: str = "eval",
+        background: str = "white",
     ) -> None:
         """Constructs the node.
 
@@ -125,6 +127,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             train_split: Name of the split to deal out to `train` and `validation`.
             eval_split: Name of the split that is never trained on. Its labels are read if
                 `validation` is `auto`; it may be absent.
+            background: The colour behind transparent images in the preview, as in `[image]`.
 
         Raises:
             ValueError: If a setting is out of range, or two contradict each other. (Runtime
@@ -162,6 +165,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
                 **settings,
                 train_split=train_split,
                 eval_split=eval_split,
+                background=background,
                 triplets=types.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -22,12 +22,14 @@ from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.transforms import make_triplets
 from components.triplet_gen.validation import PARTS, TRAIN
 from components.triplet_gen.workers import watch_workers
-from modules.settings import TripletSettings, check_settings
+from modules.runtime import best_effort
+from modules.settings import ImageTable, TripletSettings, check_settings
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
 MODEL_KEY = standard_component_specs.MODEL_KEY
 TRIPLETS_KEY = "triplets"
 TRAIN_SPLIT_KEY = "train_split"
+BACKGROUND_KEY = "background"
 EVAL_SPLIT_KEY = "eval_split"
 
 
@@ -60,7 +62,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 none or one Model artifact.
             output_dict: `triplets`, one Examples artifact, see the component.
             exec_properties: The fields of `TripletSettings`, each with its default if it is
-                absent, `train_split` and `eval_split`.
+                absent, `train_split`, `eval_split` and `background`.
 
         Raises:
             ValueError: If a setting is out of range, or triplets cannot be made of the split: it
@@ -92,7 +94,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if problem:
                 raise ValueError(_problem(split, examples, problem))
             _check_none_lost(read, written, settings)
-            write_preview(written[TRAIN].first_file, f"{output.uri}/preview-{TRAIN}.png")
+            with best_effort("the preview of the triplets"):
+                write_preview(
+                    written[TRAIN].first_file,
+                    f"{output.uri}/preview-{TRAIN}.png",
+                    background=exec_properties.get(BACKGROUND_KEY) or ImageTable().background,
+                )
             # Last, so that an attempt that fails has nothing that looks complete.
             publish(output, read, written[TRAIN], configured, settings)
         except BaseException:

@@ -9,21 +9,24 @@ from PIL import Image, ImageDraw
 
 from modules.contract import IMAGE, LABEL, NEGATIVES, POSITIVES, ROLES
 from modules.images import png_of, thumbnail_of
+from modules.runtime import shown
 from modules.storage import write_file
 
 _SIZE, _CAPTION, _GAP = 96, 16, 8
+_CAPTION_LENGTH = 13  # characters, about as wide as an image
 _PAPER, _INK = "white", "black"
 
 _Pair = tuple[bytes, bytes]  # encoded image and label
 
 
-def write_preview(file: str, path: str, rows: int = 8) -> None:
+def write_preview(file: str, path: str, rows: int = 8, background: str = "white") -> None:
     """Draws the first triplet of the first anchors, one per row: anchor, positive, negative.
 
     Args:
         file: Path of a file of the train part.
         path: PNG to write.
         rows: The most triplets to draw.
+        background: The colour behind transparent images.
     """
     triplets = _first_triplets(file, rows)
     width, height = _SIZE + _GAP, _SIZE + _CAPTION + _GAP
@@ -32,8 +35,8 @@ def write_preview(file: str, path: str, rows: int = 8) -> None:
     for row, triplet in enumerate(triplets):
         for column, (role, (image, label)) in enumerate(zip(ROLES, triplet, strict=True)):
             left, top = _GAP + column * width, _GAP + row * height
-            draw.text((left, top), f"{role[0]}: {label.decode(errors='replace')}"[:16], _INK)
-            sheet.paste(thumbnail_of(image, _SIZE), (left, top + _CAPTION))
+            draw.text((left, top), f"{role[0]}: {shown(label, _CAPTION_LENGTH)}", _INK)
+            sheet.paste(thumbnail_of(image, _SIZE, background), (left, top + _CAPTION))
     write_file(path, png_of(sheet))
 
 

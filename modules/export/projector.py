@@ -17,6 +17,7 @@ from tensorboard.plugins import projector
 from threadpoolctl import threadpool_limits
 
 from modules.images import png_of, thumbnail_of
+from modules.runtime import best_effort, shown
 from modules.storage import write_file
 
 MAX_PROJECTED = 2000  # images; the browser holds them all
@@ -24,6 +25,7 @@ MAX_TSNE = 1000  # images; a few seconds
 _TSNE_STEPS = 500
 _THUMBNAIL = 64  # pixels; 45 × 45 of them are far below the 8,192 that TensorBoard can show
 _LEGEND_CLASSES = 20
+_LEGEND_NAME = 40  # characters
 _PAPER = "white"
 
 
@@ -34,8 +36,11 @@ def write_pictures(
     images: Sequence[bytes] | np.ndarray,
     ids: Sequence[bytes] | np.ndarray,
     seed: int,
+    background: str = "white",
 ) -> None:
     """Writes the projector's files to `projector/` and, of 3 images or more, `tsne.png`.
+
+    They are for people: what cannot be written is left out, with a warning.
 
     Args:
         log_dir: TensorBoard's folder of the training.
@@ -44,10 +49,13 @@ def write_pictures(
         images: Encoded PNG or JPEG, N of them.
         ids: Unique names, N of them.
         seed: Of the t-SNE plot.
+        background: The colour behind transparent images, as in `[image]`.
     """
-    write_projector(f"{log_dir}/projector", embeddings, labels, images, ids)
+    with best_effort("the files of TensorBoard's projector"):
+        write_projector(f"{log_dir}/projector", embeddings, labels, images, ids, background)
     if len(embeddings) > 2:
-        write_tsne(f"{log_dir}/tsne.png", embeddings, labels, seed)
+        with best_effort("the t-SNE plot"):
+            write_tsne(f"{log_dir}/tsne.png", embeddings, labels, seed)
 
 
 def write_projector(
@@ -56,6 +64,7 @@ def write_projector(
     labels: Sequence[bytes] | np.ndarray,
     images: Sequence[bytes] | np.ndarray,
     ids: Sequence[bytes] | np.ndarray,
+    background: str = "white",
 ) -> None:
     """Writes what TensorBoard's Projector tab shows: points, thumbnails, labels and ids.
 
@@ -67,6 +76,7 @@ def write_projector(
         labels: Class names, N of them.
         images: Encoded PNG or JPEG, N of them; one that cannot be decoded is grey.
         ids: Unique names, N of them.
+        background: The colour behind transparent images.
 
     Raises:
         ValueError: No rows, or the numbers of rows differ.
@@ -77,7 +87,7 @@ def write_projector(
     write_file(f"{log_dir}/embeddings.tsv", "\n".join(rows).encode())
     pairs = (f"{_field(label)}\t{_field(i)}" for label, i in zip(labels, ids, strict=True))
     write_file(f"{log_dir}/metadata.tsv", "\n".join(["label\tid", *pairs][: count + 1]).encode())
-    write_file(f"{log_dir}/sprite.png", _sprite(images[:count]))
+    write_file(f"{log_dir}/sprite.png", _sprite(images[:count], background))
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add()
@@ -122,7 +132,9 @@ def write_tsne(
     # Its result depends on the number of threads, and so small a problem is slower with several.
     with threadpool_limits(1):
         points = tsne.fit_transform(embeddings)
-    write_file(path, _scatter(points, [_field(label) for label in labels[: len(points)]]))
+    write_file(
+        path, _scatter(points, [shown(label, _LEGEND_NAME) for label in labels[: len(points)]])
+    )
     return points
 
 
@@ -136,16 +148,17 @@ def _check(embeddings: np.ndarray, *columns: Sequence[bytes] | np.ndarray) -> No
 
 def _field(value: bytes) -> str:
     """A value that keeps to its field in a tab-separated file."""
-    return " ".join(value.decode(errors="replace").split())
+    return shown(b" ".join(value.split()))
 
 
-def _sprite(images: Sequence[bytes] | np.ndarray) -> bytes:
+def _sprite(images: Sequence[bytes] | np.ndarray, background: str) -> bytes:
     """All thumbnails in one square PNG, row by row."""
     side = math.ceil(math.sqrt(len(images)))
     sheet = Image.new("RGB", (side * _THUMBNAIL, side * _THUMBNAIL), _PAPER)
     for index, encoded in enumerate(images):
         row, column = divmod(index, side)
-        sheet.paste(thumbnail_of(encoded, _THUMBNAIL), (column * _THUMBNAIL, row * _THUMBNAIL))
+        thumbnail = thumbnail_of(encoded, _THUMBNAIL, background)
+        sheet.paste(thumbnail, (column * _THUMBNAIL, row * _THUMBNAIL))
     return png_of(sheet)
 
 
@@ -157,12 +170,15 @@ def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
     figure = Figure(figsize=(8, 8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for code, name in enumerate(classes):
+    drawn = []
+    for code in range(len(classes)):
         colour = colours(code if len(classes) <= _LEGEND_CLASSES else code / len(classes))
         x, y = points[codes == code].T
-        axes.scatter(x, y, s=12, color=colour, label=name)
+        drawn.append(axes.scatter(x, y, s=12, color=colour))
     if len(classes) <= _LEGEND_CLASSES:
-        axes.legend(loc="best", markerscale=2, fontsize="small")
+        legend = axes.legend(drawn, classes, loc="best", markerscale=2, fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name is no formula
     axes.set_title(f"t-SNE of {len(points)} embeddings, {len(classes)} classes")
     axes.set_xticks([])
     axes.set_yticks([])

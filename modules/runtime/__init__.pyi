@@ -1,2 +1,4 @@
 from . import work_done as work_done
+from .names import shown as shown
+from .optional import best_effort as best_effort
 from .output import held_back as held_back

@@ -14,6 +14,7 @@ from .image import (
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,
     ImageTable as ImageTable,
+    rgb as rgb,
 )
 from .loss import LossSettings as LossSettings, loss_keys as loss_keys
 from .model import ModelSettings as ModelSettings

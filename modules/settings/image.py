@@ -4,9 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from modules.settings.base import Settings
+
+
+def _colour(text: str) -> str:
+    rgb(text)
+    return text
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour as CSS names it, such as `white` or `#ffffff`.
+
+    Raises:
+        ValueError: There is no such colour, or it is transparent itself.
+    """
+    from PIL import ImageColor  # here, since every command loads the settings
+
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(colour)
+        if alpha:
+            raise ValueError
+    except ValueError as error:
+        raise ValueError(
+            f"{colour!r} is no opaque colour, expected a name of CSS or #rrggbb, such as 'white' "
+            "or '#ffffff'"
+        ) from error
+    return red, green, blue
+
+
+Colour = Annotated[str, Field(max_length=100), AfterValidator(_colour)]
+WHITE = "white"
 
 
 class ImageSettings(Settings):
@@ -15,6 +44,12 @@ class ImageSettings(Settings):
     height: Annotated[int, Field(ge=1, le=4096)] = 28
     width: Annotated[int, Field(ge=1, le=4096)] = 28
     channels: Literal[1, 3] = 1
+    background: Colour = WHITE
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The colour behind transparent images, each 0…255."""
+        return rgb(self.background)
 
 
 class ImageTable(Settings):
@@ -33,6 +68,9 @@ class ImageTable(Settings):
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 for grey, 3 for colour. Default: chosen")
     ] = None
+    background: Annotated[
+        Colour, Field(description="behind transparent images: a name of CSS or #rrggbb")
+    ] = WHITE
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from components.spans import SpanPattern, date_to_span
 from modules.settings import Fraction, Settings
-from pipeline.config.paths import ProjectPath
+from pipeline.config.paths import DataPath, ProjectPath
 
 
 class DataSettings(Settings):
@@ -26,9 +26,7 @@ class DataSettings(Settings):
     `components.spans.patterns`.
     """
 
-    path: Annotated[
-        ProjectPath, Field(description="folder of the images, sheets or TFRecord files")
-    ]
+    path: Annotated[DataPath, Field(description="folder of the images, sheets or TFRecord files")]
     format: Annotated[
         Literal["images", "csv", "parquet", "tfrecord"],
         Field(description="image files in class folders, sheets of paths and labels, or TFRecord"),
@@ -46,7 +44,7 @@ class DataSettings(Settings):
         float, Field(gt=0, lt=1, description="of the images, or of the classes")
     ] = 0.2
     max_undecodable_fraction: Annotated[
-        Fraction, Field(description="of the image files; above it the run stops")
+        Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01
     max_pixels: Annotated[
         int, Field(ge=1, description="width × height; a larger image counts as undecodable")
@@ -101,8 +99,6 @@ class DataSettings(Settings):
         unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
         if self.is_sheet and not named:
             unused -= {"pattern"}
-        if self.format == "tfrecord":
-            unused |= {"max_undecodable_fraction", "max_pixels"}
         if unused := unused & self.model_fields_set:
             raise ValueError(
                 f"{', '.join(sorted(unused))} has no effect with format = '{self.format}' and "

@@ -24,7 +24,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.image_example_gen import ImageExampleGen, driver, executor, given_splits, hash_split
-from components.image_example_gen.reading import find_fault
+from components.image_example_gen.faults import check_image
 from modules.contract import FEATURES, ID, IMAGE, LABEL
 from pipeline.datasets import write_dataset
 from tests.real_data import BEAM_ARGS
@@ -127,8 +127,13 @@ def test_given_splits_keep_the_bytes_and_name_the_class_and_the_path(tmp_path):
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"just some text", "neither JPEG nor PNG by its first bytes"),
-        (digit(0, "GIF"), "neither JPEG nor PNG by its first bytes"),
+        (b"just some text", "neither JPEG, PNG, WebP, BMP nor GIF by its first bytes"),
+        (digit(0, "TIFF"), "neither JPEG, PNG, WebP, BMP nor GIF by its first bytes"),
+        (digit(0, "GIF")[:-30], "Invalid GIF data"),
+        (digit(0, "WEBP")[:-30], "broken header"),
+        (digit(0, "GIF"), None),
+        (digit(0, "BMP"), None),
+        (digit(0, "WEBP"), None),
         (b"\xff\xd8\xff", "broken header"),
         (digit(0)[:200], "Invalid PNG data, size 200"),
         (digit(0, "JPEG")[:-40], "jpeg::Uncompress failed"),
@@ -140,20 +145,20 @@ def test_given_splits_keep_the_bytes_and_name_the_class_and_the_path(tmp_path):
         (encoded(Image.fromarray(digits()[0].astype(np.uint16) * 257), "PNG"), None),
     ],
 )
-def test_find_fault(content, reason):
-    fault = find_fault(content, max_pixels=1_000)
+def test_faults(content, reason):
+    fault = check_image(content, max_pixels=1_000).fault
     assert fault is None if reason is None else fault.startswith(reason)
 
 
 def test_max_pixels_is_inclusive():
-    assert find_fault(digit(0), max_pixels=28 * 28) is None
-    assert "declares 28 × 28" in find_fault(digit(0), max_pixels=28 * 28 - 1)
+    assert check_image(digit(0), max_pixels=28 * 28).fault is None
+    assert "declares 28 × 28" in check_image(digit(0), max_pixels=28 * 28 - 1).fault
 
 
 def test_an_image_over_the_limit_is_not_decoded():
     # 20,000 × 20,000 zero pixels deflate to little, and would take 1.2 GB to decode.
     bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
-    assert "declares 20000 × 20000" in find_fault(bomb, max_pixels=50_000_000)
+    assert "declares 20000 × 20000" in check_image(bomb, max_pixels=50_000_000).fault
 
 
 def test_undecodable_images_are_dropped_and_reported(tmp_path):
@@ -186,12 +191,12 @@ def test_too_many_undecodable_images_fail_the_node(tmp_path):
 
 
 def test_no_image_at_all_fails_the_node(tmp_path):
-    write_files(tmp_path / "in", {"a/notes.txt": b"x", "a/b.gif": b"x", "flat.png": digit(0)})
-    with pytest.raises(ValueError, match="No JPEG or PNG file in") as error:
+    write_files(tmp_path / "in", {"a/notes.txt": b"x", "a/b.tif": b"x", "flat.png": digit(0)})
+    with pytest.raises(ValueError, match="No image in") as error:
         run(ImageExampleGen(str(tmp_path / "in")), tmp_path / "out")
     assert str(tmp_path / "in") in str(error.value)
     assert "'*/*'" in str(error.value)
-    assert "'.gif': 1" in str(error.value)
+    assert "'.tif': 1" in str(error.value)
 
 
 def test_an_empty_split_fails_the_node(tmp_path):

@@ -1,0 +1,29 @@
+"""The limits of the check, on their way from the node to its executor."""
+
+from __future__ import annotations
+
+from google.protobuf import struct_pb2
+from tfx.proto import example_gen_pb2
+
+# Keys of the options in the execution property `custom_config`.
+MAX_UNDECODABLE = "max_undecodable_fraction"
+MAX_PIXELS = "max_pixels"
+
+
+def check_limits(max_undecodable_fraction: float, max_pixels: int) -> example_gen_pb2.CustomConfig:
+    """Checks the limits and packs them.
+
+    Raises:
+        ValueError: One is out of range.
+    """
+    if not 0 <= max_undecodable_fraction <= 1:
+        raise ValueError(
+            f"max_undecodable_fraction is {max_undecodable_fraction}, expected 0 to 1."
+        )
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels is {max_pixels}, expected at least 1.")
+    options = struct_pb2.Struct()
+    options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels})
+    custom_config = example_gen_pb2.CustomConfig()
+    custom_config.custom_config.Pack(options)
+    return custom_config
