@@ -1,14 +1,17 @@
 from .component import ImageExampleGen as ImageExampleGen
 from .executor import Executor as Executor, read_options as read_options
 from .faults import Checked as Checked, check_image as check_image
-from .limits import MAX_PIXELS as MAX_PIXELS, check_limits as check_limits
+from .limits import (
+    MAX_PIXELS as MAX_PIXELS,
+    MAX_UNDECODABLE as MAX_UNDECODABLE,
+    check_limits as check_limits,
+)
 from .reading import (
     CONVERTED as CONVERTED,
     IGNORED as IGNORED,
     UNDECODABLE as UNDECODABLE,
     FileFaultError as FileFaultError,
     ReadImages as ReadImages,
-    check_file as check_file,
     check_regular as check_regular,
 )
 from .splits import given_splits as given_splits, hash_split as hash_split

@@ -88,7 +88,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
         """Builds the splits of TFX, and beside them the report of what was read."""
-        self._others: list[beam.pvalue.DoOutputsTuple] = []
+        self._others: list[Any] = []  # outputs by tag
         splits = self.read_splits(pipeline, exec_properties)
         images = [
             split

@@ -10,10 +10,8 @@ MAX_UNDECODABLE = "max_undecodable_fraction"
 MAX_PIXELS = "max_pixels"
 
 
-def check_limits(
-    max_undecodable_fraction: float, max_pixels: int, **others: str | bool
-) -> example_gen_pb2.CustomConfig:
-    """Checks the limits and packs them, with other options of the executor.
+def check_limits(max_undecodable_fraction: float, max_pixels: int) -> example_gen_pb2.CustomConfig:
+    """Checks the limits and packs them.
 
     Raises:
         ValueError: One is out of range.
@@ -25,7 +23,7 @@ def check_limits(
     if max_pixels < 1:
         raise ValueError(f"max_pixels is {max_pixels}, expected at least 1.")
     options = struct_pb2.Struct()
-    options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels} | others)
+    options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels})
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
     return custom_config

@@ -48,15 +48,12 @@ def check_regular(path: str) -> None:
             raise FileFaultError(f"{name}, not a file")
 
 
-def check_file(path: str, max_pixels: int) -> Checked:
-    """Reads a file and checks its image, see `check_image`; whatever is wrong is in the result."""
+def _read(path: str) -> bytes:
+    check_regular(path)
     try:
-        check_regular(path)
-        return check_image(read_file(path), max_pixels)
-    except FileFaultError as error:
-        return Checked(None, str(error))
+        return read_file(path)
     except tf.errors.OpError as error:
-        return Checked(None, f"the file cannot be read ({error.message})")
+        raise FileFaultError(f"the file cannot be read ({error.message})") from error
 
 
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
@@ -83,7 +80,10 @@ class _ReadImage(beam.DoFn):
             reason = "the name of the file or of its class is not UTF-8"
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))
             return
-        checked = check_file(path, self._max_pixels)
+        try:
+            checked = check_image(_read(path), self._max_pixels)
+        except FileFaultError as error:
+            checked = Checked(None, str(error))
         if checked.image is None:
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), checked.fault))
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from google.protobuf import struct_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.image_example_gen import check_limits, given_splits
+from components.image_example_gen import MAX_PIXELS, MAX_UNDECODABLE, given_splits
 from components.sheet_example_gen import driver, executor
 from components.sheet_example_gen.tables import Format
 
@@ -62,11 +63,17 @@ class SheetExampleGen(FileBasedExampleGen):
                     splits=[split(name=name, hash_buckets=1) for name in ("train", "eval")]
                 )
             )
-        custom_config = check_limits(
-            max_undecodable_fraction,
-            max_pixels,
-            **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
+        options = struct_pb2.Struct()
+        options.update(
+            {
+                MAX_UNDECODABLE: max_undecodable_fraction,
+                MAX_PIXELS: max_pixels,
+                executor.FORMAT: format,
+                executor.BY_COLUMN: by_column,
+            }
         )
+        custom_config = example_gen_pb2.CustomConfig()
+        custom_config.custom_config.Pack(options)
         super().__init__(
             input_base=input_base,
             input_config=input_config,

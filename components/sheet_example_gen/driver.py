@@ -24,8 +24,8 @@ class SheetInputProcessor(SpanInputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Returns TFX's fingerprint and the SHA-256 of sheets and images."""
         digest = hashlib.sha256()
-        for _, glob in self.globs(span, version):
-            for sheet in list_sheets(glob):
+        for _, pattern in self.patterns(span, version):
+            for sheet in list_sheets(self._input_base_uri, pattern):
                 with open_file(sheet) as file:
                     content = hashlib.file_digest(file, "sha256").digest()
                 digest.update(sheet.encode() + b"\0" + content)

@@ -45,8 +45,7 @@ class Executor(ImageExecutor):
         options = read_options(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         patterns = [split.pattern for split in _input_config(exec_properties).splits]
-        globs = [f"{base.rstrip('/')}/{pattern}" for pattern in patterns]
-        sheets = [sheet for glob in globs for sheet in list_sheets(glob)]
+        sheets = [sheet for pattern in patterns for sheet in list_sheets(base, pattern)]
         if not sheets:
             raise ValueError(
                 f"No sheet in {base} with the pattern {', '.join(map(repr, patterns))}. Correct "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,13 +14,16 @@ from components.image_example_gen import (
     IGNORED,
     UNDECODABLE,
     Checked,
-    check_file,
+    FileFaultError,
+    check_image,
+    check_regular,
 )
 from components.sheet_example_gen.cropping import crop
 from components.sheet_example_gen.rows import Row, Rows
 from components.sheet_example_gen.tables import Format, SheetError, list_sheets, open_table
 from modules.contract import make_example
 from modules.runtime import shown, work_done
+from modules.storage import read_file
 
 
 def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Iterator[Row]:
@@ -43,7 +46,7 @@ def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Ite
 
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
 class _ReadImage(beam.DoFn):
-    """Turns a row into an example, also in its split's output if it names one, or into a fault."""
+    """Turns a row into an example, in its split's output if it names one, or into a finding."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
@@ -51,22 +54,29 @@ class _ReadImage(beam.DoFn):
     def process(self, row: Row) -> Iterator[Any]:
         """Yields one element for the row."""
         work_done.add("files")
-        checked = check_file(row.path, self._max_pixels)
-        if checked.image is not None and row.box is not None:
-            try:
-                checked = checked._replace(image=crop(checked.image, row.box))
-            except (ValueError, OSError) as error:
-                checked = Checked(None, str(error))
+        checked = self._read(row)
         if checked.image is None:
-            found = (f"{row.place}: {shown(row.path)}", checked.fault)
-            yield beam.pvalue.TaggedOutput(UNDECODABLE, found)
+            place = shown(f"{row.place}: {row.path}")
+            yield beam.pvalue.TaggedOutput(UNDECODABLE, (place, checked.fault))
             return
         if checked.converted:
-            yield beam.pvalue.TaggedOutput(CONVERTED, Path(row.path).suffix.lower())
+            suffix = os.path.splitext(row.path)[1].lower()  # noqa: PTH122 — may be a URI
+            yield beam.pvalue.TaggedOutput(CONVERTED, shown(suffix))
         example = make_example(checked.image, row.label.encode(), row.id.encode(), row.further)
-        yield example
-        if row.split is not None:
-            yield beam.pvalue.TaggedOutput(row.split, example)
+        yield example if row.split is None else beam.pvalue.TaggedOutput(row.split, example)
+
+    def _read(self, row: Row) -> Checked:
+        """The image, cut to its box, or why there is none."""
+        try:
+            check_regular(row.path)
+            checked = check_image(read_file(row.path), self._max_pixels)
+            if checked.image is not None and row.box is not None:
+                return checked._replace(image=crop(checked.image, row.box))
+            return checked
+        except tf.errors.OpError as error:
+            return Checked(None, f"the file cannot be read ({error.message})")
+        except (FileFaultError, ValueError, OSError) as error:  # of the file, or of the box
+            return Checked(None, str(error))
 
 
 class ReadSheets(beam.PTransform):
@@ -78,9 +88,8 @@ class ReadSheets(beam.PTransform):
         kind: Of the files.
         max_pixels: Largest width × height of an image.
         splits: What the column `split` may say. Empty: it is not read, and there is one output.
-        others: Receives the outputs `images`, `undecodable`, pairs (place and path, reason),
-            `converted`, the suffixes of files that became a PNG, and `ignored`, which is empty,
-            when the transform is applied.
+        others: Receives the outputs `undecodable`, pairs (place and path, reason), and `ignored`,
+            which is empty, and `images`, all examples, when the transform is applied.
     """
 
     def __init__(
@@ -90,10 +99,10 @@ class ReadSheets(beam.PTransform):
         kind: Format,
         max_pixels: int,
         splits: Sequence[str],
-        others: list[beam.pvalue.DoOutputsTuple],
+        others: list[Mapping[str, beam.PCollection]],
     ) -> None:
         super().__init__()
-        self._root, self._pattern = input_base, f"{input_base.rstrip('/')}/{pattern}"
+        self._root, self._pattern = input_base, pattern
         self._kind, self._max_pixels = kind, max_pixels
         self._splits, self._others = list(splits), others
 
@@ -102,7 +111,7 @@ class ReadSheets(beam.PTransform):
         outputs = (
             pipeline
             | "Pattern" >> beam.Create([self._pattern])
-            | "List" >> beam.FlatMap(list_sheets)
+            | "List" >> beam.FlatMap(lambda pattern, base: list_sheets(base, pattern), self._root)
             | "Rows" >> beam.FlatMap(read_rows, self._kind, self._root, self._splits)
             | "Spread" >> beam.Reshuffle()
             | "Read"
@@ -110,7 +119,8 @@ class ReadSheets(beam.PTransform):
                 UNDECODABLE, IGNORED, CONVERTED, *self._splits, main="images"
             )
         )
-        self._others.append(outputs)
-        if self._splits:
-            return {name: outputs[name] for name in self._splits}
-        return outputs["images"]
+        splits = {name: outputs[name] for name in self._splits}
+        images = list(splits.values()) | "Images" >> beam.Flatten() if splits else outputs["images"]
+        findings = {name: outputs[name] for name in (UNDECODABLE, IGNORED, CONVERTED)}
+        self._others.append({**findings, "images": images})
+        return splits or images

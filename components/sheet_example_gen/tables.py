@@ -12,6 +12,8 @@ import pyarrow as pa
 import tensorflow as tf
 from pyarrow import parquet
 
+from components.spans import list_files
+
 Format = Literal["csv", "parquet"]
 Cell = str | bytes | int | float | None  # a bool is an int
 _BATCH = 4096  # rows of a Parquet file at once
@@ -45,10 +47,10 @@ class Table:
         return f"{self.name}, {self.unit} {number}" + (f", column {column}" if column else "")
 
 
-def list_sheets(pattern: str) -> list[str]:
-    """The sheets that match a glob, in order; hidden files are none."""
-    found: list[str] = tf.io.gfile.glob(pattern)
-    return sorted(path for path in found if not path.rpartition("/")[2].startswith("."))
+def list_sheets(base: str, pattern: str) -> list[str]:
+    """The sheets below a folder that match a glob, in order; hidden files are none."""
+    found = list_files(base, pattern)
+    return [path for path in found if not path.rpartition("/")[2].startswith(".")]
 
 
 def open_table(path: str, kind: Format) -> Table:

@@ -150,7 +150,10 @@ def test_what_cannot_be_read_is_listed_with_sheet_and_line(tmp_path):
     report = (tmp_path / "out" / "undecodable.txt").read_text().splitlines()
     sheet = f"{root}/sheet.csv"
     assert report[0].startswith(f"{sheet}, line 5: {root}/03.png\t")
-    assert report[1] == f"{sheet}, line 7: {root}/05.png\tthere is no such file"
+    assert (
+        report[1]
+        == f"{sheet}, line 7: {root}/05.png\tthe file cannot be read (No such file or directory)"
+    )
     assert report[2].startswith(f"{sheet}, line 9: {root}/07.png\tthe box of columns 20 to 29")
     assert report[2].endswith("goes beyond the image of 28 × 28 pixels: correct box_x to box_h")
     with pytest.raises(ValueError, match=r"3 of 20 images \(15.00%\)"):
