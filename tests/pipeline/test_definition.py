@@ -89,7 +89,7 @@ def test_several_triplets_per_anchor(tmp_path: Path) -> None:
 
 
 def test_every_key_of_image(tmp_path: Path) -> None:
-    given = {"height": 30, "width": 40, "channels": 3}
+    given = {"height": 30, "width": 40, "channels": 3, "background": "teal"}
     assert given.keys() == ImageTable.model_fields.keys()
     node = nodes(tmp_path, tables("image", given))["Transform"]
     assert json.loads(node.exec_properties["custom_config"]) == {"image": given}
@@ -99,7 +99,7 @@ def test_every_key_of_image(tmp_path: Path) -> None:
 def test_what_is_not_given_is_chosen_by_statistics_and_the_limits_of_the_network(tmp_path) -> None:
     node = nodes(tmp_path, '[image]\nwidth = 40\n[model]\nname = "resnet50_v2"')["Transform"]
     assert json.loads(node.exec_properties["custom_config"]) == {
-        "image": {"height": None, "width": 40, "channels": None},
+        "image": {"height": None, "width": 40, "channels": None, "background": "white"},
         "image_limits": {"least": 32, "most": 96},
     }
     assert node.inputs["statistics"].producer_component_id == "StatisticsGen"
