@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from modules.contract import IMAGE
-from modules.images import count_channels, decode_pixels
+from modules.images import count_channels, map_decoded
 
 # Arrow type of each derived feature; all are named after the feature they come from.
 _FLOAT, _INT = pa.large_list(pa.float32()), pa.large_list(pa.int64())
@@ -58,21 +58,17 @@ def measure(
 def _measurer(background: Background) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """`measure` of images that can be decoded; one graph, as eager calls cost far more."""
 
-    def one(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = decode_pixels(image, 3, background)
+    def one(pixels: tf.Tensor) -> tf.Tensor:
         values = tf.cast(pixels, tf.float32) / 255.0
-        height, width, _ = tf.unstack(tf.shape(pixels), num=3)
-        return (
-            tf.stack([tf.reduce_mean(values), tf.math.reduce_std(values)]),
-            tf.stack([width, height, count_channels(image)]),
-        )
-
-    signature = (tf.TensorSpec([2], tf.float32), tf.TensorSpec([3], tf.int32))
+        height, width, _ = tf.unstack(tf.cast(tf.shape(pixels), tf.float32), num=3)
+        return tf.stack([tf.reduce_mean(values), tf.math.reduce_std(values), width, height])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def measure_all(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # One at a time: a photograph is large once decoded, and Beam runs batches side by side.
-        return tf.map_fn(one, images, parallel_iterations=1, fn_output_signature=signature)
+        measured = map_decoded(images, one, tf.TensorSpec([4], tf.float32), background)
+        sizes = tf.cast(measured[:, 2:], tf.int32)
+        return measured[:, :2], tf.concat([sizes, count_channels(images)[:, tf.newaxis]], 1)
 
     return measure_all
 

@@ -1,12 +1,13 @@
 from .augmentation import Augmentation as Augmentation
 from .decode import (
-    REFUSED as REFUSED,
     compiled_decoder as compiled_decoder,
     count_channels as count_channels,
     decode_images as decode_images,
     decode_pixels as decode_pixels,
     decode_to_array as decode_to_array,
+    map_decoded as map_decoded,
 )
+from .decoder import REFUSED as REFUSED
 from .fit import resize_pixels as resize_pixels
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,

@@ -7,28 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from modules.images.branches import run_branch
-from modules.images.colours import composite, to_grey
+from modules.images.decoder import Decoder
 from modules.images.fit import resize_pixels
-from modules.images.gif import gif_is_opaque
-from modules.images.kinds import ANY, COLOUR, GREY, Kind, are_plain_png, tell_kinds
-from modules.images.orientation import (
-    FileBytes,
-    find_in_jpeg,
-    find_in_png,
-    find_in_webp,
-    read_orientation,
-    turn_upright,
-)
+from modules.images.kinds import Kind, are_grey_png, tell_kinds
 from modules.settings import ImageSettings
-
-REFUSED = "not an image that a served model can decode"
-_RATIOS = (1, 2, 4, 8)  # by which libjpeg makes an image smaller while it decodes
 
 
 @tf.autograph.experimental.do_not_convert  # it would only take time
@@ -49,44 +35,38 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: When run, if an image cannot be decoded.
     """
-    decoder = _Decoder(
+    decoder = Decoder(
         settings.channels,
         settings.background_rgb,
         max(settings.height, settings.width),
-        fills=settings.fit != "letterbox",
+        bars=settings.fit == "letterbox",
     )
     shape = [settings.height, settings.width, settings.channels]
-    spec = tf.TensorSpec(shape, tf.float32)
-
-    def decode_all_by(decode: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[], tf.Tensor]:
-        return lambda: tf.map_fn(
-            lambda image: resize_pixels(decode(image), settings), encoded, fn_output_signature=spec
-        )
-
-    def decode_others() -> tf.Tensor:
-        kinds = tell_kinds(encoded)
-        return tf.cond(
-            tf.reduce_all(kinds == Kind.JPEG.value),
-            decode_all_by(decoder.jpeg),
-            lambda: tf.map_fn(
-                lambda one: resize_pixels(decoder.decode(*one), settings),
-                (encoded, kinds),
-                fn_output_signature=spec,
-            ),
-        )
-
-    # Small images are decoded so fast that a test of each would count.
-    if settings.channels == 3:
-        others, plain = decode_others, are_plain_png(encoded, ANY)
-    else:
-        plain = are_plain_png(encoded, GREY)
-
-        def others() -> tf.Tensor:
-            colour = are_plain_png(encoded, COLOUR)
-            return tf.cond(colour, decode_all_by(decoder.colour_png), decode_others)
-
-    pixels = tf.cond(plain, decode_all_by(decoder.plain_png), others)
+    pixels = decoder.map_batch(
+        encoded, lambda image: resize_pixels(image, settings), tf.TensorSpec(shape, tf.float32)
+    )
     return tf.ensure_shape(pixels, [None, *shape]) / 255.0
+
+
+@tf.autograph.experimental.do_not_convert
+def map_decoded(
+    encoded: tf.Tensor,
+    use: Callable[[tf.Tensor], tf.Tensor],
+    signature: tf.TensorSpec,
+    background: tuple[int, int, int],
+) -> tf.Tensor:
+    """Decodes a batch of images in their own sizes, one after the other, and uses each.
+
+    Args:
+        encoded: Files, string [N].
+        use: Pixels, uint8 [h, w, 3], to what the signature says.
+        signature: Of the result of one image.
+        background: Red, green and blue behind what is transparent.
+
+    Returns:
+        The N results.
+    """
+    return Decoder(3, background, None).map_batch(encoded, use, signature, at_once=1)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -108,29 +88,34 @@ def decode_pixels(
         tf.errors.InvalidArgumentError: When run, if the image cannot be decoded; with `REFUSED` in
             its message if it is of no kind that the graph decodes.
     """
-    decoder = _Decoder(channels, background or ImageSettings().background_rgb, None)
+    decoder = Decoder(channels, background or ImageSettings().background_rgb, None)
     return decoder.decode(encoded, tell_kinds(encoded[tf.newaxis])[0])
 
 
 @tf.autograph.experimental.do_not_convert
 def count_channels(encoded: tf.Tensor) -> tf.Tensor:
-    """Tells if an image is stored as grey (1) or as colour (3), with alpha or without.
+    """Tells which images are stored as grey (1) and which as colour (3), with alpha or without.
 
     Args:
-        encoded: A file that `decode_pixels` decodes, scalar string.
+        encoded: Files that can be decoded, string [N].
 
     Returns:
-        int32.
+        int32 [N].
     """
-    kind = tell_kinds(encoded[tf.newaxis])[0]
-    is_jpeg = (kind == Kind.JPEG.value) | (kind == Kind.PHOTOGRAPH.value)
-    is_grey = tf.cond(
-        is_jpeg,
-        lambda: tf.image.extract_jpeg_shape(encoded)[2] == 1,
-        # The type of colour is 0 for grey, 4 for grey with alpha.
-        lambda: (kind == Kind.PNG.value) & (FileBytes.of(encoded).at(25, 1)[0] % 4 == 0),
-    )
-    return tf.where(is_grey, 1, 3)
+    kinds = tell_kinds(encoded)
+    is_jpeg = (kinds == Kind.JPEG.value) | (kinds == Kind.PHOTOGRAPH.value)
+
+    def components() -> tf.Tensor:
+        return tf.map_fn(
+            lambda one: tf.cond(
+                one[1], lambda: tf.image.extract_jpeg_shape(one[0])[2], lambda: tf.constant(3)
+            ),
+            (encoded, is_jpeg),
+            fn_output_signature=tf.TensorSpec([], tf.int32),
+        )
+
+    stored = tf.cond(tf.reduce_any(is_jpeg), components, lambda: tf.fill(tf.shape(kinds), 3))
+    return tf.where((stored == 1) | are_grey_png(encoded), 1, 3)
 
 
 def decode_to_array(encoded: bytes, background: str = "white") -> np.ndarray | None:
@@ -160,129 +145,3 @@ def compiled_decoder(background: tuple[int, int, int]) -> Callable[[bytes], tf.T
         return decode_pixels(encoded, 3, background)
 
     return decode
-
-
-# Pixels as stored, uint8 [h, w, channels], and where in the file its EXIF data begin.
-_Found = tuple[tf.Tensor, tf.Tensor]
-
-
-class _Decoder(NamedTuple):
-    """A method for each kind of file, from a scalar string."""
-
-    channels: int
-    background: tuple[int, int, int]
-    # The short side may not become shorter than so many pixels, or the long one, if not both sides
-    # of the result are filled; None: as in the file.
-    needed: int | None
-    fills: bool = True
-
-    def decode(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
-        """Decodes a file of any `Kind`."""
-        file = FileBytes.of(encoded)
-        methods = {
-            Kind.PNG: self._png,
-            Kind.JPEG: self._jpeg,
-            Kind.PHOTOGRAPH: self._photograph,
-            Kind.WEBP: self._webp,
-            Kind.BMP: self._bmp,
-            Kind.GIF: self._gif,
-            Kind.UNKNOWN: self._unknown,
-        }
-        branches = [methods[key] for key in sorted(methods)]
-        pixels, exif = run_branch(
-            kind, [functools.partial(branch, encoded, file) for branch in branches]
-        )
-        pixels = tf.ensure_shape(pixels, [None, None, self.channels])
-        return tf.cond(
-            exif > 0, lambda: turn_upright(pixels, read_orientation(file, exif)), lambda: pixels
-        )
-
-    def plain_png(self, encoded: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_png(encoded, channels=self.channels)
-
-    def colour_png(self, encoded: tf.Tensor) -> tf.Tensor:
-        # Not grey by TensorFlow, which takes that of linear light where the file names a gamma.
-        return self._from_colour(tf.io.decode_png(encoded, channels=3))
-
-    def jpeg(self, encoded: tf.Tensor) -> tf.Tensor:
-        height, width, components = tf.unstack(tf.image.extract_jpeg_shape(encoded), num=3)
-        ratios = _RATIOS if self.needed else _RATIOS[:1]
-        # Where bars fill the rest the long side decides, whichever it is.
-        side = (tf.minimum if self.fills else tf.maximum)(height, width)
-        index = tf.constant(0)
-        for ratio in ratios[1:]:
-            index += tf.cast(side >= ratio * (self.needed or 1), tf.int32)
-        branches = [
-            functools.partial(tf.io.decode_jpeg, encoded, self.channels, ratio) for ratio in ratios
-        ]
-        if self.channels == 3:
-            return run_branch(index, branches)
-        # libjpeg makes no grey of CMYK.
-        return tf.cond(
-            components == 4,
-            lambda: to_grey(tf.io.decode_jpeg(encoded, channels=3)),
-            lambda: run_branch(index, branches),
-        )
-
-    def _jpeg(self, encoded: tf.Tensor, _: FileBytes) -> _Found:
-        return self.jpeg(encoded), _no_exif()
-
-    def _photograph(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
-        return self.jpeg(encoded), find_in_jpeg(file)
-
-    def _png(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
-        exif, transparent = find_in_png(file)
-        pixels = tf.cond(
-            # Only where there is alpha: TensorFlow fills it in wrongly for fewer than 8 bits.
-            transparent | (file.at(25, 1)[0] >= 4),
-            lambda: self._from_colour(
-                composite(tf.io.decode_png(encoded, channels=4), self.background)
-            ),
-            lambda: self.colour_png(encoded),
-        )
-        return pixels, exif
-
-    def _webp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
-        # TensorFlow writes the frames of an animation past the end of its memory.
-        moves = file.says(12, b"VP8X") & (file.at(20, 1)[0] // 2 % 2 == 1)
-        pixels = _decode_if(~moves, encoded, 0, "an animated WebP")
-        pixels = tf.cond(
-            tf.shape(pixels)[2] == 4,
-            lambda: composite(pixels, self.background),
-            lambda: pixels[:, :, :3],
-        )
-        return self._from_colour(pixels), find_in_webp(file)
-
-    def _bmp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
-        header, bits = file.number(14, 4, little=True), file.number(28, 2, little=True)
-        plain = (header >= 40) & (file.number(30, 4, little=True) == 0)
-        plain &= (bits == 24) | (bits == 32)
-        kind = "a BMP with a palette, compressed or of an old form"
-        return self._from_colour(_decode_if(plain, encoded, 3, kind)), _no_exif()
-
-    def _gif(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
-        kind = "a GIF with transparency or a first frame that does not fill it"
-        pixels = _decode_if(gif_is_opaque(file), encoded, 3, kind)
-        return self._from_colour(pixels), _no_exif()
-
-    def _unknown(self, encoded: tf.Tensor, _: FileBytes) -> _Found:
-        no = tf.constant(value=False)
-        pixels = _decode_if(no, encoded, 3, "neither JPEG, PNG, WebP, BMP nor GIF")
-        return self._from_colour(pixels), _no_exif()
-
-    def _from_colour(self, pixels: tf.Tensor) -> tf.Tensor:
-        pixels = tf.ensure_shape(pixels, [None, None, 3])
-        return to_grey(pixels) if self.channels == 1 else pixels
-
-
-def _no_exif() -> tf.Tensor:
-    return tf.constant(0, tf.int64)
-
-
-def _decode_if(allowed: tf.Tensor, encoded: tf.Tensor, channels: int, kind: str) -> tf.Tensor:
-    """Decodes what is allowed; anything else never comes near the decoder."""
-    check = tf.debugging.Assert(allowed, [f"{REFUSED}: {kind}. Convert it to PNG."])
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.raw_ops.DecodeImage(
-            contents=tf.identity(encoded), channels=channels, expand_animations=False
-        )

@@ -69,6 +69,12 @@ def are_plain_png(encoded: tf.Tensor, colour: str) -> tf.Tensor:
     return tf.reduce_all(_matches(head, _PLAIN_PNG.format(colour=colour)))
 
 
+def are_grey_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Which files [N] are PNG stored as grey, with alpha or without; bool [N]."""
+    head = tf.strings.substr(encoded, 0, _HEAD)
+    return _matches(head, r"\CPNG\r\n\x1a\n\C{4}IHDR\C{9}[\x00\x04]\C*")
+
+
 def _matches(texts: tf.Tensor, pattern: str) -> tf.Tensor:
     return tf.strings.regex_full_match(texts, pattern)
 
