@@ -2,7 +2,7 @@
 
 | feature | type  | meaning                                                          |
 |---------|-------|------------------------------------------------------------------|
-| `image` | bytes | the encoded PNG or JPEG, untouched                               |
+| `image` | bytes | the encoded file, see `docs/images.md`                           |
 | `label` | bytes | the class name (never an integer: unseen classes stay themselves) |
 | `id`    | bytes | stable and unique, such as the relative path of the file          |
 
@@ -40,7 +40,7 @@ def make_example(image: bytes, label: bytes, example_id: bytes) -> tf.train.Exam
     """Builds one labelled image of the contract.
 
     Args:
-        image: Encoded PNG or JPEG.
+        image: Encoded, of a kind that `docs/images.md` names.
         label: Class name, UTF-8.
         example_id: Stable, unique identifier, UTF-8.
 

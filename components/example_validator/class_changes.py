@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from modules.contract import LABEL
+from modules.runtime import shown
 
 _NAMED = 20  # classes that are listed
 _CHANGED = 5  # classes that are told to have changed most
@@ -106,7 +107,8 @@ class ClassChanges:
         }
         order = sorted(shares, key=lambda name: (-abs(shares[name][0] - shares[name][1]), name))
         most = ", ".join(
-            f"{name!r} {shares[name][0]:.1%} → {shares[name][1]:.1%}" for name in order[:_CHANGED]
+            f"{shown(name)!r} {shares[name][0]:.1%} → {shares[name][1]:.1%}"
+            for name in order[:_CHANGED]
         )
         parts = [f"Changed most: {most}"]
         new, vanished = self.named()
@@ -143,4 +145,5 @@ def _counts(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, float
 
 def _cut(names: list[str]) -> list[str]:
     more = len(names) - _NAMED
-    return names if more <= 0 else [*names[:_NAMED], f"… and {more} more"]
+    escaped = [shown(name) for name in names[:_NAMED]]
+    return escaped if more <= 0 else [*escaped, f"… and {more} more"]

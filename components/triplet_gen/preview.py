@@ -13,6 +13,7 @@ from modules.runtime import shown
 from modules.storage import write_file
 
 _SIZE, _CAPTION, _GAP = 96, 16, 8
+_CAPTION_LENGTH = 13  # characters, about as wide as an image
 _PAPER, _INK = "white", "black"
 
 _Pair = tuple[bytes, bytes]  # encoded image and label
@@ -34,14 +35,9 @@ def write_preview(file: str, path: str, rows: int = 8, background: str = "white"
     for row, triplet in enumerate(triplets):
         for column, (role, (image, label)) in enumerate(zip(ROLES, triplet, strict=True)):
             left, top = _GAP + column * width, _GAP + row * height
-            draw.text((left, top), f"{role[0]}: {_drawn(label)}", _INK)
+            draw.text((left, top), f"{role[0]}: {shown(label, _CAPTION_LENGTH)}", _INK)
             sheet.paste(thumbnail_of(image, _SIZE, background), (left, top + _CAPTION))
     write_file(path, png_of(sheet))
-
-
-def _drawn(label: bytes) -> str:
-    """A caption of the width of an image; Pillow's own font knows Latin-1 only."""
-    return shown(label, 13).encode("latin-1", "replace").decode("latin-1")
 
 
 def _first_triplets(file: str, rows: int) -> list[tuple[_Pair, ...]]:

@@ -170,12 +170,13 @@ def _scatter(points: np.ndarray, labels: list[str]) -> bytes:
     figure = Figure(figsize=(8, 8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for code, name in enumerate(classes):
+    drawn = []
+    for code in range(len(classes)):
         colour = colours(code if len(classes) <= _LEGEND_CLASSES else code / len(classes))
         x, y = points[codes == code].T
-        axes.scatter(x, y, s=12, color=colour, label=name)
+        drawn.append(axes.scatter(x, y, s=12, color=colour))
     if len(classes) <= _LEGEND_CLASSES:
-        legend = axes.legend(loc="best", markerscale=2, fontsize="small")
+        legend = axes.legend(drawn, classes, loc="best", markerscale=2, fontsize="small")
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name is no formula
     axes.set_title(f"t-SNE of {len(points)} embeddings, {len(classes)} classes")

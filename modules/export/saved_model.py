@@ -12,8 +12,8 @@ class EmbeddingModule(tf.Module):
     """Serving functions; loading them needs TensorFlow and no code of this project.
 
     Signatures: `serving_default` takes `examples`, string [N], serialized tf.Examples with an
-    `image` feature; `images` takes `images`, string [N], encoded PNG or JPEG files. Both return
-    `embedding`, float32 [N, D] of norm 1.
+    `image` feature; `images` takes `images`, string [N], image files (`docs/images.md`). Both
+    return `embedding`, float32 [N, D] of norm 1.
     """
 
     def __init__(self, embedder: keras.Model, transform: keras.layers.Layer) -> None:

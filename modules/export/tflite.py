@@ -5,9 +5,9 @@ to a SavedModel and are not part of its graph: loaders and TF Serving ignore it,
 copies the whole folder, takes it along, so every pushed version carries its own TFLite models.
 
 A TFLite model takes the pixels that the transform graph gives, since there is no image decoder in
-TFLite. The device decodes an image, brings it to the size as `input_fit` in `tflite.json` says (see
-`modules.images.fit`), and then computes, for a channel of a pixel p in 0…255,
-`black + (white − black) · p / 255` with the two numbers of that channel there.
+TFLite. The device decodes as `docs/images.md` says, brings the image to the size as `input_fit` in
+`tflite.json` says (see `modules.images.fit`), and then computes, for a channel of a pixel p in
+0…255, `black + (white − black) · p / 255` with the two numbers of that channel there.
 """
 
 from __future__ import annotations

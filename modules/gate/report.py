@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from modules.runtime import shown
 from modules.settings import Settings
 from modules.storage import read_text
 
@@ -43,7 +44,7 @@ class Failure:
 
     def __str__(self) -> str:
         """One line for people."""
-        return f"{self.metric} ({self.slice}): {self.reason}"
+        return f"{self.metric} ({shown(self.slice)}): {self.reason}"
 
 
 class EvaluationReport(Settings):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from components.spans import SpanPattern, date_to_span
 from modules.settings import Fraction, Settings
-from pipeline.config.paths import ProjectPath
+from pipeline.config.paths import DataPath, ProjectPath
 
 
 class DataSettings(Settings):
@@ -23,7 +23,7 @@ class DataSettings(Settings):
     `components.spans.patterns`.
     """
 
-    path: Annotated[ProjectPath, Field(description="folder of the images or TFRecord files")]
+    path: Annotated[DataPath, Field(description="folder of the images or TFRecord files")]
     format: Annotated[
         Literal["images", "tfrecord"],
         Field(description="image files in class folders or TFRecord"),

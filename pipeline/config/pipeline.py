@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modules.settings import Settings
-from pipeline.config.paths import ProjectPath
+from pipeline.config.paths import PlainPath
 
 LOCAL_BEAM = (
     # In process, without the Go binary that plain DirectRunner would download.
@@ -25,10 +25,10 @@ class PipelineSettings(Settings):
         str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names folders and runs")
     ]
     directory: Annotated[
-        ProjectPath,
+        PlainPath,
         Field(description="holds a folder NAME with artifacts, metadata, logs and models"),
     ] = ".work"
-    serving: Annotated[ProjectPath | None, Field(description="default: DIRECTORY/NAME/serving")] = (
+    serving: Annotated[PlainPath | None, Field(description="default: DIRECTORY/NAME/serving")] = (
         None
     )
     keep_versions: Annotated[

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from components.metadata import Values
 from modules.retrieval import COUNTS, NEVER
+from modules.runtime import shown
 from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
@@ -60,6 +61,7 @@ _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
 _COUNTS = (*COUNTS, *NEVER)
 _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
+_LONGEST = 2000  # characters of a text from the data
 
 
 def show_latest(config: Config, *, as_json: bool = False, slices: int = SLICES) -> None:
@@ -164,7 +166,7 @@ def _note(key: str, value: int | float | str) -> str:
         sizes = ", ".join(f"{size}: {n:,}" for size, n in json.loads(str(value)).items())
         return f"train classes by size {{{sizes}}}"
     if isinstance(value, str):
-        text = escape(value)
+        text = _escaped(value)
     else:
         text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
     return f"{_LABELS.get(key, key.replace('_', ' '))} {text}"
@@ -191,8 +193,8 @@ def _choice_table(choices: dict[str, Any]) -> Table:
     table.add_column("why", overflow="fold")
     for name, choice in choices.items():
         value = choice["value"]
-        shown = f"{value:,}" if type(value) in (int, float) else value or "-"
-        table.add_row(escape(name), escape(shown), escape(choice["why"]))
+        text = f"{value:,}" if type(value) in (int, float) else value or "-"
+        table.add_row(escape(name), escape(text), escape(choice["why"]))
     return table
 
 
@@ -234,18 +236,23 @@ def _slice_table(evaluation: Evaluation, limit: int) -> Table:
     hidden = f", {len(names) - limit:,} more with --slices" if len(names) > limit else ""
     table = Table(title=f"Slices, worst first{hidden}", title_justify="left")
     table.add_column("slice")
-    shown = ["queries", *(m for m in of_candidate["overall"] if m in _SLICE_METRICS)]
-    for metric in shown:
+    columns = ["queries", *(m for m in of_candidate["overall"] if m in _SLICE_METRICS)]
+    for metric in columns:
         table.add_column(metric, justify="right")
     if changes:
         table.add_column("change of map@r", justify="right")
     for name in names[:limit]:
         metrics = of_candidate[name]
-        row = [_number(metric, metrics[metric]) for metric in shown]
+        row = [_number(metric, metrics[metric]) for metric in columns]
         if changes:
             row.append(_number("map@r", changes[name]["map@r"]) if name in changes else "")
-        table.add_row(escape(name), *row)
+        table.add_row(_escaped(name), *row)
     return table
+
+
+def _escaped(text: str) -> str:
+    """A text from the data: neither markup of rich nor signs that steer a terminal."""
+    return escape(shown(text, _LONGEST))
 
 
 def _tflite_table(report: dict[str, Any]) -> Table:

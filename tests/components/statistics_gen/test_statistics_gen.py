@@ -140,6 +140,6 @@ def test_component_is_tfx_s_own_with_another_executor():
     settings = {"stats_options": statistics_options(), "exclude_splits": ["other"]}
     node, original = StatisticsGen(examples, **settings), TfxStatisticsGen(examples, **settings)
     assert node.id == original.id == "StatisticsGen"
-    assert node.exec_properties == original.exec_properties
+    assert node.exec_properties == {**original.exec_properties, "background": "white"}
     assert list(node.outputs) == list(original.outputs)
     assert node.executor_spec.executor_class is executor.Executor

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,10 +16,18 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Channel, standard_artifacts
 
 from components.transform import Transform
-from modules.images import decode_images, transformed_image
+from modules.export import EmbeddingModule
+from modules.images import (
+    REFUSED,
+    decode_images,
+    decode_to_array,
+    find_pixel_range,
+    transformed_image,
+)
 from modules.settings import ImageLimits, ImageSettings, ImageTable
 from pipeline.schema import SCHEMA_FILE
 from tests.components.example_validator.validation_nodes import make_statistics
+from tests.modules.images.image_files import CONVERTED, LOSSLESS, LOSSY
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
 
 LIMITS = ImageLimits(least=10, most=64)
@@ -158,3 +167,35 @@ def test_without_statistics_to_choose_by(tmp_path) -> None:
 def test_when_no_image_can_be_decoded(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"know no image/height of the split 'train', so the size"):
         run(tmp_path, [(b"no image", b"a", b"1"), (b"nor this", b"a", b"2")])
+
+
+def test_every_kind_of_file_is_the_same_to_the_check_transform_and_a_served_model(tmp_path) -> None:
+    """Levels of 0…255, bit by bit; those of the check are what a person sees (`test_decode`)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
+    rows = [
+        (write(pixels, orientation), b"a", f"{name} {orientation}".encode())
+        for name, write in (LOSSLESS | LOSSY).items()
+        for orientation in (0, 2, 3)
+    ]
+    made = run(tmp_path, rows, height=9, width=7, channels=3, background="teal")
+    image = ImageSettings(height=9, width=7, channels=3, background="teal")
+    black, white = (
+        np.array(values)
+        for values in find_pixel_range(made.output.transform_features_layer(), image)
+    )
+
+    def levels(transformed: np.ndarray) -> np.ndarray:
+        found = (transformed - black) / (white - black) * 255
+        assert np.abs(found - np.rint(found)).max() < 0.01
+        return np.rint(found)
+
+    flatten = keras.Sequential([keras.layers.Input((9, 7, 3)), keras.layers.Flatten()])
+    EmbeddingModule(flatten, made.output.transform_features_layer()).save(str(tmp_path / "model"))
+    served = tf.saved_model.load(str(tmp_path / "model")).signatures["images"]
+    embedded = served(images=tf.constant([file for file, _, _ in rows]))["embedding"].numpy()
+    checked = np.stack([decode_to_array(file, "teal") for file, _, _ in rows])
+    np.testing.assert_array_equal(levels(made.pixels(rows)), checked)
+    np.testing.assert_array_equal(levels(embedded.reshape(-1, 9, 7, 3)), checked)
+    for write in CONVERTED.values():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=REFUSED):
+            served(images=tf.constant([write(pixels, 0)]))

@@ -16,7 +16,7 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
-from modules.export.projector import MAX_PROJECTED, write_projector, write_tsne
+from modules.export.projector import MAX_PROJECTED, write_pictures, write_projector, write_tsne
 from tests.real_data import digits
 
 ROWS = digits(12)
@@ -142,3 +142,18 @@ def test_tsne_of_few_images(tmp_path: Path) -> None:
     assert write_tsne(str(tmp_path / "few.png"), EMBEDDINGS[:3], LABELS[:3]).shape == (3, 2)
     with pytest.raises(ValueError, match="at least 3"):
         write_tsne(str(tmp_path / "two.png"), EMBEDDINGS[:2], LABELS[:2])
+
+
+ODD = [b"$_$", b"$\\frac{", b"_hidden", b"<script>", b"[bold]", b"\x1b[31m", b"\xff", b"x" * 1500]
+
+
+def test_odd_names_are_drawn_and_a_fault_is_a_warning(tmp_path: Path, caplog) -> None:
+    count = len(ODD)
+    write_pictures(str(tmp_path), EMBEDDINGS[:count], ODD, IMAGES[:count], IDS[:count], 0)
+    assert not caplog.records
+    assert Image.open(tmp_path / "tsne.png").size == (800, 800)
+    names = (tmp_path / "projector/metadata.tsv").read_text().splitlines()[1:]
+    assert names[5].startswith("\\x1b[31m\t")
+    assert names[6].startswith("\\xff\t")
+    write_pictures(str(tmp_path), EMBEDDINGS * np.nan, LABELS, IMAGES, IDS, 0)
+    assert "Left out: the t-SNE plot" in caplog.text

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modules.settings import rgb
 from pipeline.config import CONFIG_VARIABLE, config_path, load_config
 from pipeline.config.loading import CONFIGS
 from pipeline.config.paths import PROJECT
@@ -178,7 +179,6 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
     [
         'split = "hash"\ntrain = "a/*"',
         'pattern = "*"',
-        "max_pixels = 3",
         "window = 3",
         "evaluation_span = 1",
         "[triplets]\nrounds_on_same_data = 2",
@@ -187,6 +187,34 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
 def test_a_key_without_effect_is_an_error(tmp_path: Path, data: str) -> None:
     with pytest.raises(ConfigError, match="has no effect"):
         load(tmp_path, MINIMAL + data)
+
+
+@pytest.mark.parametrize("path", ["a b", "é 一", "a*b", "a?b", "[a]", "a]", "a\\b", "a~b"])
+def test_paths_are_literal_or_refused_with_a_remedy(tmp_path: Path, path: str) -> None:
+    """What is not refused is found: `list_files` takes its folder literally."""
+    data = MINIMAL.replace("path = ", "# ") + f"path = '{path}'\n"
+    assert load(tmp_path, data).data.path.endswith(f"/{path}")
+    for table in (f"directory = '{path}'", f"serving = '{path}'"):
+        text = MINIMAL.replace("[pipeline]", f"[pipeline]\n{table}")
+        if set(path) & set("*?[]\\"):
+            with pytest.raises(ConfigError, match=r"a sign of file patterns.*rename the folder"):
+                load(tmp_path, text)
+        else:
+            assert path in load(tmp_path, text).pipeline.serving_directory
+
+
+@pytest.mark.parametrize("path", ["~", "~/data"])
+def test_a_tilde_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.path.*begins with ~.*write the whole path"):
+        load(tmp_path, MINIMAL.replace("path = ", "# ") + f"path = '{path}'\n")
+
+
+def test_a_colour_behind_transparent_images(tmp_path: Path) -> None:
+    image = load(tmp_path, MINIMAL + "[image]\nbackground = '#102030'").image
+    assert rgb(image.background) == (16, 32, 48)
+    for wrong in ("no colour", "#11223344"):
+        with pytest.raises(ConfigError, match=r"image\.background.*is no opaque colour"):
+            load(tmp_path, MINIMAL + f"[image]\nbackground = '{wrong}'")
 
 
 def test_spans_by_number_and_by_day(tmp_path: Path) -> None:
