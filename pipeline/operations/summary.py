@@ -272,8 +272,8 @@ def _number(metric: str, value: float) -> str:
 def _print_blessing(console: Console, evaluation: Evaluation, reason: str | None) -> None:
     if evaluation.blessed:
         console.print("[green]BLESSED[/]: every threshold is met.")
-        for line in (reason or "").splitlines()[1:]:  # what was passed without being told
-            console.print(f"  {line}", markup=False)
+        for note in (reason or "").splitlines()[1:]:  # what was passed without being told
+            console.print(f"  {note}", markup=False)
         return
     console.print("[bold red]NOT BLESSED[/]")
     # Without unmet thresholds there were none, or the blessing was revoked.
