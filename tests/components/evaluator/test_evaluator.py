@@ -389,3 +389,15 @@ def test_changes_are_judged_by_their_intervals(evaluate, models):
         "precision@1 (overall): it is as good as the last blessed model, not better: its change "
         "from the last blessed model is +0.0000"
     )
+
+
+def test_a_threshold_that_every_model_meets_blesses_none(evaluate, models):
+    outcome = evaluate(eval_config([54], {"recall@54": {"lower": 0.1}}), model=models["all"])
+    assert outcome.metrics["candidate"]["overall"]["gallery_size"] == len(ROWS) == 55
+    assert not outcome.blessed
+    assert outcome.reason == (
+        "recall@54 (overall): its threshold says nothing of the model: k is 54 and a query has 54 "
+        "neighbours in all; take a smaller k or a larger gallery"
+    )
+    assert outcome.files == {"NOT_BLESSED": "", "reasons.txt": outcome.reason + "\n"}
+    assert [str(one) for one in outcome.report.failures] == [outcome.reason]
