@@ -11,7 +11,7 @@ import tensorflow as tf
 from modules.images.branches import run_branch
 from modules.images.colours import composite, to_grey
 from modules.images.gif import gif_is_opaque
-from modules.images.kinds import ANY, COLOUR, GREY, Kind, are_plain_png, tell_kinds
+from modules.images.kinds import ANY, GREY, Kind, are_plain_png, tell_kinds
 from modules.images.orientation import (
     FileBytes,
     find_in_jpeg,
@@ -56,26 +56,17 @@ class Decoder(NamedTuple):
             )
 
         def others() -> tf.Tensor:
-            kinds = tell_kinds(encoded)
-            return tf.cond(
-                tf.reduce_all(kinds == Kind.JPEG.value),
-                all_by(self._any_jpeg),
-                lambda: tf.map_fn(
-                    lambda one: use(self.decode(*one)),
-                    (encoded, kinds),
-                    parallel_iterations=at_once,
-                    fn_output_signature=signature,
-                ),
+            decode = _out_of_line(self)
+            return tf.map_fn(
+                lambda one: use(tf.ensure_shape(decode(*one), [None, None, self.channels])),
+                (encoded, tell_kinds(encoded)),
+                parallel_iterations=at_once,
+                fn_output_signature=signature,
             )
 
         # Small images are decoded so fast that a test of each would count.
-        if self.channels == 3:
-            return tf.cond(are_plain_png(encoded, ANY), all_by(self._plain_png), others)
-        return tf.cond(
-            are_plain_png(encoded, GREY),
-            all_by(self._plain_png),
-            lambda: tf.cond(are_plain_png(encoded, COLOUR), all_by(self._colour_png), others),
-        )
+        plain = are_plain_png(encoded, ANY if self.channels == 3 else GREY)
+        return tf.cond(plain, all_by(self._plain_png), others)
 
     def decode(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
         """Decodes a file of any `Kind`."""
@@ -174,6 +165,23 @@ class Decoder(NamedTuple):
     def _from_colour(self, pixels: tf.Tensor) -> tf.Tensor:
         pixels = tf.ensure_shape(pixels, [None, None, 3])
         return to_grey(pixels) if self.channels == 1 else pixels
+
+
+@functools.cache
+def _out_of_line(decoder: Decoder) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`Decoder.decode` as a function that a graph calls, and that is built once in a process.
+
+    It is large. Written out wherever images are decoded, it would cost each node seconds to trace
+    and to start; as a function that is not inlined it costs nothing until it is called.
+    """
+    decode = tf.function(
+        tf.autograph.experimental.do_not_convert(decoder.decode),
+        input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    with tf.init_scope():  # not a part of the graph that happens to ask first
+        return decode.get_concrete_function()
 
 
 def _no_exif() -> tf.Tensor:
