@@ -102,7 +102,9 @@ def test_the_metrics_of_the_set_and_a_single_query_have_no_interval():
 
 
 def test_without_a_baseline_there_are_no_keys():
-    config = update_eval_config_with_defaults(eval_config([1]), has_baseline=False)
+    config = update_eval_config_with_defaults(
+        eval_config([1]), has_baseline=False, rubber_stamp=True
+    )
     assert not RetrievalChanges([1]).computations(eval_config=config, model_names=[""])
 
 
