@@ -88,8 +88,7 @@ def decode_pixels(
         tf.errors.InvalidArgumentError: When run, if the image cannot be decoded; with `REFUSED` in
             its message if it is of no kind that the graph decodes.
     """
-    decoder = Decoder(channels, background or ImageSettings().background_rgb, None)
-    return decoder.decode(encoded, tell_kinds(encoded[tf.newaxis])[0])
+    return Decoder(channels, background or ImageSettings().background_rgb, None).one(encoded)
 
 
 @tf.autograph.experimental.do_not_convert

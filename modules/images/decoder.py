@@ -56,17 +56,30 @@ class Decoder(NamedTuple):
             )
 
         def others() -> tf.Tensor:
-            decode = _out_of_line(self)
             return tf.map_fn(
-                lambda one: use(tf.ensure_shape(decode(*one), [None, None, self.channels])),
+                lambda one: use(self._called(*one)),
                 (encoded, tell_kinds(encoded)),
                 parallel_iterations=at_once,
                 fn_output_signature=signature,
             )
 
-        # Small images are decoded so fast that a test of each would count.
-        plain = are_plain_png(encoded, ANY if self.channels == 3 else GREY)
-        return tf.cond(plain, all_by(self._plain_png), others)
+        return tf.cond(self._are_plain(encoded), all_by(self._plain_png), others)
+
+    def one(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decodes a scalar string."""
+        batch = encoded[tf.newaxis]
+        return tf.cond(
+            self._are_plain(batch),
+            lambda: self._plain_png(encoded),
+            lambda: self._called(encoded, tell_kinds(batch)[0]),
+        )
+
+    def _are_plain(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Small images are decoded so fast that a test of each kind would count."""
+        return are_plain_png(encoded, ANY if self.channels == 3 else GREY)
+
+    def _called(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(_out_of_line(self)(encoded, kind), [None, None, self.channels])
 
     def decode(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
         """Decodes a file of any `Kind`."""
