@@ -90,7 +90,8 @@ def test_no_side_is_outside_of_the_limits_and_the_image_keeps_its_form(height, w
 @pytest.mark.parametrize("weights", ["none", "/a/file.weights.h5"])
 @given(height=sides, width=sides)
 def test_the_network_can_take_what_is_chosen(name, weights, height, width) -> None:
-    model = ModelSettings(name=name, weights=weights)
+    preset = "a/preset" if name == "keras_hub" else None
+    model = ModelSettings(name=name, weights=weights, preset=preset)
     assert model.image_limits.most % 4 == 0
     assert model.image_limits.most >= 2 * model.image_limits.least
     model.check_image(
