@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import struct
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from modules.images import REFUSED, decode_images, decode_pixels, decode_to_array
-from modules.settings import ImageSettings
+from modules.images import REFUSED, decode_images, decode_pixels, decode_to_array, resize_pixels
+from modules.settings import Fit, ImageSettings
 from tests.modules.images.image_files import (
     CONVERTED,
     LOSSLESS,
@@ -104,14 +105,16 @@ def test_digits_are_as_ever_and_an_empty_batch_is_none() -> None:
     assert batch_decoder(28, 28, 1)(tf.constant([], tf.string)).shape == (0, 28, 28, 1)
 
 
+@pytest.mark.parametrize("fit", get_args(Fit))
 @pytest.mark.parametrize("orientation", [0, 6])
-def test_a_large_jpeg_is_made_smaller_while_it_is_decoded(orientation) -> None:
+def test_a_large_jpeg_is_made_smaller_while_it_is_decoded(orientation, fit) -> None:
     """Near enough to resizing all of it: by a level or two of a smooth picture."""
     y, x = np.mgrid[:320, :480]
     picture = np.stack([128 + 100 * np.sin(x / 37), 128 + 100 * np.cos(y / 41), x / 2], -1)
     file = encoded(Image.fromarray(picture.astype(np.uint8)), "JPEG", orientation, quality=95)
-    found = batch_decoder(30, 40, 3)(tf.constant([file])).numpy()[0] * 255
-    whole = tf.image.resize(decoder(3)(file), [30, 40], antialias=True).numpy()
+    settings = ImageSettings(height=30, width=40, channels=3, fit=fit)
+    found = decode_images(tf.constant([file]), settings).numpy()[0] * 255
+    whole = resize_pixels(decoder(3)(file), settings).numpy()
     assert np.abs(found - whole).mean() < 2
     assert np.abs(found - whole).max() < 16
 
