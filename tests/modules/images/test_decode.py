@@ -108,14 +108,17 @@ def test_digits_are_as_ever_and_an_empty_batch_is_none() -> None:
 @pytest.mark.parametrize("fit", get_args(Fit))
 @pytest.mark.parametrize("orientation", [0, 6])
 def test_a_large_jpeg_is_made_smaller_while_it_is_decoded(orientation, fit) -> None:
-    """Near enough to resizing all of it: by a level or two of a smooth picture."""
+    """Near enough to resizing all of it: by a level or two of a smooth picture.
+
+    The edges of a crop are rounded to pixels, which are larger then.
+    """
     y, x = np.mgrid[:320, :480]
     picture = np.stack([128 + 100 * np.sin(x / 37), 128 + 100 * np.cos(y / 41), x / 2], -1)
     file = encoded(Image.fromarray(picture.astype(np.uint8)), "JPEG", orientation, quality=95)
     settings = ImageSettings(height=30, width=40, channels=3, fit=fit)
     found = decode_images(tf.constant([file]), settings).numpy()[0] * 255
     whole = resize_pixels(decoder(3)(file), settings).numpy()
-    assert np.abs(found - whole).mean() < 2
+    assert np.abs(found - whole).mean() < (3 if fit == "crop" else 2)
     assert np.abs(found - whole).max() < 16
 
 
