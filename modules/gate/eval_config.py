@@ -12,13 +12,11 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from modules.contract import LABEL
 from modules.gate.change_tests import ROUNDING, interval_thresholds
-from modules.retrieval import LOWER_IS_BETTER, NEVER, SIGNATURE
+from modules.retrieval import LOWER_IS_BETTER, NEVER, SIGNATURE, RetrievalChanges
 from modules.settings import Confidence, EvaluationSettings, Threshold
 
 METRIC_CLASS = "RetrievalMetrics"
 METRIC_MODULE = "modules.retrieval.metrics"
-CHANGES_CLASS = "RetrievalChanges"
-CHANGES_MODULE = "modules.retrieval.changes"
 
 _METHODS: dict[Confidence, config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod] = {
     "jackknife": config_pb2.ConfidenceIntervalOptions.JACKKNIFE,
@@ -62,7 +60,9 @@ def make_eval_config(
     )
     of_changes = {"ks": settings.ks, "level": settings.change_level}
     changes = config_pb2.MetricConfig(
-        class_name=CHANGES_CLASS, module=CHANGES_MODULE, config=json.dumps(of_changes)
+        class_name=RetrievalChanges.__name__,
+        module=RetrievalChanges.__module__,
+        config=json.dumps(of_changes),
     )
     return config_pb2.EvalConfig(
         model_specs=[

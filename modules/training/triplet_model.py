@@ -153,9 +153,10 @@ class TripletModel(keras.Model):
             values = self.evaluate_loss(rows)
             scaled = self.optimizer.scale_loss(values.loss / replicas)
         # Published networks have weights of their own training that no embedding depends on.
-        gradients = tape.gradient(
-            scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        gradients = [
+            tf.zeros_like(tf.convert_to_tensor(weight)) if gradient is None else gradient
+            for weight, gradient in zip(weights, tape.gradient(scaled, weights), strict=True)
+        ]
         if replicas > 1:
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, weights)

@@ -45,6 +45,7 @@ EVALUATION = {
     "verification": True,
     "clustering": True,
     "confidence": "jackknife",
+    "change_level": 0.9,
     "thresholds": {
         "precision@3": {"lower": 0.25, "max_drop": 0.125},
         "eer": {"upper": 0.75, "max_relative_drop": 0.5},
@@ -153,7 +154,8 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
     # Nor do that function and the configuration both leave something out.
     written = json_format.MessageToDict(configured, preserving_proto_field_name=True)
     (specs,) = written["metrics_specs"]
-    (metric,) = specs["metrics"]
+    metric, changes = specs["metrics"]
+    assert json.loads(changes["config"]) == {"ks": [1, 3], "level": 0.9}
     assert json.loads(metric["config"]) == {
         "ks": [1, 3],
         "verification": True,

@@ -31,9 +31,9 @@ def config(folder: Path, data: str = ""):
 
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory) -> dict[str, set[str]]:
-    """What each node with code of this project begins with, of both ExampleGens."""
+    """What each node with code of this project begins with, of all ExampleGens."""
     found = {}
-    for data in ("", 'format = "images"'):
+    for data in ("", 'format = "images"', 'format = "csv"'):
         folder = tmp_path_factory.mktemp("config")
         for node in create_pipeline(config(folder, data)).components:
             if of_node := code_entries(node):
@@ -71,8 +71,8 @@ def changed(entries: dict[str, set[str]], file: Path, text: str) -> set[str]:
 
 def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
-        "ImportExampleGen", "ImageExampleGen", "StatisticsGen", "ExampleValidator", "Transform",
-        "TripletGen", "Trainer", "Evaluator", "Pusher",
+        "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
+        "ExampleValidator", "Transform", "TripletGen", "Trainer", "Evaluator", "Pusher",
     }  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("modules/retrieval/scores.py", {"Evaluator", "Trainer"}),
         ("components/triplet_gen/sampling.py", {"TripletGen"}),
         ("components/pusher/versioned_push.py", {"Pusher"}),
-        ("components/spans/driver.py", {"ImportExampleGen", "ImageExampleGen"}),
+        ("components/spans/driver.py", {"ImportExampleGen", "ImageExampleGen", "SheetExampleGen"}),
         ("components/image_example_gen/driver.py", {"ImageExampleGen"}),
         ("modules/preprocessing.py", {"Transform"}),
         ("components/transform/image_choice.py", {"Transform"}),
