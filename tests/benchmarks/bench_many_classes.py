@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=SETS, default="many-classes", help="what to train on")
     parser.add_argument("--only", action="append", help="name of a case to run, several times")
-    parser.add_argument("--seconds", type=float, default=60, help="of the processor, each case")
+    parser.add_argument("--seconds", type=float, default=120, help="of the processor, each case")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--choosing", action="store_true", help="sets for choosing settings")
     parser.add_argument("--peer-python", help="interpreter with pytorch-metric-learning")
