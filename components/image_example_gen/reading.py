@@ -110,6 +110,8 @@ class ReadImages(beam.PTransform):
             transform is applied.
     """
 
+    READ_FILE: type[beam.DoFn] = _ReadImage  # of root and max_pixels; another reader has its own
+
     def __init__(
         self,
         input_base: str,
@@ -129,12 +131,17 @@ class ReadImages(beam.PTransform):
             pipeline
             | "Pattern" >> beam.Create([self._pattern])
             # As in the driver's fingerprint: both see the same files.
-            | "List" >> beam.FlatMap(_list, self._base)
+            | "List" >> beam.FlatMap(type(self).list_paths, self._base)
             | "Spread" >> beam.Reshuffle()
             | "Read"
-            >> beam.ParDo(_ReadImage(f"{self._base}/", self._max_pixels)).with_outputs(
+            >> beam.ParDo(type(self).READ_FILE(f"{self._base}/", self._max_pixels)).with_outputs(
                 UNDECODABLE, IGNORED, CONVERTED, main="images"
             )
         )
         self._others.append(outputs)
         return outputs["images"]
+
+    @staticmethod
+    def list_paths(pattern: str, base: str) -> list[bytes]:
+        """The files to read."""
+        return _list(pattern, base)

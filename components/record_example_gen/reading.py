@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 
 from components.image_example_gen import (
     CONVERTED,
-    IGNORED,
     UNDECODABLE,
     Checked,
     FileFaultError,
+    ReadImages,
     check_image,
     check_regular,
 )
@@ -94,41 +94,15 @@ def read_records(path: str) -> Iterator[bytes]:
         ) from error
 
 
-def _list(pattern: str, base: str) -> list[bytes]:
-    return [os.fsencode(path) for path in list_files(base, pattern)]
-
-
-class ReadRecords(beam.PTransform):
+class ReadRecords(ReadImages):
     """Reads the records below a folder: Pipeline -> PCollection[tf.train.Example].
 
-    Arguments and further outputs are those of `components.image_example_gen.ReadImages`; there are
-    no ignored files.
+    Arguments and further outputs are those of ReadImages; there are no ignored files.
     """
 
-    def __init__(
-        self,
-        input_base: str,
-        pattern: str,
-        max_pixels: int,
-        others: list[beam.pvalue.DoOutputsTuple],
-    ) -> None:
-        super().__init__()
-        self._base = input_base.rstrip("/")
-        self._pattern = pattern
-        self._max_pixels = max_pixels
-        self._others = others
+    READ_FILE = _CheckRecord
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Applies the transform."""
-        outputs = (
-            pipeline
-            | "Pattern" >> beam.Create([self._pattern])
-            | "List" >> beam.FlatMap(_list, self._base)
-            | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(_CheckRecord(f"{self._base}/", self._max_pixels)).with_outputs(
-                UNDECODABLE, IGNORED, CONVERTED, main="images"
-            )
-        )
-        self._others.append(outputs)
-        return outputs["images"]
+    @staticmethod
+    def list_paths(pattern: str, base: str) -> list[bytes]:
+        """The files to read; their number says nothing of the work."""
+        return [os.fsencode(path) for path in list_files(base, pattern)]
