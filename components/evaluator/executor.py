@@ -19,7 +19,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.evaluator.revocation import revocation
-from modules.contract import IS_GALLERY, IS_QUERY
+from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
 from modules.gate import (
     BASELINE,
     CANDIDATE,
@@ -72,7 +72,7 @@ class Executor(tfx_executor.Executor):
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
 
         The flags `is_query` and `is_gallery` count where the first example has them; then each
-        must.
+        must. A split `distractors` of the inputs is part of the gallery.
         """
         exec_properties = _with_gallery(input_dict, exec_properties)
         super().Do(input_dict, output_dict, exec_properties)
@@ -117,7 +117,7 @@ class Executor(tfx_executor.Executor):
 def _with_gallery(
     input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
 ) -> dict[str, Any]:
-    """Tells the metric where the gallery is, and which flags the examples have."""
+    """Tells the metric where gallery and distractors are, and which flags the examples have."""
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
@@ -134,6 +134,10 @@ def _with_gallery(
                 )
         found["gallery_files"] = _files(input_dict[source], split)
         features = _features(found["gallery_files"])
+    sources = [*examples, *(input_dict.get(GALLERY_KEY) or [])]
+    if files := _files(sources, DISTRACTORS):
+        found["distractor_files"] = files
+        features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
     eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
