@@ -88,6 +88,8 @@ def _nodes(config: Config) -> list[BaseNode]:
         settings=config.validation,
         # Nobody should have to write a schema to have a column more.
         further_features=config.data.is_sheet and config.data.schema_file == "contract",
+        # Of spans the eval splits are searched together.
+        eval_is_gallery=config.evaluation.gallery_split is None and not config.data.has_spans,
     )
     # Nothing is computed from data that did not pass the validation.
     resolvers = _span_resolvers(config.data, example_gen, validator)

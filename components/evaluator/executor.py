@@ -23,9 +23,11 @@ from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
 from modules.gate import (
     BASELINE,
     CANDIDATE,
+    CHANGE,
     METRIC_CLASS,
     OVERALL,
     Failure,
+    Intervals,
     Metrics,
     describe_failures,
     describe_meaningless,
@@ -35,6 +37,7 @@ from modules.gate import (
     read_metrics,
     write_report,
 )
+from modules.retrieval import INTERVAL_LEVEL, lower_end, upper_end
 from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
@@ -64,8 +67,9 @@ class Executor(tfx_executor.Executor):
         Args:
             input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
             output_dict: `evaluation` and `blessing`. The main metrics of the whole split are kept
-                on the former as double properties `candidate NAME` and `baseline NAME`, so that
-                many runs can be compared without reading their files.
+                on the former as double properties `candidate NAME` and `baseline NAME`, and the
+                intervals of their changes as `change NAME lower`, `change NAME upper` and
+                `change interval level`, so that many runs can be compared without their files.
             exec_properties: TFX's, and `gallery_split`.
 
         Raises:
@@ -81,10 +85,10 @@ class Executor(tfx_executor.Executor):
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
-        _keep_main_metrics(
-            artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
-        )
         intervals = read_intervals(evaluation)
+        artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
+        _keep_main_metrics(artifact, metrics)
+        _keep_changes(artifact, metrics, intervals)
         failures: list[Failure] = []
         undecided: list[Failure] = []
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
@@ -218,3 +222,14 @@ def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
         for name in [*_main_metrics(values), "queries"] if values else ():
             if math.isfinite(values[name]):  # a database has no NaN
                 evaluation.set_float_custom_property(f"{model} {name}", values[name])
+
+
+def _keep_changes(evaluation: types.Artifact, metrics: Metrics, intervals: Intervals) -> None:
+    """The intervals of the changes of the main metrics, and their level."""
+    found = intervals.get(CHANGE, {}).get(OVERALL, {})
+    for name in _main_metrics(metrics[CANDIDATE][OVERALL]):
+        if name in found:
+            for end, value in zip((lower_end, upper_end), found[name], strict=True):
+                evaluation.set_float_custom_property(f"{CHANGE} {end(name)}", value)
+            level = metrics[CHANGE][OVERALL][INTERVAL_LEVEL]
+            evaluation.set_float_custom_property(f"{CHANGE} {INTERVAL_LEVEL}", level)

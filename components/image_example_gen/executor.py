@@ -101,6 +101,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         splits, distractors = set_apart(
             self.read_splits(pipeline, exec_properties), _distractor_labels(exec_properties)
         )
+        # TFX knows none that neither input nor output configuration names.
+        self._examples.split_names = artifact_utils.encode_split_names(list(splits))
         images = [
             split
             | f"Count[{name}]" >> beam.combiners.Count.Globally()
@@ -124,7 +126,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         _ = (
             pipeline
-            | "Artifact" >> beam.Create([self._uri])
+            | "Artifact" >> beam.Create([self._examples.uri])
             | "Report"
             >> beam.Map(
                 _write_report,
@@ -164,11 +166,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         examples = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        self._uri = examples.uri
+        self._examples = examples
         super().Do(input_dict, output_dict, exec_properties)
-        if labels := _distractor_labels(exec_properties):
-            names = artifact_utils.decode_split_names(examples.split_names)
-            examples.split_names = artifact_utils.encode_split_names([*names, DISTRACTORS])
         counts = json.loads(read_file(f"{examples.uri}/{COUNTS_FILE}"))
         images, ignored = sum(counts["images"].values()), sum(counts["ignored"].values())
         examples.set_int_custom_property("images", images)
@@ -176,7 +175,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         examples.set_int_custom_property("ignored_files", ignored)
         examples.set_int_custom_property("converted", sum(counts["converted"].values()))
         examples.set_int_custom_property("similar_classes", len(counts["similar_classes"]))
-        if labels:
+        if _distractor_labels(exec_properties):
             found = sum(counts["distractors"].values())
             examples.set_int_custom_property(DISTRACTORS, found)
             logging.info("%d distractors besides the images.", found)

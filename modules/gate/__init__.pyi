@@ -4,6 +4,7 @@ from .gallery_bounds import describe_meaningless as describe_meaningless
 from .report import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,
+    CHANGE as CHANGE,
     OVERALL as OVERALL,
     EvaluationReport as EvaluationReport,
     Failure as Failure,

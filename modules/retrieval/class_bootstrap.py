@@ -15,8 +15,8 @@ u_c² is too small, since D follows the classes that it is the mean of. So, as C
 divided by 1 − h_c: se² = Σ u_c² / (1 − h_c) / (Σ n_c)², without a bias if queries are alike and
 independent (Bell and McCaffrey, Survey Methodology 28, 2002). And se itself is a matter of chance,
 as with f degrees of freedom, 1 / f = Σ h² + (Σ g)² − Σ g² with g_c = h_c² / (1 − h_c) (the same;
-Imbens and Kolesár, Review of Economics and Statistics 98, 2016). f is C − 1 for classes of one size,
-and falls to 1 as one of them takes all queries.
+Imbens and Kolesár, Review of Economics and Statistics 98, 2016). f is C − 1 for classes of one
+size, and falls to 1 as one of them takes all queries.
 
 So an end of the interval is the farther from D of two:
 

@@ -134,7 +134,9 @@ class DataSettings(Settings):
     def _spans_fit(self) -> DataSettings:
         patterns = [SpanPattern.parse(pattern) for pattern in self.patterns.values()]
         if len({pattern.kind for pattern in patterns}) > 1:
-            raise ValueError("train, eval and gallery must have the same placeholders for spans")
+            raise ValueError(
+                f"{' and '.join(self.patterns)} must have the same placeholders for spans"
+            )
         if not self.has_spans:
             if unused := {"window", "evaluation_span"} & self.model_fields_set:
                 raise ValueError(
