@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT = 1
-DISTANCE = "squared L2 on unit vectors"
 
 
 class NoIndexError(FileNotFoundError):
@@ -52,4 +51,4 @@ class IndexDescription(BaseModel):
     ] = None
     bytes: Annotated[int | None, Field(description="of vectors.faiss")] = None
     source: Annotated[str | None, Field(description="where the gallery came from")] = None
-    distance: Literal["squared L2 on unit vectors"] = DISTANCE
+    distance: Literal["squared L2 on unit vectors"] = "squared L2 on unit vectors"
