@@ -116,7 +116,14 @@ def write(root: Path, splits: Mapping[str, Split]) -> standard_artifacts.Example
     return artifact
 
 
-def evaluate(root: Path, examples, models=MODELS, gallery=None, **settings) -> EvaluationReport:
+class Evaluated(NamedTuple):
+    """What the Evaluator found, and what it keeps on its artifact for the history."""
+
+    report: EvaluationReport
+    kept: dict[str, float]
+
+
+def evaluate(root: Path, examples, models=MODELS, gallery=None, **settings) -> Evaluated:
     """Judges models whose embedding is the image."""
     config = eval_config(KS, {"map@r": {"lower": 0.0}}, **settings)
     node = Evaluator(
@@ -146,7 +153,11 @@ def evaluate(root: Path, examples, models=MODELS, gallery=None, **settings) -> E
         {name: [artifact] for name, artifact in outputs.items()},
         {**node.exec_properties, "eval_config": proto_utils.proto_to_json(config)},
     )
-    return read_report(str(root / "evaluation"))
+    properties = outputs["evaluation"].mlmd_artifact.custom_properties
+    return Evaluated(
+        read_report(str(root / "evaluation")),
+        {name: value.double_value for name, value in properties.items()},
+    )
 
 
 class Expected(NamedTuple):
@@ -198,13 +209,14 @@ def expected(case: Case, weights: np.ndarray) -> Expected:
 class Outcome(NamedTuple):
     case: Case
     report: EvaluationReport
+    kept: dict[str, float]
     expected: dict[str, Expected]  # by model
 
 
 @pytest.fixture(scope="module", params=CASES)
 def outcome(request, tmp_path_factory) -> Outcome:
     case, root = CASES[request.param], tmp_path_factory.mktemp("protocol")
-    report = evaluate(
+    report, kept = evaluate(
         root,
         write(root / "examples", case.splits),
         gallery=case.gallery,
@@ -213,7 +225,7 @@ def outcome(request, tmp_path_factory) -> Outcome:
         clustering=True,
         slice_by=["camera"],
     )
-    return Outcome(case, report, {model: expected(case, w) for model, w in MODELS.items()})
+    return Outcome(case, report, kept, {model: expected(case, w) for model, w in MODELS.items()})
 
 
 @pytest.mark.parametrize("metric", metric_names(KS, verification=True, clustering=True))
@@ -248,6 +260,16 @@ def test_so_do_changes_their_intervals_and_slices(outcome, metric):
     for camera, values in of_camera.items():
         found = outcome.report.metrics["candidate"][f"camera={camera.decode()}"][metric]
         assert found == pytest.approx(np.mean(values), rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["precision@1", "map@r"])
+def test_the_history_gets_the_main_metrics_and_the_intervals_of_their_changes(outcome, metric):
+    for model in MODELS:
+        value = outcome.report.metrics[model]["overall"][metric]
+        assert outcome.kept[f"{model} {metric}"] == pytest.approx(value)
+    found = [outcome.kept[f"change {metric} {end}"] for end in ("lower", "upper")]
+    assert found == pytest.approx(list(outcome.report.intervals[CHANGE]["overall"][metric]))
+    assert outcome.kept["change interval level"] == 0.95
 
 
 def test_a_flag_that_only_some_examples_have_is_named(tmp_path):
