@@ -139,7 +139,7 @@ def _with_gallery(
         found["gallery_files"] = _files(input_dict[source], split)
         features = _features(found["gallery_files"])
     sources = [*examples, *(input_dict.get(GALLERY_KEY) or [])]
-    if files := _files(sources, DISTRACTORS):
+    if files := list(dict.fromkeys(_files(sources, DISTRACTORS))):
         found["distractor_files"] = files
         features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
