@@ -126,11 +126,12 @@ def _narrow(pipeline: str, runs: Sequence[RunSummary], width: int) -> list[Rende
         lines = [column, *(line for row in rows for line in row[column].split("\n"))]
         return max(map(len, lines)) + 3  # with the padding and a rule
 
-    left = width - 1 - sum(map(room, _NARROW))
-    chosen = set(_NARROW)
+    filled = {column for column in rows[0] if any(row[column] for row in rows)}
+    chosen = filled & set(_NARROW)
+    left = width - 1 - sum(map(room, chosen))
     hidden = []
     for column in _IF_ROOM:
-        if not any(row[column] for row in rows):
+        if column not in filled:
             continue
         if room(column) <= left:
             left -= room(column)
