@@ -112,7 +112,7 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         triplets=_count(run.first("triplets"), "triplets"),
         metrics=_main_metrics(evaluation),
         intervals=_intervals(evaluation),
-        interval_level=evaluation.get(f"{CHANGE} {INTERVAL_LEVEL}"),
+        interval_level=_figure(evaluation, f"{CHANGE} {INTERVAL_LEVEL}"),
         evaluation=str(evaluation["uri"]) if evaluation else None,
         blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
         reason=None if reason is None else str(reason),
@@ -174,7 +174,11 @@ def _intervals(evaluation: Values) -> dict[str, tuple[float, float]]:
     """What Evaluator keeps as `change METRIC lower` and `change METRIC upper`."""
     found = {}
     for name in _main_metrics(evaluation).get(CANDIDATE, {}):
-        ends = [evaluation.get(f"{CHANGE} {end(name)}") for end in (lower_end, upper_end)]
-        if None not in ends:
-            found[name] = float(ends[0]), float(ends[1])
+        lower, upper = (_figure(evaluation, f"{CHANGE} {e(name)}") for e in (lower_end, upper_end))
+        if lower is not None and upper is not None:
+            found[name] = lower, upper
     return found
+
+
+def _figure(artifact: Values, name: str) -> float | None:
+    return float(artifact[name]) if name in artifact else None

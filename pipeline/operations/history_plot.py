@@ -88,16 +88,9 @@ def _draw_metric(axes: Any, runs: Sequence[RunSummary], metric: str) -> None:
         before = run.metric(BASELINE, metric)
         colour, marker = run.state.meaning.colour, run.state.meaning.marker
         if before is not None:
-            lower, upper = run.interval(metric) or (value - before, value - before)
-            axes.vlines(
-                when,
-                before + lower,
-                before + upper,
-                color=colour,
-                linewidth=5,
-                alpha=0.25,
-                zorder=1,
-            )
+            if ends := run.interval(metric):
+                of_candidate = [before + end for end in ends]
+                axes.vlines(when, *of_candidate, color=colour, linewidth=5, alpha=0.25, zorder=1)
             axes.plot([when, when], [before, value], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(when, before, "_", color="#24292f", markersize=11, markeredgewidth=1.6)
         axes.plot(when, value, marker, color=colour, markersize=8, markeredgecolor="w", zorder=3)
