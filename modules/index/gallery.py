@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modules.contract import ID
-from modules.index.access import is_remote, read_bytes
 from modules.index.description import IndexDescription, IndexFileError
 from modules.index.layout import GALLERY_FILE, THUMBNAIL, VECTOR, VECTORS_FILE, read_description
+from modules.storage import is_remote, read_bytes
 
 if TYPE_CHECKING:
     import faiss

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from modules.contract import ID, LABEL
-from modules.index.access import exists, read_bytes
 from modules.index.description import FORMAT, IndexDescription, IndexFileError, NoIndexError
+from modules.storage import path_exists, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +128,7 @@ def _check_columns(schema: pa.Schema, dimension: int) -> None:
 
 def has_index(version: str) -> bool:
     """Whether a version folder holds an index that is complete."""
-    return exists(f"{index_folder(version)}/{DESCRIPTION_FILE}")
+    return path_exists(f"{index_folder(version)}/{DESCRIPTION_FILE}")
 
 
 def read_description(folder: str) -> IndexDescription:
