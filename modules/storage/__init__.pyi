@@ -5,6 +5,7 @@ from .access import (
     open_file as open_file,
     path_exists as path_exists,
     read_bytes as read_bytes,
+    walk_files as walk_files,
 )
 from .examples import (
     feature_types as feature_types,

@@ -50,9 +50,15 @@ def list_names(folder: str) -> list[str]:
 def file_sizes(folder: str) -> dict[str, int]:
     """Size in bytes of every file below a folder, by its path from there."""
     base = folder.rstrip("/")
+    return {path: _size(f"{base}/{path}") for path in walk_files(base)}
+
+
+def walk_files(folder: str) -> list[str]:
+    """Every file below a folder by its path from there, links and pipes too, sorted."""
+    base = folder.rstrip("/")
     walk = _gfile().walk(base) if is_remote(base) else os.walk(base)
-    paths = [f"{place.rstrip('/')}/{name}" for place, _, found in walk for name in found]
-    return {path.removeprefix(base + "/"): _size(path) for path in paths}
+    paths = (f"{place.rstrip('/')}/{name}" for place, _, found in walk for name in found)
+    return sorted(path.removeprefix(base + "/") for path in paths)
 
 
 def _size(path: str) -> int:

@@ -57,6 +57,11 @@ COMMANDS = {
         "schedule_command",
         "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
     ),
+    "search": Place(
+        "pipeline.commands.search",
+        "search_command",
+        "Find the images of the gallery that are nearest to IMAGES, files or folders.",
+    ),
     "summary": Place(
         "pipeline.commands.summary",
         "summary_command",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from pipeline.config import Config, cluster_config, load_config
+
+if TYPE_CHECKING:
+    from pipeline.served import ServedVersion
 
 config_option = click.option(
     "--config", "config_name", help="TOML file or name of a ready configuration."
@@ -16,6 +22,18 @@ kubeflow_option = click.option(
     "from METADATA_USERNAME and METADATA_PASSWORD; this machine must see both.",
 )
 
+model_option = click.option(
+    "--model",
+    metavar="FOLDER",
+    help="A version folder, or a serving folder with versions.  [default: of the configuration]",
+)
+preview_option = click.option(
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png|FILE.html",
+    help="Write a picture, or a page with pictures.",
+)
+
 
 def given_config(config_name: str | None, *, kubeflow: bool) -> Config:
     """The configuration that these two options name.
@@ -25,3 +43,27 @@ def given_config(config_name: str | None, *, kubeflow: bool) -> Config:
     """
     config = load_config(config_name)
     return cluster_config(config) if kubeflow else config
+
+
+def open_served(config_name: str | None, model: str | None) -> tuple[ServedVersion, str | None]:
+    """Opens the version that `--config` and `--model` name, quietly.
+
+    Returns:
+        The version, and the folder of the data that its ids are relative to; None with `--model`
+        alone, which says nothing of the data.
+
+    Raises:
+        PipelineError: There is no version, or it cannot be used.
+    """
+    from pipeline.runtime import quiet_imports
+    from pipeline.served import MAX_PIXELS, newest_version, open_version
+
+    if model and config_name is None:
+        base, max_pixels, data_path = model, MAX_PIXELS, None
+    else:
+        config = load_config(config_name)
+        base = model or config.pipeline.serving_directory
+        max_pixels, data_path = config.data.max_pixels, config.data.path
+    folder = newest_version(base)
+    with quiet_imports():
+        return open_version(folder, max_pixels), data_path
