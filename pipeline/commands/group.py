@@ -62,6 +62,11 @@ COMMANDS = {
         "search_command",
         "Find the images of the gallery that are nearest to IMAGES, files or folders.",
     ),
+    "serve": Place(
+        "pipeline.commands.serve",
+        "serve_command",
+        "Answer searches by HTTP, with a page to try it, until it is ended.",
+    ),
     "summary": Place(
         "pipeline.commands.summary",
         "summary_command",
