@@ -16,6 +16,9 @@ from pipeline.web.current import CurrentVersion
 from pipeline.web.web_settings import WebSettings
 
 _CONNECTIONS = 2000
+# Seconds until an idle connection is closed. Load balancers and clients close theirs after 60: who
+# closes first cannot break a request that the other has just begun.
+_IDLE = 75
 _LAST_ANSWERS = 30  # seconds for requests that are under way at the end
 
 
@@ -33,6 +36,21 @@ class _Server(uvicorn.Server):
                 for socket in server.sockets:
                     host, port = socket.getsockname()[:2]
                     self._listens(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def server_config(current: CurrentVersion, settings: WebSettings) -> uvicorn.Config:
+    """How the application is run."""
+    return uvicorn.Config(
+        make_application(current, settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+    )
 
 
 def run_server(
@@ -63,17 +81,7 @@ def run_server(
         if not wait:
             raise
         logging.getLogger("pipeline.web").warning("%s Waiting for a version.", error)
-    config = uvicorn.Config(
-        make_application(current, settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_LAST_ANSWERS,
-    )
-    server = _Server(config, listens)
+    server = _Server(server_config(current, settings), listens)
     # Uvicorn sends itself the signal again once it has ended: it has done what was asked, code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from pipeline.served import MAX_PIXELS
-from pipeline.web import CurrentVersion, WebSettings, make_application
+from pipeline.web import CurrentVersion, WebSettings, server_config
 
 
 @contextlib.contextmanager
@@ -20,9 +20,7 @@ def serving(folder: Path, *, max_pixels: int = MAX_PIXELS, **settings: Any) -> I
     """Yields the address of a server that answers with the newest version in a folder."""
     current = CurrentVersion(str(folder), max_pixels)
     current.look()
-    app = make_application(current, WebSettings(port=0, **settings))
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(current, WebSettings(port=0, **settings)))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
