@@ -92,6 +92,13 @@ class SharedEarlier:
         return self._handle.acquire(lambda: EarlierGallery(self._path))
 
 
+def column_names(path: str) -> list[str]:
+    """Names of the columns of a Parquet file."""
+    with _Seekable(path) as file:
+        names: list[str] = pq.ParquetFile(file).schema_arrow.names
+        return names
+
+
 def hash_image(image: bytes) -> str:
     """A hash of an encoded image: 16 bytes of BLAKE2b, hexadecimal."""
     return hashlib.blake2b(image, digest_size=16).hexdigest()

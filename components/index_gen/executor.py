@@ -6,7 +6,6 @@ import contextlib
 import json
 from typing import Any
 
-import pyarrow.parquet as pq
 import tensorflow as tf
 from absl import logging
 from tfx import types
@@ -17,7 +16,7 @@ from tfx.utils import path_utils
 
 from components.index_gen.artifact import BUILT, INDEX_KEY, PREVIOUS_KEY, SETTINGS, settings_text
 from components.index_gen.assembling import Assembled, assemble
-from components.index_gen.earlier import IMAGE_HASH
+from components.index_gen.earlier import IMAGE_HASH, column_names
 from components.index_gen.reading import Plan, plan_columns
 from components.index_gen.shards import write_shards
 from modules.index import (
@@ -103,7 +102,7 @@ def _files(examples: list[types.Artifact], settings: IndexSettings) -> list[str]
     if missing := sorted(set(wanted) - set(there)):
         raise ValueError(
             f"IndexGen: index.gallery names {', '.join(missing)}, but the examples have the splits "
-            f"{', '.join(there)}. Name some of those, or \"window\" for all."
+            f'{", ".join(there)}. Name some of those, or "window" for all.'
         )
     folders = [
         artifact_utils.get_split_uri([one], split)
@@ -127,8 +126,7 @@ def _usable(previous: list[types.Artifact], fingerprint: str, plan: Plan) -> str
         except (NoIndexError, IndexFileError):  # removed, or of a later version of this project
             continue
         if same:
-            with tf.io.gfile.GFile(path, "rb") as file:
-                names = pq.read_schema(file).names
+            names = column_names(path)
             if IMAGE_HASH in names and (THUMBNAIL in names or not plan.thumbnails):
                 return path
     return None

@@ -13,7 +13,7 @@ from components.index_gen.earlier import IMAGE_HASH, EarlierGallery, SharedEarli
 from modules.contract import FEATURES, ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL
 from modules.images import small_jpeg
 from modules.index import THUMBNAIL
-from modules.models import Embedder, SharedEmbedder, UnreadableImageError
+from modules.models import SharedEmbedder, UnreadableImageError
 from modules.retrieval import LabelledRows
 from modules.runtime import work_done
 from modules.storage import feature_types, without_autotune
@@ -74,13 +74,10 @@ class EmbedFile(beam.DoFn):
     the earlier gallery that has the vector already, or −1. Such a row has zeros for a vector.
     """
 
-    def __init__(
-        self, plan: Plan, embedder: SharedEmbedder, earlier: SharedEarlier | None
-    ) -> None:
+    def __init__(self, plan: Plan, embedder: SharedEmbedder, earlier: SharedEarlier | None) -> None:
         self._plan, self._embedder, self._earlier = plan, embedder, earlier
 
     def setup(self) -> None:
-        self._model = self._embedder.acquire()
         self._known = self._earlier.acquire() if self._earlier else None
 
     def process(self, path: str) -> Iterator[LabelledRows]:
@@ -105,7 +102,7 @@ class EmbedFile(beam.DoFn):
         new = np.flatnonzero(kept < 0)
         images = [image for piece in pieces for image in piece.images]
         ids, labels = columns.pop(ID), columns.pop(LABEL)
-        embedded = _embed_images(self._model, images, ids[new]) if images else None
+        embedded = self._embed_images(images, ids[new]) if images else None
         dimension = self._known.dimension if self._known else 0
         embeddings = np.zeros(
             (len(ids), dimension if embedded is None else embedded.shape[1]), np.float32
@@ -118,6 +115,26 @@ class EmbedFile(beam.DoFn):
             features[THUMBNAIL][new] = [small_jpeg(i, self._plan.background) for i in images]
         work_done.add("images", len(ids))
         return LabelledRows(ids, labels, {"": embeddings}, features)
+
+    def _embed_images(self, images: list[bytes], ids: np.ndarray) -> np.ndarray:
+        # Loaded only where something is new.
+        model = self._embedder.acquire()
+        try:
+            embeddings = model(images, batch_size=EMBEDDED_AT_ONCE, filled=True)
+        except UnreadableImageError as error:
+            raise ValueError(
+                f"IndexGen: the model cannot embed the image {_shown(ids[error.number])}: "
+                f"{error.reason}. Repair or remove it."
+            ) from error
+        lengths = np.linalg.norm(embeddings, axis=1)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) < 1e-3))  # NaN too
+        if len(wrong):
+            raise ValueError(
+                f"IndexGen: the embedding of {_shown(ids[wrong[0]])} has the length "
+                f"{lengths[wrong[0]]:g}, not 1 ({len(wrong)} of {len(ids)} here). Distances are of unit "
+                "vectors: export the model with the trainer of this project."
+            )
+        return embeddings
 
 
 class _Piece:
@@ -133,25 +150,6 @@ class _Piece:
         )
         self.new = np.flatnonzero(self.kept < 0)
         self.images = images[self.new].tolist()
-
-
-def _embed_images(model: Embedder, images: list[bytes], ids: np.ndarray) -> np.ndarray:
-    try:
-        embeddings = model(images, batch_size=EMBEDDED_AT_ONCE, filled=True)
-    except UnreadableImageError as error:
-        raise ValueError(
-            f"IndexGen: the model cannot embed the image {_shown(ids[error.number])}: "
-            f"{error.reason}. Repair or remove it."
-        ) from error
-    lengths = np.linalg.norm(embeddings, axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) < 1e-3))  # NaN too
-    if len(wrong):
-        raise ValueError(
-            f"IndexGen: the embedding of {_shown(ids[wrong[0]])} has the length "
-            f"{lengths[wrong[0]]:g}, not 1 ({len(wrong)} of {len(ids)} here). Distances are of unit "
-            "vectors: export the model with the trainer of this project."
-        )
-    return embeddings
 
 
 def _shown(example_id: bytes) -> str:

@@ -57,9 +57,7 @@ def number_of_lists(images: int) -> int:
     return max(1, min(int(4 * math.sqrt(images)), images // _LEAST_LIST))
 
 
-def _empty(
-    vectors: Vectors, kind: IndexKind, storage: IndexStorage, seed: int
-) -> faiss.Index:
+def _empty(vectors: Vectors, kind: IndexKind, storage: IndexStorage, seed: int) -> faiss.Index:
     import faiss
 
     size, squared_l2 = vectors.dimension, faiss.METRIC_L2

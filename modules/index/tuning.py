@@ -194,9 +194,7 @@ def _note(reasons: list[str], settings: IndexSettings, tuned: TunedIndex) -> str
     return text
 
 
-def _tune(
-    vectors: Vectors, kind: IndexKind, sample: Sample, settings: IndexSettings
-) -> TunedIndex:
+def _tune(vectors: Vectors, kind: IndexKind, sample: Sample, settings: IndexSettings) -> TunedIndex:
     """Widens the search until the recall is reached, or no wider one is left."""
     index = make_index(vectors, kind, settings.storage, settings.seed)
     recall, compared = 0.0, 1.0

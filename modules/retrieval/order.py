@@ -158,9 +158,7 @@ class OrderById(beam.PTransform):
         return rows | "Order" >> _OrderById(census) | "Cut" >> beam.FlatMap(_cut, self._shard_rows)
 
 
-def _cut(
-    ordered: tuple[int, LabelledRows], shard_rows: int
-) -> Iterator[tuple[int, LabelledRows]]:
+def _cut(ordered: tuple[int, LabelledRows], shard_rows: int) -> Iterator[tuple[int, LabelledRows]]:
     number, rows = ordered
     for start in range(0, len(rows.ids), shard_rows):
         yield (number << _RANGE_BITS) + start, rows.take(slice(start, start + shard_rows))

@@ -33,9 +33,9 @@ class IndexSettings(Settings):
         Field(description="auto: flat up to `exact_up_to`, above it the first that does"),
     ] = "auto"
     exact_up_to: Annotated[int, Field(ge=1, description="images; for `auto`")] = 100_000
-    storage: Annotated[
-        IndexStorage, Field(description="of a vector's components in the index")
-    ] = "float32"
+    storage: Annotated[IndexStorage, Field(description="of a vector's components in the index")] = (
+        "float32"
+    )
     min_recall: Annotated[
         float, Field(gt=0, le=1, description="of the exact `k` nearest, so many must be found")
     ] = 0.95
