@@ -78,9 +78,11 @@ class EmbedFile(beam.DoFn):
         self._plan, self._embedder, self._earlier = plan, embedder, earlier
 
     def setup(self) -> None:
+        """Opens the earlier gallery."""
         self._known = self._earlier.acquire() if self._earlier else None
 
     def process(self, path: str) -> Iterator[LabelledRows]:
+        """Embeds what is new, some hundred images at a time."""
         pieces: list[_Piece] = []
         for batch in _read(path, self._plan):
             pieces.append(_Piece(batch, self._known))
@@ -131,8 +133,8 @@ class EmbedFile(beam.DoFn):
         if len(wrong):
             raise ValueError(
                 f"IndexGen: the embedding of {_shown(ids[wrong[0]])} has the length "
-                f"{lengths[wrong[0]]:g}, not 1 ({len(wrong)} of {len(ids)} here). Distances are of unit "
-                "vectors: export the model with the trainer of this project."
+                f"{lengths[wrong[0]]:g}, not 1 ({len(wrong)} of {len(ids)} here). Distances are of "
+                "unit vectors: export the model with the trainer of this project."
             )
         return embeddings
 

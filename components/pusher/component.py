@@ -41,10 +41,11 @@ class Pusher(tfx_component.Pusher):
     Model and index are one version: they appear by the same rename, and an index of another model
     is refused.
 
-    Output `pushed_model`: a copy of the version but for its index, with TFX's custom properties `pushed` (1 or 0),
-    `pushed_destination` (the version folder) and `pushed_version`, and with `pushed_extras`: what
-    lies beside the model in the version, as JSON, by its path there where it was copied from. That
-    is the index, and the operating point where the Evaluator has written one beside its verdict.
+    Output `pushed_model`: a copy of the version but for its index, with TFX's custom properties
+    `pushed` (1 or 0), `pushed_destination` (the version folder) and `pushed_version`, and with
+    `pushed_extras`: what lies beside the model in the version, as JSON, by its path there where it
+    was copied from. That is the index, and the operating point where the Evaluator has written one
+    beside its verdict.
 
     Source: `tfx.components.pusher.component.Pusher`.
     """

@@ -91,8 +91,8 @@ def _check_fits(index: str, model: str) -> None:
     if made_by != pushed:
         raise IndexMismatchError(
             f"Pusher: the index {index} was made by model {made_by[:12]}, and the model to push, "
-            f"{model}, is {pushed[:12]}. Their distances mean nothing. Give IndexGen and Pusher the "
-            "same model."
+            f"{model}, is {pushed[:12]}. Their distances mean nothing. Give IndexGen and Pusher "
+            "the same model."
         )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 32  # of a vector in the graph of hnsw; the lowest layer has twice as many
 _CONSTRUCTION = 80  # candidates for them
+_TOGETHER = 65_536  # vectors
 _PER_LIST = 64  # vectors that k-means looks at for each list of ivf
 _LEAST_LIST = 39  # on average; faiss calls fewer too few to train with
 
@@ -32,7 +33,8 @@ def make_index(
 ) -> faiss.Index:
     """Makes an index and adds all vectors, part by part.
 
-    Memory: the index itself and one part; for ivf also 64 vectors for each of its lists.
+    Memory: the index itself and one part; for ivf also 64 vectors for each of its lists, for hnsw
+    65,536 vectors.
 
     Args:
         vectors: At least one.
@@ -46,7 +48,13 @@ def make_index(
         With squared L2 as its distance; ids are row numbers.
     """
     index = _empty(vectors, kind, storage, seed)
-    with threads(1) if kind == "hnsw" else contextlib.nullcontext():
+    if kind == "hnsw":
+        with threads(1):
+            # The graph depends on which vectors are added together.
+            for first in range(0, len(vectors), _TOGETHER):
+                last = min(first + _TOGETHER, len(vectors))
+                index.add(vectors.take(np.arange(first, last)))
+    else:
         for _, part in vectors.parts():
             index.add(part)
     return index

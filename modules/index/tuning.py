@@ -198,8 +198,7 @@ def _tune(vectors: Vectors, kind: IndexKind, sample: Sample, settings: IndexSett
     """Widens the search until the recall is reached, or no wider one is left."""
     index = make_index(vectors, kind, settings.storage, settings.seed)
     recall, compared = 0.0, 1.0
-    parameters: dict[str, int | float | str | bool] = {}
-    for parameters in _widths(index, kind, sample.k):
+    for _ in _widths(index, kind, sample.k):
         _reset(kind)
         recall = sample.recall(index)
         compared = _compared(index, kind, len(sample.queries))
@@ -210,31 +209,37 @@ def _tune(vectors: Vectors, kind: IndexKind, sample: Sample, settings: IndexSett
         index,
         kind,
         settings.storage,
-        {**parameters, "compared": round(compared, 5)},
+        {**_parameters(index, kind), "compared": round(compared, 5)},
         sample.k,
         recall,
         latency_ms(index, sample.queries, sample.k),
     )
 
 
-def _widths(
-    index: faiss.Index, kind: IndexKind, k: int
-) -> Iterator[dict[str, int | float | str | bool]]:
+def _widths(index: faiss.Index, kind: IndexKind, k: int) -> Iterator[None]:
     """Sets one search parameter after the other, each twice as wide."""
     width = 1
     if kind == "flat":
-        yield {}
+        yield
     elif kind == "ivf":
         while width < 2 * index.nlist:
             index.nprobe = min(width, index.nlist)
-            yield {"lists": index.nlist, "nprobe": index.nprobe}
+            yield
             width *= 2
     else:
         while width <= max(_WIDEST, 2 * k):
             if width > k:
                 index.hnsw.efSearch = width
-                yield {"neighbours": index.hnsw.nb_neighbors(1), "ef_search": width}
+                yield
             width *= 2
+
+
+def _parameters(index: faiss.Index, kind: IndexKind) -> dict[str, int | float | str | bool]:
+    if kind == "ivf":
+        return {"lists": index.nlist, "nprobe": index.nprobe}
+    if kind == "hnsw":
+        return {"neighbours": index.hnsw.nb_neighbors(1), "ef_search": index.hnsw.efSearch}
+    return {}
 
 
 def _reset(kind: IndexKind) -> None:
