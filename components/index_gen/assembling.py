@@ -105,4 +105,5 @@ def _local_output(folder: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as local:
         yield Path(local)
-        io_utils.copy_dir(local, folder)
+        for file in sorted(Path(local).iterdir()):
+            io_utils.copy_file(str(file), f"{folder}/{file.name}")

@@ -31,7 +31,6 @@ def write_shards(
     model: str,
     earlier: str | None,
     folder: str,
-    shard_rows: int = SHARD_ROWS,
 ) -> None:
     """Adds everything to a pipeline: reading, embedding, ordering by id, writing.
 
@@ -43,9 +42,8 @@ def write_shards(
         plan: What is done with each image.
         model: Folder of a SavedModel.
         earlier: `gallery.parquet` of an index of the same model; None for none.
-        folder: Existing folder, reached by all workers, for files `NUMBER.parquet`; in the order of
-            their names they are the gallery.
-        shard_rows: The most rows of a file.
+        folder: Existing folder, reached by all workers, for files `NUMBER.parquet` of up to 16,384
+            rows; in the order of their names they are the gallery.
     """
     known = SharedEarlier(earlier) if earlier else None
     _ = (
@@ -53,7 +51,7 @@ def write_shards(
         | "Files" >> beam.Create(sorted(files), reshuffle=False)
         | "SpreadFiles" >> beam.Reshuffle()
         | "EmbedFile" >> beam.ParDo(EmbedFile(plan, SharedEmbedder(model), known))
-        | "OrderById" >> OrderById("gallery images", shard_rows)
+        | "OrderById" >> OrderById("gallery images", SHARD_ROWS)
         | "WriteShard" >> beam.ParDo(_WriteShard(plan, known, folder))
     )
 
