@@ -32,7 +32,8 @@ class PreviousIndexStrategy(resolver.ResolverStrategy):
             input_dict: All indexes of the pipeline; the current inputs of IndexGen.
 
         Returns:
-            At most one artifact for `previous_index`; the others as they were.
+            At most one artifact for `previous_index`, and nothing else: nobody reads the others
+            from here.
         """
         lineage = Lineage(store)
         current = {
@@ -52,4 +53,4 @@ class PreviousIndexStrategy(resolver.ResolverStrategy):
             for index in every
             if index.get_int_custom_property("built") and (first is None or index.id < first)
         ]
-        return {**input_dict, "previous_index": earlier[-1:]}
+        return {"previous_index": earlier[-1:]}
