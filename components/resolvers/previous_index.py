@@ -6,6 +6,7 @@ import ml_metadata as mlmd
 from tfx import types
 from tfx.dsl.components.common import resolver
 
+from components.index_gen import BUILT, PREVIOUS_KEY, SETTINGS
 from components.metadata import Lineage
 
 
@@ -42,15 +43,15 @@ class PreviousIndexStrategy(resolver.ResolverStrategy):
         }
 
         def is_same(index: types.Artifact) -> bool:
-            return index.get_string_custom_property("settings") == self._settings and all(
+            return index.get_string_custom_property(SETTINGS) == self._settings and all(
                 lineage.inputs_of([index.id], key) == ids for key, ids in current.items()
             )
 
-        every = sorted(input_dict["previous_index"], key=lambda index: index.id)
+        every = sorted(input_dict[PREVIOUS_KEY], key=lambda index: index.id)
         first = next((index.id for index in every if is_same(index)), None)
         earlier = [
             index
             for index in every
-            if index.get_int_custom_property("built") and (first is None or index.id < first)
+            if index.get_int_custom_property(BUILT) and (first is None or index.id < first)
         ]
-        return {"previous_index": earlier[-1:]}
+        return {PREVIOUS_KEY: earlier[-1:]}
