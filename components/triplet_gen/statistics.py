@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from components.triplet_gen.hashes import threshold
 from components.triplet_gen.neighbourhood import SAMPLE

@@ -8,6 +8,8 @@ from PIL import Image
 
 from modules.images.decode import decode_to_array
 
+THUMBNAIL_PIXELS = 96
+_QUALITY = 80
 _UNREADABLE = "gainsboro"  # grey: also what surrounds an image that is not square
 
 
@@ -40,4 +42,23 @@ def png_of(image: Image.Image) -> bytes:
     """The picture as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def small_jpeg(encoded: bytes, background: str = "white", most: int = THUMBNAIL_PIXELS) -> bytes:
+    """Makes a small picture of an image: smaller ones keep their size, proportions are kept.
+
+    Args:
+        encoded: A file that `decode_images` takes.
+        background: As for `thumbnail_of`.
+        most: Height and width at most, in pixels.
+
+    Returns:
+        A JPEG file; one grey pixel where the image cannot be decoded.
+    """
+    pixels = decode_to_array(encoded, background)
+    image = Image.new("RGB", (1, 1), _UNREADABLE) if pixels is None else Image.fromarray(pixels)
+    image.thumbnail((most, most), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()

@@ -1,3 +1,4 @@
+from .building import make_index as make_index
 from .description import (
     IndexDescription as IndexDescription,
     IndexFileError as IndexFileError,
@@ -19,3 +20,5 @@ from .layout import (
     write_index as write_index,
 )
 from .matching import check_same_model as check_same_model
+from .tuning import TunedIndex as TunedIndex, choose_index as choose_index
+from .vectors import Vectors as Vectors

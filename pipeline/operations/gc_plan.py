@@ -27,6 +27,7 @@ from pipeline.config import Config
 
 BLESSED_MODELS = 2  # the baseline of a candidate, and of the next one if it is blessed
 
+_INDEX = "Index"  # TFX's name of the type
 _SPAN, _SPLITS = "span", "output_config"
 
 
@@ -59,6 +60,7 @@ class Needed:
         self._keep(self._related(latest), "in the cache of the next run")
         self._keep(self._of_blessed(), "last blessed models and what they started from")
         self._keep(self._of_served(), "models in the serving folder")
+        self._keep(self._of_indexes(by_type.get(_INDEX, [])), "the index that the next starts from")
         if config.data.has_spans:
             self._keep(self._of_spans(), "spans to train on, evaluate on or compare with")
 
@@ -102,7 +104,25 @@ class Needed:
         }
         blessed = [model for model in self._models.blessed() if model in self.artifacts]
         before = {max((b for b in blessed if b < model), default=model) for model in served}
-        return served | before | self._verdicts(served | before)
+        models = served | before
+        return models | self._verdicts(models) | self._with_extras(models)
+
+    def _of_indexes(self, indexes: Iterable[proto.Artifact]) -> list[int]:
+        """`PreviousIndexResolver` takes the latest that was made."""
+        return [
+            index.id
+            for index in indexes
+            if index.id in self.artifacts and plain_values(index).get("built")
+        ][-1:]
+
+    def _with_extras(self, models: Iterable[int]) -> set[int]:
+        """What holds the files that were pushed beside the models."""
+        paths = [f"{path}/" for model in models for path in self._models.extras_of(model).values()]
+        return {
+            artifact.id
+            for artifact in self.artifacts.values()
+            if any(path.startswith(f"{artifact.uri}/") for path in paths)
+        }
 
     def _verdicts(self, models: Iterable[int]) -> set[int]:
         return {blessing.id for model in models for blessing in self._models.blessings_of(model)}

@@ -72,7 +72,7 @@ def changed(entries: dict[str, set[str]], file: Path, text: str) -> set[str]:
 def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
-        "ExampleValidator", "Transform", "TripletGen", "Trainer", "Evaluator", "Pusher",
+        "ExampleValidator", "Transform", "TripletGen", "Trainer", "Evaluator", "IndexGen", "Pusher",
     }  # fmt: skip
 
 

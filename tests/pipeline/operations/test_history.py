@@ -125,6 +125,12 @@ def whole_run(
                 "ModelBlessing", blessed=int(blessed), reason="met" if blessed else "<low>\nmore"
             ),
         },
+        "IndexGen": {
+            "index": db.artifact(
+                "Index",
+                **({"built": 1, "images": 5000, "kind": "flat"} if blessed else {"built": 0}),
+            )
+        },
         "Pusher": {
             "pushed_model": db.artifact(
                 "PushedModel",
