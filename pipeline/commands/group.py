@@ -17,6 +17,11 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
+    "cluster": Place(
+        "pipeline.commands.cluster",
+        "cluster_command",
+        "Group IMAGES, files or folders, that look alike; no labels are needed.",
+    ),
     "data": Place(
         "pipeline.commands.data",
         "data_command",
@@ -76,6 +81,11 @@ COMMANDS = {
         "pipeline.commands.tune",
         "tune_command",
         "Try other settings for some minutes and write a configuration with the best.",
+    ),
+    "verify": Place(
+        "pipeline.commands.verify",
+        "verify_command",
+        "Tell whether two images show the same, at the threshold calibrated with the model.",
     ),
 }
 

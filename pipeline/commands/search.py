@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import config_option, model_option, open_served, preview_option
-from pipeline.commands.printing import print_whole
+from pipeline.commands.printing import name_faults, print_whole
 from pipeline.runtime import TENSORFLOW_CHATTER, held_back
 from pipeline.served import Outcome, outcome_help
 
@@ -57,12 +57,9 @@ def search_command(
         _print(version, found, k)
         if preview:
             _say_written(preview, len(found))
-    for one in found:
-        if one.fault:
-            from modules.runtime import shown
-
-            click.echo(f"error: {shown(one.image.path)}: {shown(one.fault)}", err=True)
-    sys.exit(Outcome.LEFT_OUT if any(one.fault for one in found) else Outcome.DONE)
+    faults = {one.image.path: one.fault for one in found if one.fault}
+    name_faults(faults)
+    sys.exit(Outcome.LEFT_OUT if faults else Outcome.DONE)
 
 
 def _print(version: ServedVersion, found: Sequence[Found], k: int) -> None:

@@ -1,3 +1,13 @@
+from .clustering import (
+    Clusters as Clusters,
+    Group as Group,
+    cluster_csv as cluster_csv,
+    cluster_rows as cluster_rows,
+    cluster_values as cluster_values,
+    embed_paths as embed_paths,
+    group_vectors as group_vectors,
+    make_clusters as make_clusters,
+)
 from .embedding import Embedded as Embedded, embed_images as embed_images
 from .image_files import (
     BATCH as BATCH,
@@ -15,6 +25,13 @@ from .search import (
     search_images as search_images,
     search_rows as search_rows,
     search_values as search_values,
+)
+from .verify import (
+    Verdict as Verdict,
+    describe_verdict as describe_verdict,
+    squared_distance as squared_distance,
+    verdict_values as verdict_values,
+    verify_images as verify_images,
 )
 from .version import (
     MAX_PIXELS as MAX_PIXELS,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modules.contract import ID, LABEL
+from modules.gate import OperatingPoint, operating_point_path, read_operating_point
 from modules.index import (
     GalleryIndex,
     IndexFileError,
@@ -51,14 +52,21 @@ class ServedVersion:
         folder: Of the version.
         name: Its number.
         index: None if the version has none.
+        operating_point: None if the version has none.
     """
 
     def __init__(
-        self, folder: str, embedder: Embedder, index: GalleryIndex | None, max_pixels: int
+        self,
+        folder: str,
+        embedder: Embedder,
+        index: GalleryIndex | None,
+        operating_point: OperatingPoint | None,
+        max_pixels: int,
     ) -> None:
         self.folder = folder
         self.name = folder.rstrip("/").rpartition("/")[2]
         self.index = index
+        self.operating_point = operating_point
         self._embedder = embedder
         self._max_pixels = max_pixels
 
@@ -102,6 +110,23 @@ class ServedVersion:
             )
         return self.index
 
+    def require_operating_point(self, otherwise: str = "give --threshold") -> OperatingPoint:
+        """The calibrated threshold.
+
+        Args:
+            otherwise: What can be done without one, for the message.
+
+        Raises:
+            VersionError: There is none.
+        """
+        if self.operating_point is None:
+            raise VersionError(
+                f"Version {self.folder} has no calibrated threshold. Say which rate of false "
+                "accepts is meant, `[evaluation] false_accept_rate`, and run the pipeline again; "
+                f"the next push brings the threshold along. Or {otherwise}."
+            )
+        return self.operating_point
+
 
 def open_version(folder: str, max_pixels: int = MAX_PIXELS) -> ServedVersion:
     """Opens a version, once it is sure that its parts belong together.
@@ -122,13 +147,18 @@ def open_version(folder: str, max_pixels: int = MAX_PIXELS) -> ServedVersion:
         raise VersionError(f"{error} Name the folder of a version by --model.") from error
     except (IndexFileError, IndexMismatchError) as error:
         raise VersionError(str(error)) from error
+    try:
+        operating_point = read_operating_point(folder)
+    except (OSError, ValueError) as error:
+        path = operating_point_path(folder)
+        raise VersionError(f"{path} cannot be read: {error}. Push the model again.") from error
     from modules.models import Embedder  # loads TensorFlow: after what can be told without it
 
     try:
         embedder = Embedder(folder)
     except (OSError, ValueError) as error:
         raise VersionError(f"{folder} cannot be used: {error}") from error
-    return ServedVersion(folder, embedder, index, max_pixels)
+    return ServedVersion(folder, embedder, index, operating_point, max_pixels)
 
 
 def as_text(value: object) -> Any:

@@ -9,9 +9,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from modules.index import model_fingerprint
-from pipeline.served import Neighbour, ServedVersion
+from pipeline.served import (
+    Neighbour,
+    ServedVersion,
+    Verdict,
+    squared_distance,
+    verdict_values,
+)
 from pipeline.web.batching import Answer
-from pipeline.web.bodies import Upload
+from pipeline.web.bodies import RefusedError, Upload
 
 Distance = Annotated[float, Field(description="squared L2 of unit vectors: 0 to 4")]
 
@@ -31,6 +37,9 @@ class About(BaseModel):
     kind: Annotated[str | None, Field(description="of the index; flat is exact")]
     recall: Annotated[float | None, Field(description="measured, of an index that is not exact")]
     has_pictures: bool
+    threshold: Annotated[
+        float | None, Field(description="squared distance below which images count as the same")
+    ]
 
 
 class Embedding(BaseModel):
@@ -54,6 +63,9 @@ class FoundImage(BaseModel):
     id: str
     label: str | None
     distance: Distance
+    same: Annotated[
+        bool | None, Field(description="distance below the calibrated threshold; null without one")
+    ]
     further: dict[str, Any] = {}
     picture: Annotated[str | None, Field(description="small JPEG as a data: URL")] = None
 
@@ -73,6 +85,20 @@ class SearchResults(BaseModel):
     results: list[Neighbours]
 
 
+class Verification(BaseModel):
+    """Answer of `/verify`. Rates are those of the evaluation of the model, at this threshold."""
+
+    version: str
+    same: bool
+    distance: Distance
+    threshold: float
+    false_accept_rate: float | None = None
+    false_accept_rate_interval: tuple[float, float] | None = None
+    true_accept_rate: float | None = None
+    true_accept_rate_interval: tuple[float, float] | None = None
+    level: float | None = None
+
+
 def about(version: ServedVersion) -> About:
     """Describes a version."""
     described = version.index.description if version.index else None
@@ -83,6 +109,7 @@ def about(version: ServedVersion) -> About:
         kind=described and described.kind,
         recall=described and described.recall,
         has_pictures=bool(version.index and version.index.has_thumbnails),
+        threshold=version.operating_point and version.operating_point.threshold,
     )
 
 
@@ -110,16 +137,39 @@ def search_results(uploads: Sequence[Upload], answer: Answer, pictures: bool) ->
     return SearchResults(version=answer.version.name, results=results)
 
 
+def verification(
+    uploads: Sequence[Upload], answer: Answer, threshold: float | None
+) -> Verification:
+    """Whether two images show the same.
+
+    Raises:
+        RefusedError: One cannot be used.
+        VersionError: There is no threshold.
+    """
+    for number, fault in answer.embedded.faults.items():
+        raise RefusedError(422, f"{uploads[number].name}: {fault}.")
+    version = answer.version
+    point = None if threshold is not None else version.require_operating_point("send ?threshold=")
+    verdict = Verdict(
+        squared_distance(*answer.embedded.vectors),
+        point.threshold if point else float(threshold or 0),
+        point,
+    )
+    return Verification.model_validate(verdict_values(version, verdict))
+
+
 def _found(
     version: ServedVersion, neighbours: Sequence[Neighbour], pictures: bool
 ) -> list[FoundImage]:
     rows = [neighbour.row for neighbour in neighbours]
+    threshold = version.operating_point and version.operating_point.threshold
     small = version.require_index().thumbnails(rows) if pictures else [None] * len(rows)
     return [
         FoundImage(
             id=one.id,
             label=one.label,
             distance=one.distance,
+            same=None if threshold is None else one.distance < threshold,
             further=one.further,
             picture=picture and f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}",
         )

@@ -20,12 +20,14 @@ from pipeline.web.answers import (
     Embeddings,
     Fault,
     SearchResults,
+    Verification,
     about,
     embeddings,
     search_results,
+    verification,
 )
 from pipeline.web.batching import Batcher, OverloadedError
-from pipeline.web.bodies import RefusedError, body_schema, read_uploads
+from pipeline.web.bodies import RefusedError, body_schema, read_pair, read_uploads
 from pipeline.web.current import CurrentVersion, NoVersionError
 from pipeline.web.description import description_page
 from pipeline.web.limits import BodyLimit, LocalHosts, Rates, SafeHeaders, refuse
@@ -94,6 +96,7 @@ def _add_requests(
     # As defaults: FastAPI looks up annotations outside of this function.
     neighbours = Query(10, ge=1, le=settings.max_k, description="Neighbours of an image.")
     with_pictures = Query(False, description="Small pictures of the neighbours too.")
+    given = Query(None, ge=0, description="Squared distance, in place of the calibrated one.")
 
     @app.post("/embed", responses=_REFUSALS, openapi_extra={"requestBody": body_schema()})
     async def embed(request: Request) -> Embeddings:
@@ -111,6 +114,13 @@ def _add_requests(
         answer = await batcher.ask([upload.content for upload in uploads], k)
         found = await asyncio.to_thread(search_results, uploads, answer, pictures)
         return _unless_all_failed(found)
+
+    @app.post("/verify", responses=_REFUSALS, openapi_extra={"requestBody": body_schema("a", "b")})
+    async def verify(request: Request, threshold: float | None = given) -> Verification:
+        """Tells whether two images show the same, at the threshold calibrated with the model."""
+        uploads = await read_pair(request, "a", "b")
+        answer = await batcher.ask([upload.content for upload in uploads])
+        return verification(uploads, answer, threshold)
 
     @app.get("/version", responses={503: _REFUSALS[503]})
     async def version() -> About:
@@ -169,6 +179,10 @@ def _add_errors(app: FastAPI) -> None:
 
     for kind in (OverloadedError, NoVersionError, VersionError):
         app.add_exception_handler(kind, handler(503))
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> JSONResponse:
+        return refuse(500, "The request failed; the log of the server says why.")
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

@@ -66,6 +66,7 @@ def _request(method: str, path: str, operation: dict[str, Any], openapi: dict[st
 def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
+        schema = schema.get("anyOf", [schema])[0]  # the other one is null
         bounds = [f"{word} {schema[key]}" for key, word in
                   (("minimum", "from"), ("maximum", "to"), ("default", "default"))
                   if key in schema]  # fmt: skip

@@ -90,7 +90,7 @@ function card(found, rank) {
   item.append(
     picture,
     add("b", found.label ?? "no label"),
-    add("span", found.distance.toFixed(4), found.same ? "same" : ""),
+    add("span", found.distance.toFixed(4) + (found.same ? " · same" : ""), found.same ? "same" : ""),
     add("span", found.id, "id"),
   );
   return item;

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.served import ServedVersion, open_version
-from tests.pipeline.served.served_versions import write_model, write_version
+from tests.pipeline.served.served_versions import write_model, write_operating_point, write_version
 
 
 @pytest.fixture(scope="package")
@@ -18,6 +18,14 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="package")
 def version_folder(model, tmp_path_factory) -> Path:
     return write_version(tmp_path_factory.mktemp("serving") / "7", model)
+
+
+@pytest.fixture(scope="package")
+def calibrated(model, tmp_path_factory) -> Path:
+    """A version with an operating point: distances of 0 and ½ are below its threshold."""
+    folder = write_version(tmp_path_factory.mktemp("calibrated") / "8", model)
+    write_operating_point(folder)
+    return folder
 
 
 @pytest.fixture(scope="package")

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from modules.gate import OperatingPoint
 from modules.images import decode_images
 from modules.models import Embedder
 from modules.settings import ImageSettings
@@ -55,6 +56,26 @@ def write_version(
     )
     aside.rename(version)
     return version
+
+
+def write_operating_point(version: Path, threshold: float = 0.75) -> OperatingPoint:
+    """As the Evaluator writes it and the Pusher takes it along."""
+    point = OperatingPoint(
+        threshold=threshold,
+        similarity=1 - threshold / 2,
+        false_accept_rate=0.01,
+        measured_false_accept_rate=1 / 128,
+        true_accept_rate=3 / 4,
+        threshold_interval=(0.5, 1.0),
+        measured_false_accept_rate_interval=(1 / 256, 1 / 64),
+        true_accept_rate_interval=None,
+        level=0.95,
+        impostor_pairs=5120,
+        genuine_pairs=400,
+        splits=["eval"],
+    )
+    (version / "operating_point.json").write_text(point.model_dump_json())
+    return point
 
 
 def jpeg(image: bytes) -> bytes:

@@ -184,6 +184,43 @@ def test_a_version_without_an_index_embeds_only(model, tmp_path) -> None:
         assert client.get("/version").json()["gallery"] is None
 
 
+def test_verify_compares_two_images(calibrated) -> None:
+    pairs = {"a": ("a.png", ONE), "b": ("b.png", ONE)}
+    with serving(calibrated) as url, httpx.Client(base_url=url) as client:
+        answer = client.post("/verify", files=pairs)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {
+            "version": "8",
+            "same": True,
+            "distance": 0,
+            "threshold": 0.75,
+            "false_accept_rate": 1 / 128,
+            "false_accept_rate_interval": [1 / 256, 1 / 64],
+            "true_accept_rate": 3 / 4,
+            "true_accept_rate_interval": None,
+            "level": 0.95,
+        }
+        strict = client.post("/verify?threshold=0", files=pairs).json()
+        assert (strict["same"], strict["false_accept_rate"]) == (False, None)
+        for wrong, status, words in (
+            ({"files": {"a": pairs["a"]}}, 422, "no file b"),
+            ({"content": ONE}, 415, "files a and b"),
+            ({"files": {"a": pairs["a"], "b": ("b.png", b"no")}}, 422, "b.png: neither JPEG"),
+        ):
+            answer = client.post("/verify", **wrong)
+            assert (answer.status_code, words in answer.json()["error"]) == (status, True)
+        near = client.post("/search?k=60", content=ONE).json()["results"][0]["neighbours"]
+        assert [one["same"] for one in near] == [one["distance"] < 0.75 for one in near]
+        assert client.get("/version").json()["threshold"] == 0.75
+
+
+def test_verify_without_a_threshold_says_how_to_get_one(client) -> None:
+    answer = client.post("/verify", files={"a": ("a", ONE), "b": ("b", TWO)})
+    assert answer.status_code == 503
+    assert "[evaluation] false_accept_rate" in answer.json()["error"]
+    assert "?threshold=" in answer.json()["error"]
+
+
 def test_pictures_are_none_where_the_gallery_has_none(model, tmp_path) -> None:
     version = write_version(tmp_path / "2", model, thumbnails=False)
     with serving(version, max_pixels=28 * 28) as url, httpx.Client(base_url=url) as client:
