@@ -27,6 +27,11 @@ COMMANDS = {
         "data_command",
         "Write a data set as TFRecords of labelled images, with a train and an eval split.",
     ),
+    "embed": Place(
+        "pipeline.commands.embed",
+        "embed_command",
+        "Embed the images of SOURCE: a folder, a sheet, or TFRecords.",
+    ),
     "gc": Place(
         "pipeline.commands.gc",
         "gc_command",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeline.config import Config, cluster_config, load_config
+from pipeline.config import LOCAL_BEAM, Config, cluster_config, load_config
 
 if TYPE_CHECKING:
     from pipeline.served import ServedVersion
@@ -45,25 +46,50 @@ def given_config(config_name: str | None, *, kubeflow: bool) -> Config:
     return cluster_config(config) if kubeflow else config
 
 
+class Named(NamedTuple):
+    """What `--config` and `--model` name.
+
+    Attributes:
+        folder: Of a version, or a serving folder.
+        max_pixels: Largest width × height of an image.
+        beam_args: Options of Beam.
+        data_path: Folder that ids are relative to; None with `--model` alone, which does not say.
+    """
+
+    folder: str
+    max_pixels: int
+    beam_args: Sequence[str]
+    data_path: str | None
+
+
+def named(config_name: str | None, model: str | None) -> Named:
+    """Reads the configuration, unless `--model` is all there is.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    from pipeline.served import MAX_PIXELS
+
+    if model and config_name is None:
+        return Named(model, MAX_PIXELS, LOCAL_BEAM, None)
+    config = load_config(config_name)
+    folder = model or config.pipeline.serving_directory
+    return Named(folder, config.data.max_pixels, config.pipeline.beam_args, config.data.path)
+
+
 def open_served(config_name: str | None, model: str | None) -> tuple[ServedVersion, str | None]:
     """Opens the version that `--config` and `--model` name, quietly.
 
     Returns:
-        The version, and the folder of the data that its ids are relative to; None with `--model`
-        alone, which says nothing of the data.
+        The version, and the folder of the data; see `Named`.
 
     Raises:
         PipelineError: There is no version, or it cannot be used.
     """
     from pipeline.runtime import quiet_imports
-    from pipeline.served import MAX_PIXELS, newest_version, open_version
+    from pipeline.served import newest_version, open_version
 
-    if model and config_name is None:
-        base, max_pixels, data_path = model, MAX_PIXELS, None
-    else:
-        config = load_config(config_name)
-        base = model or config.pipeline.serving_directory
-        max_pixels, data_path = config.data.max_pixels, config.data.path
-    folder = newest_version(base)
+    what = named(config_name, model)
+    folder = newest_version(what.folder)
     with quiet_imports():
-        return open_version(folder, max_pixels), data_path
+        return open_version(folder, what.max_pixels), what.data_path

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.commands.options import config_option, model_option
-from pipeline.config import load_config
+from pipeline.commands.options import config_option, model_option, named
 
 
 @click.command("serve")
@@ -43,21 +42,15 @@ def serve_command(
     machine reaches the server: it asks for no password.
     """
     from pipeline.runtime import quiet_imports
-    from pipeline.served import MAX_PIXELS
 
-    if model and config_name is None:
-        folder, max_pixels = model, MAX_PIXELS
-    else:
-        config = load_config(config_name)
-        folder = model or config.pipeline.serving_directory
-        max_pixels = config.data.max_pixels
+    what = named(config_name, model)
     with quiet_imports():
         from pipeline.web import WebSettings, run_server
     settings = WebSettings(host=host, port=port, rate=rate, max_megabytes=max_megabytes, poll=poll)
     run_server(
-        folder,
+        what.folder,
         settings,
-        max_pixels,
+        what.max_pixels,
         wait=wait,
         listens=lambda url: click.echo(f"Open {url} in a browser; Ctrl-C ends it."),
     )

@@ -1,3 +1,4 @@
+from .bulk import Written as Written, embed_source as embed_source
 from .clustering import (
     Clusters as Clusters,
     Group as Group,
@@ -25,6 +26,13 @@ from .search import (
     search_images as search_images,
     search_rows as search_rows,
     search_values as search_values,
+)
+from .sources import (
+    Part as Part,
+    SourceKind as SourceKind,
+    cut as cut,
+    kind_of as kind_of,
+    source_fingerprint as source_fingerprint,
 )
 from .verify import (
     Verdict as Verdict,

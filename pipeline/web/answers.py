@@ -109,7 +109,7 @@ def about(version: ServedVersion) -> About:
         kind=described and described.kind,
         recall=described and described.recall,
         has_pictures=bool(version.index and version.index.has_thumbnails),
-        threshold=version.operating_point and version.operating_point.threshold,
+        threshold=_threshold(version),
     )
 
 
@@ -158,11 +158,15 @@ def verification(
     return Verification.model_validate(verdict_values(version, verdict))
 
 
+def _threshold(version: ServedVersion) -> float | None:
+    return version.operating_point.threshold if version.operating_point else None
+
+
 def _found(
     version: ServedVersion, neighbours: Sequence[Neighbour], pictures: bool
 ) -> list[FoundImage]:
     rows = [neighbour.row for neighbour in neighbours]
-    threshold = version.operating_point and version.operating_point.threshold
+    threshold = _threshold(version)
     small = version.require_index().thumbnails(rows) if pictures else [None] * len(rows)
     return [
         FoundImage(

@@ -102,7 +102,8 @@ def _form(schema: dict[str, Any], openapi: dict[str, Any]) -> str:
     if "$ref" in schema:
         schema = openapi["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if schema.get("type") == "array":
-        return f"[{_form(schema['items'], openapi)} …]".replace("[ …]", "[…]")
+        # A tuple has no items, but what each of its places holds.
+        return f"[{_form(schema.get('items', {}), openapi)} …]".replace("[ …]", "[…]")
     named = {name: _form(part, openapi) for name, part in schema.get("properties", {}).items()}
     inside = (f"{name}: {form}" if form else name for name, form in named.items())
     return f"{{{', '.join(inside)}}}" if named else ""
