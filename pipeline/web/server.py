@@ -19,7 +19,7 @@ _CONNECTIONS = 2000
 # Seconds until an idle connection is closed. Load balancers and clients close theirs after 60: who
 # closes first cannot break a request that the other has just begun.
 _IDLE = 75
-_LAST_ANSWERS = 30  # seconds for requests that are under way at the end
+LAST_ANSWERS = 30  # seconds for requests that are under way at the end
 
 
 class _Server(uvicorn.Server):
@@ -49,7 +49,7 @@ def server_config(current: CurrentVersion, settings: WebSettings) -> uvicorn.Con
         server_header=False,
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_IDLE,
-        timeout_graceful_shutdown=_LAST_ANSWERS,
+        timeout_graceful_shutdown=LAST_ANSWERS,
     )
 
 
