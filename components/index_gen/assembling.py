@@ -14,8 +14,14 @@ import pyarrow.parquet as pq
 from tfx.utils import io_utils
 
 from components.index_gen.reading import KEPT
-from modules.index import VECTOR, IndexDescription, Vectors, choose_index, write_index
-from modules.index.tuning import TunedIndex
+from modules.index import (
+    VECTOR,
+    IndexDescription,
+    TunedIndex,
+    Vectors,
+    choose_index,
+    write_index,
+)
 from modules.settings import IndexSettings
 
 _BATCH = 1024  # rows of a record batch
