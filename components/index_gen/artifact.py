@@ -22,5 +22,8 @@ class Index(Artifact):
 
 
 def settings_text(settings: IndexSettings) -> str:
-    """`[index]` as text: what was asked for, to tell one index from another of the same inputs."""
-    return json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    """`[index]` as text: what was asked for, to tell one index from another of the same inputs.
+
+    What is as by default is left out: set or not, it asks for the same.
+    """
+    return json.dumps(settings.model_dump(mode="json", exclude_defaults=True), sort_keys=True)

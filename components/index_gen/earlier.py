@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,7 @@ class EarlierGallery:
             path: Of the Parquet file.
         """
         self._file = pq.ParquetFile(_Seekable(path))
+        self._reading = threading.Lock()  # the threads of a worker share it
         self.dimension = int(self._file.schema_arrow.field(VECTOR).type.list_size)
         keys = [
             _keys(batch[ID].to_pylist(), batch[IMAGE_HASH].to_pylist())
@@ -73,7 +75,8 @@ class EarlierGallery:
             columns: Their names.
         """
         groups = np.unique(np.searchsorted(self._firsts, rows, side="right") - 1)
-        table = self._file.read_row_groups(groups.tolist(), list(columns))
+        with self._reading:
+            table = self._file.read_row_groups(groups.tolist(), list(columns))
         sizes = self._firsts[groups + 1] - self._firsts[groups]
         starts = np.cumsum(sizes) - sizes  # of each group in the table
         place = np.searchsorted(groups, np.searchsorted(self._firsts, rows, side="right") - 1)

@@ -77,6 +77,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         fingerprint = model_fingerprint(model)
         earlier = _usable(input_dict.get(PREVIOUS_KEY) or [], fingerprint, plan)
+        before = read_description(earlier.rpartition("/")[0]) if earlier else None
         shards = f"{index.uri}/.shards"
         _clear(index.uri)  # of an earlier attempt at this artifact
         tf.io.gfile.makedirs(shards)
@@ -84,13 +85,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             with self._make_beam_pipeline() as pipeline:
                 write_shards(pipeline, files, plan, model, earlier, shards)
             source = ", ".join(sorted({_split_of(file) for file in files}))
-            made = assemble(shards, index.uri, settings, fingerprint, source)
+            made = assemble(shards, index.uri, settings, fingerprint, source, before)
             tf.io.gfile.rmtree(shards)
         except BaseException:
             with contextlib.suppress(tf.errors.OpError):  # the first error is the one to see
                 _clear(index.uri)
             raise
-        _publish(index, made, fingerprint, earlier)
+        _publish(index, made, fingerprint, before.images if before else 0)
 
 
 def _files(examples: list[types.Artifact], settings: IndexSettings) -> list[str]:
@@ -140,9 +141,8 @@ def _clear(uri: str) -> None:
             (tf.io.gfile.rmtree if tf.io.gfile.isdir(path) else tf.io.gfile.remove)(path)
 
 
-def _publish(index: types.Artifact, made: Assembled, fingerprint: str, earlier: str | None) -> None:
-    """Notes on the artifact what a summary shows."""
-    before = read_description(earlier.removesuffix(f"/{GALLERY_FILE}")).images if earlier else 0
+def _publish(index: types.Artifact, made: Assembled, fingerprint: str, before: int) -> None:
+    """Notes on the artifact what a summary shows; `before`: images of the earlier gallery."""
     numbers = {
         BUILT: 1,
         "images": made.images,

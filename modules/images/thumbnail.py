@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from modules.images.decode import decode_to_array
 
@@ -56,9 +56,26 @@ def small_jpeg(encoded: bytes, background: str = "white", most: int = THUMBNAIL_
     Returns:
         A JPEG file; one grey pixel where the image cannot be decoded.
     """
-    pixels = decode_to_array(encoded, background)
-    image = Image.new("RGB", (1, 1), _UNREADABLE) if pixels is None else Image.fromarray(pixels)
+    image = _plain(encoded, most)
+    if image is None:
+        pixels = decode_to_array(encoded, background)
+        image = Image.new("RGB", (1, 1), _UNREADABLE) if pixels is None else Image.fromarray(pixels)
     image.thumbnail((most, most), Image.Resampling.BOX)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
+
+
+def _plain(encoded: bytes, most: int) -> Image.Image | None:
+    """Grey or colours with nothing to interpret, read in a tenth of the time; None for the rest.
+
+    What is left to the decoder of the network: transparency, palettes, CMYK, 16 bits.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded))
+        if image.mode not in ("L", "RGB") or "transparency" in image.info:
+            return None
+        image.draft(None, (2 * most, 2 * most))  # of a JPEG no more is decoded than is needed
+        return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,11 +68,13 @@ def number_of_lists(images: int) -> int:
 def _empty(vectors: Vectors, kind: IndexKind, storage: IndexStorage, seed: int) -> faiss.Index:
     import faiss
 
+    index: Any  # each kind has attributes of its own
     size, squared_l2 = vectors.dimension, faiss.METRIC_L2
-    code = {
+    codes: dict[str, Any] = {
         "float16": faiss.ScalarQuantizer.QT_fp16,
         "int8": faiss.ScalarQuantizer.QT_8bit,
-    }.get(storage)
+    }
+    code = codes.get(storage)
     if kind == "ivf":
         lists = number_of_lists(len(vectors))
         coarse = faiss.IndexFlatL2(size)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -216,7 +216,7 @@ def _tune(vectors: Vectors, kind: IndexKind, sample: Sample, settings: IndexSett
     )
 
 
-def _widths(index: faiss.Index, kind: IndexKind, k: int) -> Iterator[None]:
+def _widths(index: Any, kind: IndexKind, k: int) -> Iterator[None]:
     """Sets one search parameter after the other, each twice as wide."""
     width = 1
     if kind == "flat":
@@ -234,7 +234,7 @@ def _widths(index: faiss.Index, kind: IndexKind, k: int) -> Iterator[None]:
             width *= 2
 
 
-def _parameters(index: faiss.Index, kind: IndexKind) -> dict[str, int | float | str | bool]:
+def _parameters(index: Any, kind: IndexKind) -> dict[str, int | float | str | bool]:
     if kind == "ivf":
         return {"lists": index.nlist, "nprobe": index.nprobe}
     if kind == "hnsw":
@@ -243,23 +243,24 @@ def _parameters(index: faiss.Index, kind: IndexKind) -> dict[str, int | float | 
 
 
 def _reset(kind: IndexKind) -> None:
-    import faiss
-
-    if kind == "ivf":
-        faiss.cvar.indexIVF_stats.reset()
-    elif kind == "hnsw":
-        faiss.cvar.hnsw_stats.reset()
+    if kind != "flat":
+        _statistics(kind).reset()
 
 
-def _compared(index: faiss.Index, kind: IndexKind, queries: int) -> int:
+def _compared(index: Any, kind: IndexKind, queries: int) -> int:
     """Vectors that the queries since `_reset` were compared with, centres of lists included."""
+    if kind == "flat":
+        return queries * int(index.ntotal)
+    centres = queries * int(index.nlist) if kind == "ivf" else 0
+    return centres + int(_statistics(kind).ndis)
+
+
+def _statistics(kind: IndexKind) -> Any:
+    """What faiss counts, in this process."""
     import faiss
 
-    if kind == "ivf":
-        return int(faiss.cvar.indexIVF_stats.ndis) + queries * int(index.nlist)
-    if kind == "hnsw":
-        return int(faiss.cvar.hnsw_stats.ndis)
-    return queries * int(index.ntotal)
+    counted: Any = faiss.cvar
+    return counted.indexIVF_stats if kind == "ivf" else counted.hnsw_stats
 
 
 def _shards(vectors: Vectors) -> Iterator[Shard]:

@@ -27,7 +27,6 @@ from pipeline.config import Config
 
 BLESSED_MODELS = 2  # the baseline of a candidate, and of the next one if it is blessed
 
-_INDEX = "Index"  # TFX's name of the type
 _SPAN, _SPLITS = "span", "output_config"
 
 
@@ -60,7 +59,6 @@ class Needed:
         self._keep(self._related(latest), "in the cache of the next run")
         self._keep(self._of_blessed(), "last blessed models and what they started from")
         self._keep(self._of_served(), "models in the serving folder")
-        self._keep(self._of_indexes(by_type.get(_INDEX, [])), "the index that the next starts from")
         if config.data.has_spans:
             self._keep(self._of_spans(), "spans to train on, evaluate on or compare with")
 
@@ -106,14 +104,6 @@ class Needed:
         before = {max((b for b in blessed if b < model), default=model) for model in served}
         models = served | before
         return models | self._verdicts(models) | self._with_extras(models)
-
-    def _of_indexes(self, indexes: Iterable[proto.Artifact]) -> list[int]:
-        """`PreviousIndexResolver` takes the latest that was made."""
-        return [
-            index.id
-            for index in indexes
-            if index.id in self.artifacts and plain_values(index).get("built")
-        ][-1:]
 
     def _with_extras(self, models: Iterable[int]) -> set[int]:
         """What holds the files that were pushed beside the models."""

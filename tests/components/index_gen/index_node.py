@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import apache_beam as beam
@@ -11,8 +10,9 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.index_gen import Index
+from components.index_gen import Index, settings_text
 from components.index_gen.executor import Executor
+from modules.settings import IndexSettings
 from tests.real_data import BEAM_ARGS
 
 DIMENSION = 16
@@ -68,7 +68,7 @@ def make(
             "previous_index": list(previous),
         },
         {"index": [output]},
-        {"settings": json.dumps(settings)},
+        {"settings": settings_text(IndexSettings(**settings))},
     )
     return output
 

@@ -142,6 +142,22 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     assert sizes[-1] == 0
 
 
+def test_the_latest_index_stays_though_it_was_never_pushed(tmp_path) -> None:
+    """Its push failed, and the model after it was rejected."""
+    plain, collected = (
+        Simulation(tmp_path / name, window=1, fixed=None, warm=False, rounds=0)
+        for name in ("plain", "collected")
+    )
+    events = [Event(), Event(breaks_at="Pusher"), Event(blessed=False)]
+    for simulation in (plain, collected):
+        for event in events:
+            simulation.happens(event)
+    collected.collect(1)
+    for simulation in (plain, collected):
+        simulation.happens(Event())
+    assert collected.trace == plain.trace
+
+
 def make_old(path: Path, *, days: float) -> None:
     when = time.time() - days * DAY
     for found in [*path.rglob("*"), path]:
