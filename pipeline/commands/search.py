@@ -12,7 +12,7 @@ import click
 
 from pipeline.commands.options import config_option, model_option, open_served, preview_option
 from pipeline.commands.printing import name_faults, print_whole
-from pipeline.runtime import TENSORFLOW_CHATTER, held_back
+from pipeline.runtime import TENSORFLOW_CHATTER, ConfigError, held_back
 from pipeline.served import Outcome, outcome_help
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ _ROWS = 50  # images in a preview
 
 
 @click.command("search", epilog=outcome_help(Outcome.DONE, Outcome.LEFT_OUT))
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", nargs=-1)
 @config_option
 @model_option
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N",
+    help="In place of IMAGES: N images of the gallery, each left out of its own neighbours.",
+)  # fmt: skip
 @click.option("--k", default=5, show_default=True, type=click.IntRange(min=1), help="Neighbours.")
 @preview_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -34,6 +38,7 @@ def search_command(
     images: tuple[str, ...],
     config_name: str | None,
     model: str | None,
+    sample: int | None,
     k: int,
     preview: Path | None,
     as_json: bool,
@@ -43,11 +48,16 @@ def search_command(
     The newest pushed version is used, its model and its index, which belong together. Distances are
     squared L2 distances of unit vectors: 0 for the same embedding, at most 4.
     """
-    from pipeline.served import find_images, search_images, search_values
+    from pipeline.served import find_images, search_images, search_sample, search_values
 
+    if bool(images) == (sample is not None):
+        raise ConfigError("Name images to search with, or --sample 5 to see some of the gallery.")
     paths = find_images(images)
     version, data_path = open_served(config_name, model)
-    found = list(search_images(version, paths, k))
+    if sample is not None:
+        found = search_sample(version, sample, k)
+    else:
+        found = list(search_images(version, paths, k, keep=_ROWS))
     if preview:
         with held_back(2, TENSORFLOW_CHATTER):
             _write_preview(preview, version, found[:_ROWS], data_path)
@@ -87,8 +97,10 @@ def search_table(version: ServedVersion, found: Sequence[Found], k: int) -> Tabl
     table.add_column("label", overflow="fold")
     table.add_column("distance", justify="right")
     table.add_column("id", overflow="fold")
-    for cells in search_rows(found):
-        table.add_row(*(escape(cell) for cell in cells), end_section=cells[1] == str(k))
+    for one in found:
+        for cells in search_rows(one):
+            table.add_row(*map(escape, cells))
+        table.add_section()
     return table
 
 
@@ -101,7 +113,7 @@ def _write_preview(
     rows = [
         Row(
             one.image.path,
-            Tile(one.image.content, "query"),
+            Tile(one.image.content or pictures.file(one.image.path), "query"),
             [
                 Tile(picture, neighbour.label or "", f"{neighbour.distance:.4f}")
                 for neighbour, picture in zip(

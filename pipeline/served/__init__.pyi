@@ -25,6 +25,7 @@ from .search import (
     neighbour_values as neighbour_values,
     search_images as search_images,
     search_rows as search_rows,
+    search_sample as search_sample,
     search_values as search_values,
 )
 from .sources import (

@@ -25,11 +25,12 @@ class GalleryPictures:
         """Encoded pictures; None where there is none."""
         small = self._index.thumbnails([neighbour.row for neighbour in neighbours])
         return [
-            picture if picture is not None else self._file(neighbour.id)
+            picture if picture is not None else self.file(neighbour.id)
             for neighbour, picture in zip(neighbours, small, strict=True)
         ]
 
-    def _file(self, example_id: str) -> bytes | None:
+    def file(self, example_id: str) -> bytes | None:
+        """The file that an id names; None if it names none below the folder of the data."""
         # An id is data: it must not lead out of the folder.
         parts = example_id.split("/")
         if self._data is None or ".." in parts or example_id.startswith("/"):

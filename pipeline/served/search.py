@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from modules.contract import ID
 from modules.runtime import shown
 from pipeline.served.image_files import ImageFile, read_in_batches
-from pipeline.served.version import Neighbour, ServedVersion
+from pipeline.served.version import Neighbour, ServedVersion, as_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,18 +29,22 @@ class Found:
     fault: str | None = None
 
 
-def search_images(version: ServedVersion, paths: Sequence[str], k: int) -> Iterator[Found]:
+def search_images(
+    version: ServedVersion, paths: Sequence[str], k: int, keep: int = 0
+) -> Iterator[Found]:
     """Finds the neighbours of each image, in the order of the paths.
 
     Args:
         version: With an index.
         paths: Of image files.
         k: The most neighbours of an image.
+        keep: Of so many images, the first ones, the content is kept.
 
     Raises:
         VersionError: There is no index.
     """
     version.require_index()
+    done = 0
     for files in read_in_batches(paths):
         readable = [number for number, file in enumerate(files) if file.fault is None]
         embedded = version.embed([files[number].content for number in readable])
@@ -47,7 +54,36 @@ def search_images(version: ServedVersion, paths: Sequence[str], k: int) -> Itera
         neighbours = version.search(embedded.vectors, k) if good else []
         found = dict(zip(good, neighbours, strict=True))
         for number, file in enumerate(files):
-            yield Found(file, found.get(number, []), faults.get(number))
+            kept = file if done < keep else file._replace(content=b"")
+            done += 1
+            yield Found(kept, found.get(number, []), faults.get(number))
+
+
+def search_sample(version: ServedVersion, number: int, k: int) -> list[Found]:
+    """Finds the neighbours of some images of the gallery, each left out of its own.
+
+    Args:
+        version: With an index.
+        number: How many images, the same ones each time.
+        k: The most neighbours of an image.
+
+    Raises:
+        VersionError: There is no index.
+    """
+    index = version.require_index()
+    generator = np.random.default_rng(0)
+    rows = np.sort(generator.choice(len(index), min(number, len(index)), replace=False))
+    found = version.search(index.vectors(rows), k + 1)
+    names = [as_text(values[ID]) for values in index.rows(rows)]
+    return [
+        Found(
+            ImageFile(name, picture or b""),
+            [neighbour for neighbour in neighbours if neighbour.row != row][:k],
+        )
+        for row, name, picture, neighbours in zip(
+            rows, names, index.thumbnails(rows), found, strict=True
+        )
+    ]
 
 
 def search_values(version: ServedVersion, found: Sequence[Found]) -> dict[str, Any]:
@@ -55,7 +91,7 @@ def search_values(version: ServedVersion, found: Sequence[Found]) -> dict[str, A
     index = version.require_index().description
     return {
         "version": version.name,
-        "model": index.model,
+        "model": version.model,
         "distance": index.distance,
         "gallery": {"images": index.images, "kind": index.kind, "recall": index.recall},
         "results": [
@@ -80,12 +116,10 @@ def neighbour_values(neighbour: Neighbour) -> dict[str, Any]:
     }
 
 
-def search_rows(found: Sequence[Found]) -> Iterator[tuple[str, str, str, str, str]]:
+def search_rows(one: Found) -> Iterator[tuple[str, str, str, str, str]]:
     """The cells of the table: image, rank, label, distance, id; the image in its first row only."""
-    for one in found:
-        name = shown(one.image.path)
-        for rank, neighbour in enumerate(one.neighbours, start=1):
-            label = "" if neighbour.label is None else shown(neighbour.label)
-            distance = f"{neighbour.distance:.4f}"
-            yield name, str(rank), label, distance, shown(neighbour.id)
-            name = ""
+    name = shown(one.image.path)
+    for rank, neighbour in enumerate(one.neighbours, start=1):
+        label = "" if neighbour.label is None else shown(neighbour.label)
+        yield name, str(rank), label, f"{neighbour.distance:.4f}", shown(neighbour.id)
+        name = ""

@@ -17,6 +17,7 @@ from modules.index import (
     NoIndexError,
     check_same_model,
     index_folder,
+    model_fingerprint,
     open_index,
 )
 from pipeline.served.embedding import Embedded, embed_images
@@ -51,6 +52,7 @@ class ServedVersion:
     Attributes:
         folder: Of the version.
         name: Its number.
+        model: Fingerprint of the model.
         index: None if the version has none.
         operating_point: None if the version has none.
     """
@@ -58,12 +60,14 @@ class ServedVersion:
     def __init__(
         self,
         folder: str,
+        model: str,
         embedder: Embedder,
         index: GalleryIndex | None,
         operating_point: OperatingPoint | None,
         max_pixels: int,
     ) -> None:
         self.folder = folder
+        self.model = model
         self.name = folder.rstrip("/").rpartition("/")[2]
         self.index = index
         self.operating_point = operating_point
@@ -139,10 +143,10 @@ def open_version(folder: str, max_pixels: int = MAX_PIXELS) -> ServedVersion:
         VersionError: It has no usable model, its index is broken or was made by another model.
     """
     try:
-        check_same_model(folder)
+        model = check_same_model(folder).model
         index = open_index(index_folder(folder))
     except NoIndexError:
-        index = None
+        model, index = model_fingerprint(folder), None
     except FileNotFoundError as error:
         raise VersionError(f"{error} Name the folder of a version by --model.") from error
     except (IndexFileError, IndexMismatchError) as error:
@@ -158,7 +162,7 @@ def open_version(folder: str, max_pixels: int = MAX_PIXELS) -> ServedVersion:
         embedder = Embedder(folder)
     except (OSError, ValueError) as error:
         raise VersionError(f"{folder} cannot be used: {error}") from error
-    return ServedVersion(folder, embedder, index, operating_point, max_pixels)
+    return ServedVersion(folder, model, embedder, index, operating_point, max_pixels)
 
 
 def as_text(value: object) -> Any:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from modules.index import model_fingerprint
 from pipeline.served import (
     Neighbour,
     ServedVersion,
@@ -104,7 +103,7 @@ def about(version: ServedVersion) -> About:
     described = version.index.description if version.index else None
     return About(
         version=version.name,
-        model=described.model if described else model_fingerprint(version.folder),
+        model=version.model,
         gallery=described and described.images,
         kind=described and described.kind,
         recall=described and described.recall,

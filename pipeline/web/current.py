@@ -8,8 +8,8 @@ import io
 import logging
 import time
 
-from pipeline.runtime import NotRunError, PipelineError
-from pipeline.served import ServedVersion, newest_version, open_version
+from pipeline.runtime import NotRunError
+from pipeline.served import ServedVersion, VersionError, newest_version, open_version
 
 _log = logging.getLogger("pipeline.web")
 _TRY_AGAIN = 60.0  # seconds, of a version that could not be used
@@ -70,7 +70,11 @@ class CurrentVersion:
         if self._version is not None and newest == self._version.folder:
             return
         version = open_version(newest, self._max_pixels)
-        version.embed([_white_image()])  # the first call of a model is slow: nobody waits for it
+        # The first call of a model is slow: nobody waits for it. It shows that the model works.
+        for fault in version.embed([_white_image()]).faults.values():
+            raise VersionError(
+                f"{newest} cannot be used: it does not embed a white image: {fault}."
+            )
         before, self._version = self._version, version
         self.changes += 1
         index = version.index
@@ -87,6 +91,7 @@ class CurrentVersion:
             await asyncio.to_thread(self._look_quietly)
 
     def _look_quietly(self) -> None:
+        newest = ""
         try:
             newest = newest_version(self._folder)
             if self._failed and self._failed[0] == newest and time.monotonic() < self._failed[1]:
@@ -95,7 +100,7 @@ class CurrentVersion:
             self._failed = None
         except NotRunError:
             return  # nothing there: what is loaded goes on
-        except (PipelineError, OSError) as error:
+        except Exception as error:  # whatever it is, what answers goes on, and so does the watching
             self.failures += 1
             self._failed = newest, time.monotonic() + _TRY_AGAIN
             stays = self._version.name if self._version else "none"

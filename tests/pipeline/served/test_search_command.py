@@ -108,8 +108,26 @@ def test_a_preview_shows_query_and_neighbours(
     assert "http" not in page
 
 
+def test_a_sample_of_the_gallery_needs_no_files(version_folder, tmp_path: Path) -> None:
+    arguments = ("--model", version_folder, "--sample", "4", "--k", "60", "--json")
+    results = json.loads(search(*arguments).stdout)["results"]
+    images = {example_id.decode(): image for image, _, example_id in GALLERY}
+    assert len({result["image"] for result in results}) == 4
+    for result in results:
+        others = [row for row in GALLERY if row[2].decode() != result["image"]]
+        found = [(n["id"], n["label"], n["distance"]) for n in result["neighbours"]]
+        assert found == neighbours_by_loop(images[result["image"]], others, 60)
+    assert json.loads(search(*arguments).stdout)["results"] == results  # the same each time
+    picture = tmp_path / "sample.png"
+    done = search("--model", version_folder, "--sample", "100", "--preview", picture)
+    assert "(the first 50 of 60 images)" in done.stdout
+    for wrong in ((), (tmp_path, "--sample", "1")):
+        with pytest.raises(ConfigError, match="Name images to search with, or --sample"):
+            raise search(*wrong, "--model", version_folder).exception
+
+
 def test_an_id_does_not_lead_out_of_the_data(version, tmp_path: Path) -> None:
-    from pipeline.served import GalleryPictures, Neighbour
+    from pipeline.served import GalleryPictures
 
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "data").mkdir()
@@ -122,7 +140,7 @@ def test_an_id_does_not_lead_out_of_the_data(version, tmp_path: Path) -> None:
         ("gone", None),
         ("a\0b", None),
     ):
-        assert pictures._file(Neighbour(0, example_id, None, 0.0, {}).id) == expected
+        assert pictures.file(example_id) == expected
 
 
 def test_what_is_not_there_is_said(version_folder, tmp_path: Path) -> None:
