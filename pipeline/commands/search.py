@@ -89,7 +89,7 @@ def search_table(version: ServedVersion, found: Sequence[Found], k: int) -> Tabl
     if index.recall is not None and index.recall < 1:
         kind += f", recall {index.recall:.3f}"
     table = Table(
-        title=f"The {k} nearest of {index.images:,} in version {version.name} ({kind})",
+        title=f"{k} nearest of {index.images:,}, version {version.name}, {kind}",
         title_justify="left",
     )
     table.add_column("image", overflow="fold")
@@ -113,7 +113,7 @@ def _write_preview(
     rows = [
         Row(
             one.image.path,
-            Tile(one.image.content or pictures.file(one.image.path), "query"),
+            Tile(one.image.content or pictures.file(one.image.path), one.label or "", "query"),
             [
                 Tile(picture, neighbour.label or "", f"{neighbour.distance:.4f}")
                 for neighbour, picture in zip(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.contract import ID
+from modules.contract import ID, LABEL
 from modules.runtime import shown
 from pipeline.served.image_files import ImageFile, read_in_batches
 from pipeline.served.version import Neighbour, ServedVersion, as_text
@@ -22,11 +22,13 @@ class Found:
         image: The file.
         neighbours: Nearest first; none if there is a fault.
         fault: Why the image could not be used.
+        label: Of the image, if it is one of the gallery.
     """
 
     image: ImageFile
     neighbours: list[Neighbour]
     fault: str | None = None
+    label: str | None = None
 
 
 def search_images(
@@ -74,14 +76,14 @@ def search_sample(version: ServedVersion, number: int, k: int) -> list[Found]:
     generator = np.random.default_rng(0)
     rows = np.sort(generator.choice(len(index), min(number, len(index)), replace=False))
     found = version.search(index.vectors(rows), k + 1)
-    names = [as_text(values[ID]) for values in index.rows(rows)]
     return [
         Found(
-            ImageFile(name, picture or b""),
+            ImageFile(as_text(values[ID]), picture or b""),
             [neighbour for neighbour in neighbours if neighbour.row != row][:k],
+            label=as_text(values[LABEL]),
         )
-        for row, name, picture, neighbours in zip(
-            rows, names, index.thumbnails(rows), found, strict=True
+        for row, values, picture, neighbours in zip(
+            rows, index.rows(rows), index.thumbnails(rows), found, strict=True
         )
     ]
 

@@ -73,7 +73,7 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
     looked = run("search", tmp_path, "--sample", "5", "--preview", str(picture))
     assert looked.returncode == 0, looked.stdout + looked.stderr
     assert looked.stderr == ""
-    assert f"in version {version.name} (exact)" in looked.stdout
+    assert f"version {version.name}, exact" in looked.stdout
     assert Image.open(picture).size[1] > 5 * 96
     assert_page_finds(path, tmp_path, version.name)
 

@@ -52,7 +52,7 @@ def test_json_is_what_the_definition_says(version_folder, photos) -> None:
 def test_the_table_shows_names_as_they_are(version_folder, photos) -> None:
     done = search(photos, "--model", version_folder, "--k", "2")
     assert done.exit_code == 0, done.output
-    assert "The 2 nearest of 60 in version 7 (exact)" in done.stdout
+    assert "2 nearest of 60, version 7, exact" in done.stdout
     assert "a[bold].png" in done.stdout
     assert "b\\x1b.PNG" in done.stdout
     (example_id, label, distance), _ = neighbours_by_loop(QUERIES[0][0], GALLERY, 2)
