@@ -33,8 +33,7 @@ class PreviousIndexStrategy(resolver.ResolverStrategy):
             input_dict: All indexes of the pipeline; the current inputs of IndexGen.
 
         Returns:
-            At most one artifact for `previous_index`, and nothing else: nobody reads the others
-            from here.
+            At most one artifact for `previous_index`; the others as they were.
         """
         lineage = Lineage(store)
         current = {
@@ -54,4 +53,4 @@ class PreviousIndexStrategy(resolver.ResolverStrategy):
             for index in every
             if index.get_int_custom_property(BUILT) and (first is None or index.id < first)
         ]
-        return {PREVIOUS_KEY: earlier[-1:]}
+        return {**input_dict, PREVIOUS_KEY: earlier[-1:]}

@@ -8,10 +8,8 @@ from pydantic import Field, model_validator
 
 from modules.settings.base import Settings
 
-WINDOW = "window"
 IndexKind = Literal["flat", "ivf", "hnsw"]
 IndexStorage = Literal["float32", "float16", "int8"]
-_Name = Annotated[str, Field(min_length=1)]
 
 
 class IndexSettings(Settings):
@@ -25,9 +23,9 @@ class IndexSettings(Settings):
 
     enabled: Annotated[bool, Field(description="push an index with every model")] = True
     gallery: Annotated[
-        _Name | list[_Name],
-        Field(description='split or splits to embed; "window": all of the window\'s'),
-    ] = WINDOW
+        Literal["window", "train", "eval"],
+        Field(description="the split to embed; `window`: both, of the window's spans if there are"),
+    ] = "window"
     kind: Annotated[
         Literal["auto", "flat", "ivf", "hnsw"],
         Field(description="auto: flat up to `exact_up_to`, above it the first that does"),
@@ -64,16 +62,4 @@ class IndexSettings(Settings):
                 f"{', '.join(unused)} has no effect: a flat index of float32 is exact, and its "
                 "recall is 1; remove it"
             )
-        if isinstance(self.gallery, list):
-            if not self.gallery or len(set(self.gallery)) < len(self.gallery):
-                raise ValueError("gallery must name at least one split, and each once")
-            if WINDOW in self.gallery:
-                raise ValueError('gallery = "window" is all splits; name it alone')
         return self
-
-    @property
-    def splits(self) -> list[str] | None:
-        """The splits to embed; None for all there are."""
-        if isinstance(self.gallery, list):
-            return self.gallery
-        return None if self.gallery == WINDOW else [self.gallery]

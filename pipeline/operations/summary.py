@@ -147,7 +147,9 @@ def _node_table(run: Run) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("")
     for node in run.nodes:
-        kept = {key: value for output in node.outputs.values() for key, value in output.items()}
+        # What a resolver hands on stands beside the node that made it.
+        made = {} if node.node.endswith("Resolver") else node.outputs
+        kept = {key: value for output in made.values() for key, value in output.items()}
         notes = [_image_note(kept)] if all(key in kept for key in _IMAGE) else []
         if all(key in kept for key in _INDEX):
             notes.append(_index_note(kept))

@@ -55,7 +55,7 @@ EVALUATION = {
 }
 
 INDEX = {
-    "gallery": ["train", "eval"],
+    "gallery": "train",
     "kind": "hnsw",
     "storage": "int8",
     "min_recall": 0.9,

@@ -86,6 +86,8 @@ def test_what_the_index_is_and_what_changed_in_it(capsys) -> None:
         "IndexGen run 2.0 ivf index of int8, recall@10 0.9766, 1.5 MB, 4,000 added, 1,000 kept, "
         "0 removed, images 5,000"
     ) in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    node = NodeRun("PreviousIndexResolver", "run", 0.0, None, {"previous_index": kept})
+    assert "PreviousIndexResolver run 0.0" in shown(capsys, Run("mine", RUN_ID, [node], None, None))
     node = NodeRun("IndexGen", "run", 0.1, None, {"index": {"built": 0}})
     assert "IndexGen run 0.1" in shown(capsys, Run("mine", RUN_ID, [node], None, None))
 
