@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pg8000.exceptions
 import pg8000.native
@@ -15,6 +17,11 @@ from pipeline.vector_databases import PGVECTOR
 from tests import databases
 from tests.pipeline.vector_databases.reading import ARRAYS, InPostgresql, InQdrant, Reader
 
+Connect = Callable[[], pg8000.native.Connection]
+ENVIRONMENT = {"PGUSER": databases.USER, "PGPASSWORD": databases.PASSWORD}
+# Names a PostgreSQL with pgvector, for machines whose own has none; PGUSER and PGPASSWORD go along.
+ELSEWHERE = "PGVECTOR_TEST_URL"
+
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
@@ -22,26 +29,32 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def connect(postgresql_url: str) -> Iterator[Callable[[], pg8000.native.Connection]]:
-    """Opens connections whose tables lie in a schema of this test."""
+@contextlib.contextmanager
+def schema_in(url: str, environment: Mapping[str, str]) -> Iterator[Connect]:
+    """Opens connections whose tables lie in a schema of their own."""
     schema = f"s{uuid.uuid4().hex}"
-    host, _, port = postgresql_url.split("/")[2].partition(":")
+    parts = urllib.parse.urlsplit(url)
     with contextlib.ExitStack() as stack:
 
         def opened() -> pg8000.native.Connection:
             connection = pg8000.native.Connection(
-                databases.USER,
-                host=host,
-                port=int(port),
-                database=postgresql_url.rpartition("/")[2],
-                password=databases.PASSWORD,
+                environment["PGUSER"],
+                host=parts.hostname,
+                port=parts.port,
+                database=parts.path.strip("/"),
+                password=environment["PGPASSWORD"],
             )
             stack.callback(connection.close)
             connection.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             connection.run(f"SET search_path = {schema}, public")
             return connection
 
+        yield opened
+
+
+@pytest.fixture
+def connect(postgresql_url: str) -> Iterator[Connect]:
+    with schema_in(postgresql_url, ENVIRONMENT) as opened:
         yield opened
 
 
@@ -52,12 +65,17 @@ def reader(request: pytest.FixtureRequest) -> Iterator[Reader]:
         with contextlib.closing(QdrantClient(":memory:")) as client:
             yield InQdrant(client)
         return
-    connection = request.getfixturevalue("connect")()
     if request.param == "arrays":
-        yield InPostgresql(connection, ARRAYS)
+        yield InPostgresql(request.getfixturevalue("connect")(), ARRAYS)
         return
-    try:
-        connection.run("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
-    except pg8000.exceptions.DatabaseError as error:
-        pytest.skip(f"no pgvector in this PostgreSQL: {error.args[0]['M']}")
-    yield InPostgresql(connection, PGVECTOR)
+    elsewhere = os.environ.get(ELSEWHERE)
+    url = elsewhere or request.getfixturevalue("postgresql_url")
+    environment = os.environ if elsewhere else ENVIRONMENT
+    with schema_in(url, environment) as opened:
+        connection = opened()
+        try:
+            connection.run("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        except pg8000.exceptions.DatabaseError as error:
+            why = error.args[0]["M"]
+            pytest.skip(f"no pgvector in this PostgreSQL ({why}), and no {ELSEWHERE} names one")
+        yield InPostgresql(connection, PGVECTOR)
