@@ -15,6 +15,7 @@ from modules.settings import (
     EvaluationSettings,
     ExportSettings,
     ImageTable,
+    IndexSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -44,6 +45,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 

@@ -19,7 +19,7 @@ _METRICS = {"P": "precision@", "MAP@R": "map@r"}
 _REASON_WIDTH = 36  # of the column, where a reason has one
 # Of a narrow terminal: what it always shows, and then as many of these as there is room for.
 _NARROW = ("started", "state", *_METRICS)
-_IF_ROOM = ("version", "span", "window", "blessed", "images", "seconds", "triplets")
+_IF_ROOM = ("version", "span", "index", "window", "blessed", "images", "seconds", "triplets")
 
 
 def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
@@ -46,6 +46,7 @@ def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             },
             "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
             "version": run.version or "",
+            "index": f"{run.index['images']:,} {run.index['kind']}" if run.index else "",
             "seconds": f"{run.seconds:,.0f}",
             "reason": _short(run),
         }
