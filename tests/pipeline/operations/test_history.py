@@ -268,7 +268,7 @@ def test_json(runs, path) -> None:
     assert found[0]["intervals"] == {"precision@1": [-0.08, -0.02]}
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [80, 100, 170])
 def test_a_narrow_terminal_shows_the_changes_and_says_what_it_leaves_out(runs, width) -> None:
     console = Console(width=width, force_terminal=True, color_system=None, file=io.StringIO())
     print_runs(console, "mine", runs)
