@@ -29,7 +29,7 @@ def index_command() -> None:
     "QDRANT_API_KEY, or PGUSER, PGPASSWORD and PGSSLMODE, of the environment only.",
 )
 @click.option(
-    "--name", help="Alias under which it is served.  [default: the pipeline's name, a-z, 0-9 and _]"
+    "--name", help="Alias under which it is served.  [default: the pipeline's name with _ for -]"
 )
 @click.option(
     "--keep", default=1, show_default=True, metavar="N", type=click.IntRange(min=0),
@@ -59,7 +59,7 @@ def push_command(
         model or served_version(config),
         kind,
         url,
-        name or alias_of(config.pipeline.name),
+        alias_of(config.pipeline.name) if name is None else name,
         keep=keep,
         as_json=as_json,
     )

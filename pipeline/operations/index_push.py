@@ -39,8 +39,8 @@ def push_index(
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"--name {name!r} is no name for a collection: at most 30 lower-case letters, digits "
-            "and _, a letter first."
+            f"{name!r} is no name for a collection: at most 30 lower-case letters, digits "
+            "and _, a letter first. Give another one with --name."
         )
     with (
         open_gallery(version_folder) as gallery,
@@ -78,10 +78,11 @@ def served_version(config: Config) -> str:
 def alias_of(pipeline: str) -> str:
     """The default name: that of the pipeline, as databases like it.
 
-    >>> alias_of("Birds-of 2024")
-    'birds_of_2024'
+    >>> alias_of("birds-2024"), alias_of("2024")
+    ('birds_2024', 'p_2024')
     """
-    return re.sub(r"[^a-z0-9]+", "_", pipeline.lower()).strip("_")[:30]
+    name = pipeline.replace("-", "_")
+    return name if name[0].isalpha() else f"p_{name}"
 
 
 def values(done: HandedOver, kind: str, url: str) -> dict[str, Any]:
