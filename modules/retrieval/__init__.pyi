@@ -40,3 +40,6 @@ from .metrics import (
     RetrievalMetrics as RetrievalMetrics,
     read_metric_options as read_metric_options,
 )
+from .neighbours import find_neighbours as find_neighbours
+from .order import LabelledRows as LabelledRows, OrderById as OrderById
+from .shards import Shard as Shard

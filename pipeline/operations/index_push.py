@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.config import Config
-from pipeline.runtime import ConfigError, NotRunError, quiet_imports
+from pipeline.runtime import ConfigError
 from pipeline.vector_databases import HandedOver, hand_over, open_database, open_gallery
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")  # with two hashes and an ending below 63 characters
@@ -55,24 +54,6 @@ def push_index(
     console.print(_table(done, url))
     if done.done_before:
         click.echo("This gallery was there and served already.")
-
-
-def served_version(config: Config) -> str:
-    """The folder of the newest version that was pushed.
-
-    Raises:
-        NotRunError: There is none.
-    """
-    with quiet_imports():
-        from components.pusher import version_path, versions
-
-    base = config.pipeline.serving_directory
-    if not (found := versions(base)):
-        raise NotRunError(
-            f"Nothing is served: no version in {base}. Run the pipeline until it pushes a model, "
-            "or name the folder of a version by --model."
-        )
-    return version_path(base, found[-1])
 
 
 def alias_of(pipeline: str) -> str:

@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from pipeline.commands import main
 from pipeline.commands.index import KINDS
 from pipeline.operations import alias_of
-from pipeline.runtime import ConfigError, NotRunError
+from pipeline.runtime import ConfigError, ExitCode, NotRunError
 from pipeline.vector_databases import KINDS as KNOWN, open_database
+from tests.modules.index.index_folders import fake_model
 from tests.pipeline.vector_databases.reading import make_version
 
 
@@ -26,7 +27,7 @@ def config_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def serving(tmp_path: Path) -> Path:
     """Versions 9 and 10, of which 10 is the newer one."""
-    folder = tmp_path / "serving"
+    folder = tmp_path / "my-birds" / "serving"
     for version, model in (("9", b"one"), ("10", b"two")):
         make_version(folder / version, model, images=5)
     return folder
@@ -64,7 +65,7 @@ def test_the_newest_version_is_pushed_and_said(config_file, serving, tmp_path: P
 
 
 def test_nothing_was_pushed_yet(config_file: Path) -> None:
-    with pytest.raises(NotRunError, match=r"no version in .*serving.*--model"):
+    with pytest.raises(NotRunError, match=r"no model in .*serving.*--model"):
         push(config_file, "--url", "qdrant")
 
 
@@ -75,8 +76,19 @@ def test_names_that_databases_would_change(config_file, serving, name: str) -> N
 
 
 def test_a_model_without_an_index(config_file, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no saved_model\.pb"):
-        push(config_file, "--url", "qdrant", "--model", str(tmp_path))
+    fake_model(tmp_path / "3")
+    with pytest.raises(ConfigError, match=r"a model and no index"):
+        push(config_file, "--url", "qdrant", "--model", str(tmp_path / "3"))
+
+
+def test_a_model_without_a_configuration_needs_a_name(serving: Path, tmp_path: Path) -> None:
+    arguments = ["index", "push", "--model", str(serving), "--to", "qdrant", "--json"]
+    arguments += ["--url", str(tmp_path / "qdrant")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == ExitCode.USAGE
+    assert "add --name" in done.output
+    done = CliRunner().invoke(main, [*arguments, "--name", "birds"], catch_exceptions=False)
+    assert (json.loads(done.stdout)["version"], json.loads(done.stdout)["alias"]) == (10, "birds")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class OldServer(QdrantClient):
 def test_a_server_that_keeps_no_metadata_is_refused(tmp_path: Path) -> None:
     version = make_version(tmp_path / "7", b"one", images=5)
     with contextlib.closing(OldServer(":memory:")) as client:
-        with pytest.raises(VectorDatabaseError, match="keeps no metadata.*Update the server"):
+        with pytest.raises(VectorDatabaseError, match=r"keeps no metadata.*Update the server"):
             push(version, QdrantDatabase(client, "memory"))
         assert client.get_collections().collections == []
 
