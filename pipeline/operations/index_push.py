@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from pipeline.runtime import ConfigError
 from pipeline.vector_databases import HandedOver, hand_over, open_database, open_gallery
 
+_LINE_SECONDS = 60.0  # between two lines where there is no terminal
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")  # with two hashes and an ending below 63 characters
 
 
@@ -104,11 +106,20 @@ def _table(done: HandedOver, url: str) -> Table:
 
 @contextlib.contextmanager
 def _progress(images: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; nothing in a log."""
+    """A bar on a terminal; a line each minute in a log."""
     console = Console(stderr=True)
+    said = time.monotonic()
+
+    def say(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _LINE_SECONDS:
+            said = time.monotonic()
+            click.echo(f"{done:,} of {images:,} images", err=True)
+
+    if not console.is_terminal:
+        yield say
+        return
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=images)
         yield lambda done: bar.update(task, completed=done)

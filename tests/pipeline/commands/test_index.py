@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import pipeline.operations.index_push as index_push
 from pipeline.commands import main
 from pipeline.commands.index import KINDS
 from pipeline.operations import alias_of
@@ -62,6 +63,13 @@ def test_the_newest_version_is_pushed_and_said(config_file, serving, tmp_path: P
     assert "already" not in earlier.stdout
     other = push(config_file, "--url", url, "--name", "other", "--json")
     assert json.loads(other.stdout)["collection"].startswith("other_")
+
+
+def test_a_log_gets_a_line_now_and_then(config_file, serving, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(index_push, "_LINE_SECONDS", 0.0)
+    result = push(config_file, "--url", str(tmp_path / "qdrant"), "--json")
+    assert "5 of 5 images" in result.stderr
+    assert json.loads(result.stdout)["loaded"] == 5
 
 
 def test_nothing_was_pushed_yet(config_file: Path) -> None:
