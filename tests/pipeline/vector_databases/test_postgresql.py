@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -62,8 +63,9 @@ def test_no_reader_sees_two_models(reader: InPostgresql, connect: Connect, versi
     finally:
         ended.set()
         thread.join()
+    assert seen
     assert all(len(rows) == 1 for rows in seen)
-    assert {(model, count) for rows in seen for model, count in rows} == set(known.items())
+    assert {(model, count) for rows in seen for model, count in rows} <= set(known.items())
 
 
 @pytest.mark.parametrize("dimension", [8, 12])
@@ -113,6 +115,7 @@ def test_a_process_that_was_killed_leaves_whole_batches(
 
     child = os.fork()
     if not child:
+        signal.alarm(60)  # ends it if it hangs
         connection = connect()
         push(version, Dying(connection, "server", ARRAYS))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
