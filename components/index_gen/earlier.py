@@ -14,9 +14,8 @@ import tensorflow as tf
 from apache_beam.utils import shared
 
 from modules.contract import ID
-from modules.index import VECTOR
+from modules.index import IMAGE_HASH, VECTOR
 
-IMAGE_HASH = "image_hash"
 _HALVES = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 

@@ -16,11 +16,12 @@ from tfx.utils import path_utils
 
 from components.index_gen.artifact import BUILT, INDEX_KEY, PREVIOUS_KEY, SETTINGS, settings_text
 from components.index_gen.assembling import Assembled, assemble
-from components.index_gen.earlier import IMAGE_HASH, column_names
+from components.index_gen.earlier import column_names
 from components.index_gen.reading import Plan, plan_columns
 from components.index_gen.shards import write_shards
 from modules.index import (
     GALLERY_FILE,
+    IMAGE_HASH,
     THUMBNAIL,
     IndexFileError,
     NoIndexError,

@@ -9,10 +9,10 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.index_gen.earlier import IMAGE_HASH, EarlierGallery, SharedEarlier, hash_image
+from components.index_gen.earlier import EarlierGallery, SharedEarlier, hash_image
 from modules.contract import FEATURES, ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL
 from modules.images import small_jpeg
-from modules.index import THUMBNAIL
+from modules.index import IMAGE_HASH, THUMBNAIL
 from modules.models import SharedEmbedder, UnreadableImageError
 from modules.retrieval import LabelledRows
 from modules.runtime import work_done

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from components.index_gen.earlier import IMAGE_HASH, SharedEarlier
+from components.index_gen.earlier import SharedEarlier
 from components.index_gen.reading import KEPT, EmbedFile, Plan
 from modules.contract import ID, LABEL
-from modules.index import THUMBNAIL, VECTOR, gallery_schema
+from modules.index import IMAGE_HASH, THUMBNAIL, VECTOR, gallery_schema
 from modules.models import SharedEmbedder
 from modules.retrieval import LabelledRows, OrderById
 from modules.storage import write_file

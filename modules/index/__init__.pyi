@@ -9,6 +9,7 @@ from .fingerprint import model_fingerprint as model_fingerprint
 from .gallery import GalleryIndex as GalleryIndex, open_index as open_index
 from .layout import (
     GALLERY_FILE as GALLERY_FILE,
+    IMAGE_HASH as IMAGE_HASH,
     INDEX_FOLDER as INDEX_FOLDER,
     THUMBNAIL as THUMBNAIL,
     VECTOR as VECTOR,
