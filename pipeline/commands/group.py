@@ -42,6 +42,11 @@ COMMANDS = {
         "history_command",
         "Show the runs over time: spans, metrics, blessings, pushes.",
     ),
+    "index": Place(
+        "pipeline.commands.index",
+        "index_command",
+        "Hand the index of a pushed version to a vector database.",
+    ),
     "reference-scores": Place(
         "pipeline.commands.reference_scores",
         "reference_scores_command",

@@ -5,7 +5,11 @@ from .cluster import (
     cluster_values as cluster_values,
 )
 from .data import DataSettings as DataSettings
-from .kubeflow import KubeflowSettings as KubeflowSettings
+from .kubeflow import (
+    KubeflowSettings as KubeflowSettings,
+    NodeResources as NodeResources,
+    PodSettings as PodSettings,
+)
 from .loading import (
     CONFIG_VARIABLE as CONFIG_VARIABLE,
     Config as Config,
