@@ -14,12 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from modules.retrieval import OPERATING_THRESHOLD
 from pipeline.config import Config
 from pipeline.metadata import BASELINE, CANDIDATE, RunSummary, read_runs
 from pipeline.operations.sentences import describe_rejections, describe_run, format_spans
 from pipeline.runtime import ExitCode, NotRunError
 
-_RIGHT = {"images", "triplets", "P", "last blessed P", "MAP@R", "last blessed MAP@R", "seconds"}
+_RIGHT = {
+    "images", "triplets", "P", "last blessed P", "MAP@R", "last blessed MAP@R", "threshold",
+    "seconds",
+}  # fmt: skip
 
 
 def show_history(
@@ -105,6 +109,7 @@ def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "last blessed P": number(run.metric(BASELINE, "precision@"), ".4f"),
             "MAP@R": number(run.metric(CANDIDATE, "map@r"), ".4f"),
             "last blessed MAP@R": number(run.metric(BASELINE, "map@r"), ".4f"),
+            "threshold": number(run.metric(CANDIDATE, OPERATING_THRESHOLD), ".4f"),
             "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
             "version": run.version or "",
             "seconds": f"{run.seconds:,.0f}",
