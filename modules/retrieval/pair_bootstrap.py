@@ -1,8 +1,8 @@
 """Intervals of the operating point, by resampling classes.
 
 A pair belongs to the classes of both its images, so whole classes are resampled: where class i was
-drawn w_i times, a pair of the classes i and j counts w_i · w_j times, and a pair of one class w_i
-times. With m_ij pairs of two classes, of which n_ij(t) have d < t, a resample has
+drawn w_i times, a pair of the classes i and j counts w_i · w_j times. With m_ij pairs of two
+classes, of which n_ij(t) have d < t, a resample has
 
     FAR(t) = Σ w_i w_j n_ij(t) / Σ w_i w_j m_ij
 
@@ -12,10 +12,11 @@ resampled at the one threshold that was found: what is to be known is how it doe
 Where there are more classes than `accept_counts.UNITS`, parts of the classes are resampled. A pair
 within a part counts as often as the part.
 
-An end is the *expanded percentile* of the resamples (Hesterberg 2015, arXiv:1411.5279), as in
-`modules.retrieval.class_bootstrap`. Products of weights vary more than single ones: where a few
-pairs of look-alike classes make all the false accepts, these intervals are too wide, by up to a
-factor of √3 (Owen 2007, arXiv:0712.1111), and never too narrow by it.
+An end is the *expanded percentile* of the resamples (Hesterberg 2015, arXiv:1411.5279). Products of
+weights vary more than single ones: where a few pairs of look-alike classes make all the false
+accepts, these intervals are too wide, by up to a factor of √3 (Owen 2007, arXiv:0712.1111), and
+never too narrow by it. FRR is a mean over pairs of one class each, so its interval is that of
+`modules.retrieval.class_bootstrap`, with n_c pairs of a class and d_c rejected ones.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ import numpy as np
 from scipy import stats
 
 from modules.retrieval.accept_counts import AcceptTables
-from modules.retrieval.class_bootstrap import SEED, draw_weights, resamples_for
+from modules.retrieval.class_bootstrap import (
+    SEED,
+    change_intervals,
+    draw_weights,
+    resamples_for,
+)
 from modules.retrieval.definitions import (
     OPERATING_FAR,
     OPERATING_FRR,
@@ -69,7 +75,7 @@ def _ends(tables: AcceptTables, resamples: int) -> dict[str, tuple[float, float]
     if classes < _FEWEST_CLASSES:
         nothing = (math.nan, math.nan)
         return dict.fromkeys((OPERATING_THRESHOLD, OPERATING_FAR, OPERATING_FRR), nothing)
-    rates, rejected = _resample(tables, present, resamples)
+    rates = _resampled_rates(tables, present, resamples)
     quantile = stats.t.ppf((1 + PAIR_LEVEL) / 2, classes - 1)
     tail = float(stats.norm.cdf(-quantile * math.sqrt(classes / (classes - 1))))
 
@@ -80,17 +86,29 @@ def _ends(tables: AcceptTables, resamples: int) -> dict[str, tuple[float, float]
     accepted = rates[:, tables.grid.chosen]
     return {
         OPERATING_THRESHOLD: (_lower(lowest, tail), _upper(highest, tail)),
-        OPERATING_FAR: _errors(accepted, tail),
-        OPERATING_FRR: _errors(rejected, tail),
+        OPERATING_FAR: _of_far(accepted[np.isfinite(accepted)], tail),
+        OPERATING_FRR: _of_frr(tables, resamples),
     }
 
 
-def _errors(rates: np.ndarray, tail: float) -> tuple[float, float]:
-    """The interval of a rate; without an error resampling has nothing to show."""
-    rates = rates[np.isfinite(rates)]
+def _of_far(rates: np.ndarray, tail: float) -> tuple[float, float]:
+    """Without an error resampling has nothing to show."""
     if not rates.any():
         return math.nan, math.nan
     return _lower(rates, tail), _upper(rates, tail)
+
+
+def _of_frr(tables: AcceptTables, resamples: int) -> tuple[float, float]:
+    some = np.flatnonzero(tables.genuine)
+    accepted = tables.genuine_steps[some, : tables.grid.chosen + 1].sum(axis=1)
+    rejected = (tables.genuine[some] - accepted).astype(np.float64)
+    if not rejected.any():
+        return math.nan, math.nan
+    ends = change_intervals(
+        tables.genuine[some], rejected[:, None], PAIR_LEVEL, resamples=resamples
+    )
+    lower, upper = np.clip(ends[:, 0], 0, 1)
+    return float(lower), float(upper)
 
 
 def _lower(values: np.ndarray, tail: float) -> float:
@@ -101,16 +119,11 @@ def _upper(values: np.ndarray, tail: float) -> float:
     return float(np.quantile(values, 1 - tail, method="higher"))
 
 
-def _resample(
-    tables: AcceptTables, present: np.ndarray, resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """FAR at each threshold, float64 [resamples, K], and FRR at the chosen one [resamples]."""
+def _resampled_rates(tables: AcceptTables, present: np.ndarray, resamples: int) -> np.ndarray:
+    """FAR at each threshold: float64 [resamples, K]."""
     steps = tables.impostor_steps[np.ix_(present, present)]
-    pairs = tables.impostors[np.ix_(present, present)].astype(np.float64)
     accepted = np.cumsum(steps, axis=2, dtype=np.float64)
-    genuine = tables.genuine[present].astype(np.float64)
-    chosen = slice(0, tables.grid.chosen + 1)
-    missed = genuine - tables.genuine_steps[present, chosen].sum(axis=1)
+    pairs = tables.impostors[np.ix_(present, present)].astype(np.float64)
     classes, thresholds = len(present), accepted.shape[2]
 
     def total(weights: np.ndarray, of_pairs: np.ndarray) -> np.ndarray:
@@ -121,12 +134,11 @@ def _resample(
         return twice - (np.square(weights) - weights) @ within
 
     random = np.random.default_rng(SEED)
-    rates, rejected = np.empty((resamples, thresholds)), np.empty(resamples)
+    rates = np.empty((resamples, thresholds))
     at_once = max(1, _CELLS_AT_ONCE // (classes * thresholds))
     for start in range(0, resamples, at_once):
         rows = slice(start, min(start + at_once, resamples))
         weights = draw_weights(random, rows.stop - rows.start, classes)
         with np.errstate(invalid="ignore", divide="ignore"):
             rates[rows] = total(weights, accepted) / total(weights, pairs[:, :, None])
-            rejected[rows] = (weights @ missed) / (weights @ genuine)
-    return rates, rejected
+    return rates

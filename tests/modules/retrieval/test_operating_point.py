@@ -48,6 +48,7 @@ def exact_threshold(impostors: list[float], rate: float) -> float:
     return found[-1]
 
 
+@settings(deadline=None)
 @example([1.0] * 99 + [0.5], 0.01)  # 1 of 100 is a rate of 0.01: it is accepted
 @example([0.5] * 2 + [1.0] * 98, 0.01)  # a tie of two: neither is
 @example([0.0] * 10, 0.5)
@@ -73,7 +74,7 @@ def test_an_order_statistic_by_hand():
     assert threshold_of([], 0.5) == 0
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(0, 4, width=32), min_size=1, max_size=40), st.floats(0.001, 0.99))
 def test_the_grid_ascends_around_the_operating_point(impostors, rate):
     grid = grid_of(impostors, rate)
@@ -151,17 +152,13 @@ def test_a_resample_counts_each_pair_as_often_as_both_its_classes(monkeypatch):
     tables = score_block(block, shards, KS, count_pairs=lambda model: counters)[""].pairs
     drawn = np.random.default_rng(1).multinomial(6, [1 / 6] * 6, size=5).astype(np.float64)
     monkeypatch.setattr(pair_bootstrap, "draw_weights", lambda *args: drawn)
-    rates, rejected = pair_bootstrap._resample(tables, np.arange(6), 5)
+    rates = pair_bootstrap._resampled_rates(tables, np.arange(6), 5)
     pairs = [(int(a), int(b), d) for _, a, b, d in labelled_pairs(rows, rows)]
-    threshold = grid.edges[grid.chosen]
-    for weights, of_rates, of_rejected in zip(drawn, rates, rejected, strict=True):
+    for weights, of_rates in zip(drawn, rates, strict=True):
         two = [(weights[a] * weights[b], d) for a, b, d in pairs if a != b]
         for edge, rate in zip(grid.edges, of_rates, strict=True):
             expected = sum(w for w, d in two if d < edge) / sum(w for w, _ in two)
             assert rate == pytest.approx(expected, abs=1e-12)
-        one = [(weights[a], d) for a, b, d in pairs if a == b]
-        expected = sum(w for w, d in one if d >= threshold) / sum(w for w, _ in one)
-        assert of_rejected == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("query_rows", "shard_rows"), [(200, 200), (7, 9)])
@@ -169,7 +166,7 @@ def test_in_beam_neither_blocks_nor_shards_matter(query_rows, shard_rows):
     rows = drawn_set(3, classes=12, images=5)
     impostors = [d for _, a, b, d in labelled_pairs(rows, rows) if a != b]
     genuine = [d for _, a, b, d in labelled_pairs(rows, rows) if a == b]
-    exact = exact_threshold(impostors, 0.05)
+    exact, at_a_tenth = (exact_threshold(impostors, rate) for rate in (0.05, 0.1))
 
     def check(results) -> None:
         (result,) = results
@@ -180,9 +177,8 @@ def test_in_beam_neither_blocks_nor_shards_matter(query_rows, shard_rows):
         frr = sum(d >= exact for d in genuine) / len(genuine)
         assert values["operating_far lower"] <= far <= values["operating_far upper"]
         assert values["operating_frr lower"] <= frr <= values["operating_frr upper"]
-        assert values["tar@far=0.1"] == sum(
-            d <= exact_threshold(impostors, 0.1) - 1 for d in genuine
-        ) / len(genuine)  # the metrics of verification are there as without an operating point
+        # The metrics of verification are there as without an operating point.
+        assert values["tar@far=0.1"] == sum(d < at_a_tenth for d in genuine) / len(genuine)
 
     labelled = LabelledRows(
         np.array(rows.ids, object), np.array(rows.labels, object), {"": rows.embeddings}
@@ -250,16 +246,17 @@ def images(random: np.random.Generator, classes: int, of_class: int) -> np.ndarr
     return (rows / np.linalg.norm(rows, axis=2, keepdims=True)).astype(np.float32)
 
 
-def test_intervals_hold_what_is_true_of_all_classes() -> None:
-    """Of 60 evaluations with 25 classes, each drawn from the same world."""
-    random, rate, runs = np.random.default_rng(7), 0.01, 60
-    world = images(random, 1500, 2)
-    first, second = world[:, 0], world[:, 1]
-    impostors = (2 - 2 * first @ first.T)[np.triu_indices(len(first), 1)]
+@pytest.mark.parametrize("classes", [10, 25])
+def test_intervals_hold_what_is_true_of_all_classes(classes) -> None:
+    """Of 40 evaluations, each with classes drawn from the same world."""
+    random, rate = np.random.default_rng(7), 0.01
+    first, second = np.moveaxis(images(random, 20_000, 2), 1, 0)
+    some = first[:1500]
+    impostors = (2 - 2 * some @ some.T)[np.triu_indices(len(some), 1)]
     genuine = ((first - second) ** 2).sum(axis=1)
     held = Counter[str]()
-    for _ in range(runs):
-        rows = images(random, 25, 6).reshape(-1, 8)
+    for _ in range(40):
+        rows = images(random, classes, 6).reshape(-1, 8)
         labels = [b"%d" % (i // 6) for i in range(len(rows))]
         values = pair_bootstrap.operating_metrics(
             tables_of(Rows([b"%d" % i for i in range(len(rows))], labels, rows), rate), 400
@@ -272,5 +269,5 @@ def test_intervals_hold_what_is_true_of_all_classes() -> None:
         }
         for name, true in truth.items():
             held[name] += values[f"{name} lower"] <= true <= values[f"{name} upper"]
-    # 95% of 60 are 57. Fewer than 52 of a true 95% come with a probability of 1 in 500.
-    assert all(held[name] >= 52 for name in truth), held
+    # 95% of 40 are 38. Fewer than 34 come by chance with a probability of 1 in 300.
+    assert all(held[name] >= 34 for name in truth), held

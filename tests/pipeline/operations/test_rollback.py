@@ -17,7 +17,7 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
-from modules.gate import read_operating_point
+from modules.gate import OperatingPoint, read_operating_point
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
@@ -167,9 +167,13 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert last.evaluation.shift.stored == points[good].threshold
     show_latest(pipeline.config)
     assert f"a squared distance below {points[bad].threshold:.4f} [" in capsys.readouterr().out
+    show_latest(pipeline.config, as_json=True)
+    shown = json.loads(capsys.readouterr().out)["evaluation"]["operating_point"]
+    assert OperatingPoint.model_validate_json(json.dumps(shown)) == points[bad]
     show_history(pipeline.config, as_json=True)
     runs = json.loads(capsys.readouterr().out)
-    assert runs[-1]["metrics"]["candidate"]["operating_threshold"] == points[bad].threshold
+    kept = runs[-1]["metrics"]["candidate"]["operating_threshold"]
+    assert kept == pytest.approx(points[bad].threshold, rel=1e-5)  # the database rounds
 
     class Killed(BaseException):
         """Nothing catches it, as nothing catches SIGKILL."""
