@@ -142,6 +142,7 @@ class _MeasureSetFn(beam.CombineFn):
                 model.squares += float((exact**2).sum())
             if self._verification:
                 pairs = scored.by_model[name].pairs
+                assert pairs is not None  # ScoreQueries has counted them
                 model.pairs = pairs if model.pairs is None else model.pairs + pairs
         if self._sample:
             sums.sample += [
