@@ -14,6 +14,7 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
+from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
 from components.record_example_gen import RecordExampleGen
 from components.resolvers import (
@@ -21,6 +22,7 @@ from components.resolvers import (
     EXAMPLES_KEY,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
+    PreviousIndexStrategy,
     PreviousModelStrategy,
     PreviousStatisticsStrategy,
     WindowStrategy,
@@ -51,7 +53,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → Pusher.
+        Resolver → Evaluator → IndexGen → Pusher.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -141,9 +143,12 @@ def _nodes(config: Config) -> list[BaseNode]:
         max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
+    blessing = evaluator.outputs["blessing"]
+    index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=blessing,
+        index=index_nodes[-1].outputs["index"] if index_nodes else None,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=config.pipeline.serving_directory
@@ -156,7 +161,7 @@ def _nodes(config: Config) -> list[BaseNode]:
         *([earlier] if earlier else []),
         validator, *resolvers, transform,
         *([previous] if previous else []),
-        triplet_gen, trainer, baseline, evaluator, pusher,
+        triplet_gen, trainer, baseline, evaluator, *index_nodes, pusher,
     ]  # fmt: skip
     for node in nodes:
         if entries := code_entries(node):
@@ -199,6 +204,28 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
     ).with_id("PreviousModelResolver")
+
+
+def _index_nodes(
+    config: Config, examples: BaseChannel, model: BaseChannel, blessing: BaseChannel
+) -> list[BaseNode]:
+    """Makes the index of a blessed model; nothing if there is to be none."""
+    if not config.index.enabled:
+        return []
+    inputs = {"examples": examples, "model": model, "model_blessing": blessing}
+    previous = Resolver(
+        strategy_class=PreviousIndexStrategy,
+        config={"settings": settings_text(config.index)},
+        previous_index=Channel(type=Index),
+        **inputs,
+    ).with_id("PreviousIndexResolver")
+    index_gen = IndexGen(
+        settings=config.index,
+        previous_index=previous.outputs[PREVIOUS_KEY],
+        background=config.image.background,
+        **inputs,
+    )
+    return [previous, index_gen]
 
 
 def _span_resolvers(

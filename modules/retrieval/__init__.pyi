@@ -46,4 +46,7 @@ from .metrics import (
     RetrievalMetrics as RetrievalMetrics,
     read_metric_options as read_metric_options,
 )
+from .neighbours import find_neighbours as find_neighbours
 from .operating_metrics import OperatingPointMetrics as OperatingPointMetrics
+from .order import LabelledRows as LabelledRows, OrderById as OrderById
+from .shards import Shard as Shard

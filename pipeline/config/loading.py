@@ -14,6 +14,7 @@ from modules.settings import (
     EvaluationSettings,
     ExportSettings,
     ImageTable,
+    IndexSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -43,6 +44,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 

@@ -36,6 +36,8 @@ class RunSummary:
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
         trained: Whether this run made the model that it ends with.
+        index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
+            empty without one.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class RunSummary:
     reason: str | None = None
     version: str | None = None
     trained: bool = False
+    index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
         """A main metric; `precision@` takes the first k there is."""

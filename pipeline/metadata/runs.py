@@ -28,6 +28,10 @@ from pipeline.runtime import NotRunError, is_locked
 EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
 _DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
 _LAST_NODE = "Pusher"
+_INDEX_FACTS = (
+    "images", "added", "kept", "removed", "kind", "storage", "recall", "recall_k", "latency_ms",
+    "bytes", "instead", "model_fingerprint",
+)  # fmt: skip
 
 
 def read_runs(config: Config, *, lock_is_ours: bool = False) -> list[RunSummary]:
@@ -115,6 +119,7 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         version=str(pushed.get(VERSION)) if state is RunState.PUSHED else None,
         trained=trainer is not None
         and trainer.execution.last_known_state == proto.Execution.COMPLETE,
+        index=_index(run.first("index")),
     )
 
 
@@ -150,6 +155,13 @@ def _window(run: PipelineRun) -> tuple[int, ...]:
         if spans := {int(values["span"]) for values in examples if "span" in values}:
             return tuple(sorted(spans))
     return ()
+
+
+def _index(artifact: Values) -> Values:
+    """Of an index that was made: a model that is not blessed has none."""
+    if not artifact.get("built"):
+        return {}
+    return {key: artifact[key] for key in _INDEX_FACTS if key in artifact}
 
 
 def _count(artifact: Values, name: str) -> int | None:

@@ -112,6 +112,7 @@ def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "threshold": number(run.metric(CANDIDATE, OPERATING_THRESHOLD), ".4f"),
             "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
             "version": run.version or "",
+            "index": f"{run.index['images']:,} {run.index['kind']}" if run.index else "",
             "seconds": f"{run.seconds:,.0f}",
             "reason": _short(run),
         }

@@ -15,7 +15,7 @@ from tfx.utils import proto_utils
 
 from components.image_example_gen import read_options
 from modules.gate import make_eval_config
-from modules.settings import EvaluationSettings, ImageTable, TripletSettings
+from modules.settings import EvaluationSettings, ImageTable, IndexSettings, TripletSettings
 from pipeline.config import load_config
 from pipeline.definition import create_pipeline
 
@@ -54,6 +54,17 @@ EVALUATION = {
         "nmi": {"lower": 0.5},
     },
     "slice_thresholds": {"camera": {"map@r": {"max_drop": 0.0625}}},
+}
+
+INDEX = {
+    "gallery": "train",
+    "kind": "hnsw",
+    "storage": "int8",
+    "min_recall": 0.9,
+    "k": 5,
+    "queries": 500,
+    "thumbnails": False,
+    "seed": 2,
 }
 
 
@@ -195,3 +206,32 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert bound["map@r"] == [
         ([{"feature_keys": ["camera"]}], "-Infinity", None, about(-0.0625, abs=1e-8), None)
     ]
+
+
+def test_every_key_of_index(tmp_path: Path) -> None:
+    assert INDEX.keys() | {"enabled", "exact_up_to"} == IndexSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("index", INDEX))
+    properties = found["IndexGen"].exec_properties
+    assert IndexSettings(**json.loads(properties["settings"])) == IndexSettings(**INDEX)
+    resolver = found["PreviousIndexResolver"].exec_properties
+    assert resolver[RESOLVER_CONFIG] == {"settings": properties["settings"]}
+    assert found["Pusher"].inputs["index"].producer_component_id == "IndexGen"
+    auto = nodes(tmp_path, "[index]\nexact_up_to = 7")["IndexGen"].exec_properties
+    assert json.loads(auto["settings"]) == {"exact_up_to": 7}
+
+
+def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
+    found = nodes(tmp_path, "[index]\nenabled = false")
+    assert not {"IndexGen", "PreviousIndexResolver"} & found.keys()
+    assert set(found["Pusher"].inputs) == {"model", "model_blessing"}
+
+
+def test_thumbnails_have_the_background_of_the_images(tmp_path: Path) -> None:
+    found = nodes(tmp_path, '[image]\nbackground = "red"')
+    assert found["IndexGen"].exec_properties["background"] == "red"
+
+
+def test_the_gallery_is_of_the_window(tmp_path: Path) -> None:
+    spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\nwindow = 2\nevaluation_span = 1'
+    found = nodes(tmp_path, spans)
+    assert found["IndexGen"].inputs["examples"].producer_component_id == "WindowResolver"

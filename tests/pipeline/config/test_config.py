@@ -121,6 +121,19 @@ def test_patterns(tmp_path: Path, data: str, expected: dict[str, str]) -> None:
             'format = "images"\n[evaluation]\nexclude_same = ["camera"]\nslice_by = ["night"]',
             "evaluation.slice_by and exclude_same have camera, night, but images in class folders",
         ),
+        ('[index]\ngallery = "test"', "index.gallery: Input should be 'window', 'train' or 'eval'"),
+        (
+            '[index]\nenabled = false\nkind = "ivf"',
+            "index: enabled = false, so kind has no effect; remove it",
+        ),
+        (
+            '[index]\nkind = "ivf"\nexact_up_to = 9',
+            'exact_up_to has no effect with kind = "ivf"; remove it, or set kind = "auto"',
+        ),
+        (
+            '[index]\nkind = "flat"\nmin_recall = 0.9\nseed = 3',
+            "min_recall, seed has no effect: a flat index of float32 is exact",
+        ),
         ('format = "csv"\ntrain = "a.csv"', "train has no effect without the other of train and"),
         (
             'format = "csv"\ntrain = "a.csv"\neval = "b.csv"\npattern = "c.csv"',

@@ -22,6 +22,7 @@ from pipeline.__main__ import main
 from pipeline.config import PROJECT, Config, load_config
 from pipeline.metadata import RunSummary, find_execution, mark_failed, read_runs
 from pipeline.metadata.connection import local_connection
+from pipeline.operations.history import history_rows
 from pipeline.operations.history_plot import history_png
 from pipeline.runtime import NotRunError
 from pipeline.runtime.lock import hold_lock
@@ -47,7 +48,7 @@ class Database:
             self._contexts[kind, name] = made
         return self._contexts[kind, name]
 
-    def artifact(self, kind: str, **properties: int | float | str) -> int:
+    def artifact(self, kind: str, /, **properties: int | float | str) -> int:
         type_id = self.store.put_artifact_type(proto.ArtifactType(name=kind))
         artifact = proto.Artifact(type_id=type_id, uri=f"/gone/{kind}")
         put(artifact, properties)
@@ -125,6 +126,12 @@ def whole_run(
                 "ModelBlessing", blessed=int(blessed), reason="met" if blessed else "<low>\nmore"
             ),
         },
+        "IndexGen": {
+            "index": db.artifact(
+                "Index",
+                **({"built": 1, "images": 5000, "kind": "flat"} if blessed else {"built": 0}),
+            )
+        },
         "Pusher": {
             "pushed_model": db.artifact(
                 "PushedModel",
@@ -195,6 +202,8 @@ def test_what_became_of_each_run(runs, config) -> None:
         "ValueError: label [x]",
         "OSError: no room",
     ]
+    assert [r.index for r in runs[:3]] == [{"images": 5000, "kind": "flat"}, {}, {}]
+    assert [row["index"] for row in history_rows(runs[:2])] == ["5,000 flat", ""]
     with hold_lock(config, "run"):
         assert [r.state for r in read_runs(config)][-3:] == ["failed", "killed", "running"]
         assert read_runs(config, lock_is_ours=True) == runs
