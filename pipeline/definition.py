@@ -32,6 +32,7 @@ from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
 from components.triplet_gen import TripletGen
+from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.fingerprint import (
@@ -72,7 +73,11 @@ def _nodes(config: Config) -> list[BaseNode]:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
-        examples=examples, stats_options=statistics_options(), background=config.image.background
+        examples=examples,
+        stats_options=statistics_options(),
+        # They are of no class, and none of their features says anything of those that are.
+        exclude_splits=[DISTRACTORS] if config.data.distractors else None,
+        background=config.image.background,
     )
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema_gen(config.data, statistics_gen)
@@ -85,6 +90,8 @@ def _nodes(config: Config) -> list[BaseNode]:
         settings=config.validation,
         # Nobody should have to write a schema to have a column more.
         further_features=config.data.is_sheet and config.data.schema_file == "contract",
+        # Of spans the eval splits are searched together.
+        eval_is_gallery=config.evaluation.gallery_split is None and not config.data.has_spans,
     )
     # Nothing is computed from data that did not pass the validation.
     resolvers = _span_resolvers(config.data, example_gen, validator)
@@ -268,6 +275,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             output_config=output,
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
+            distractors=data.distractors,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -277,6 +285,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             output_config=output,
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
+            distractors=data.distractors,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -284,6 +293,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         output_config=output,
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
+        distractors=data.distractors,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,6 @@ def assemble(
     settings: IndexSettings,
     fingerprint: str,
     source: str,
-    before: IndexDescription | None,
 ) -> Assembled:
     """Chooses an index, fills it shard by shard, and writes its files.
 
@@ -58,7 +56,6 @@ def assemble(
         settings: `[index]`.
         fingerprint: Of the model; also in the metadata of the Parquet schema, as `model`.
         source: Where the gallery came from, for people.
-        before: What the earlier index, from which vectors were taken over, says of itself.
     """
     with _local_copy(shards) as local, _local_output(output) as folder:
         files = sorted(local.glob("*.parquet"))
@@ -70,9 +67,8 @@ def assemble(
         vectors = Vectors(sizes, dimension, lambda part: _vectors(files[part], dimension))
         tuned = choose_index(vectors, settings)
         kept = sum(pq.read_table(file, columns=[KEPT])[KEPT].to_numpy().sum() for file in files)
-        if before and kept == len(vectors) == before.images and _same_search(tuned, before):
-            # Measured once, so that the same index has the same files and makes no new version.
-            tuned = dataclasses.replace(tuned, latency_ms=before.latency_ms or 0.0)
+        # Without the latency, which differs each time: the same gallery has the same files, and a
+        # push of them makes no new version.
         description = IndexDescription(
             model=fingerprint,
             images=len(vectors),
@@ -82,17 +78,11 @@ def assemble(
             parameters=tuned.parameters,
             k=tuned.k,
             recall=tuned.recall,
-            latency_ms=tuned.latency_ms,
             source=source,
         )
         rows = pa.RecordBatchReader.from_batches(schema, _batches(files, schema))
         write_index(str(folder), rows, tuned.index, description)
     return Assembled(tuned, len(vectors), int(kept))
-
-
-def _same_search(tuned: TunedIndex, before: IndexDescription) -> bool:
-    names = ("kind", "storage", "parameters", "k", "recall")
-    return all(getattr(tuned, name) == getattr(before, name) for name in names)
 
 
 def _vectors(file: Path, dimension: int) -> np.ndarray:

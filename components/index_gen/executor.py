@@ -78,7 +78,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         fingerprint = model_fingerprint(model)
         earlier = _usable(input_dict.get(PREVIOUS_KEY) or [], fingerprint, plan)
-        before = read_description(earlier.rpartition("/")[0]) if earlier else None
         shards = f"{index.uri}/.shards"
         _clear(index.uri)  # of an earlier attempt at this artifact
         tf.io.gfile.makedirs(shards)
@@ -86,13 +85,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             with self._make_beam_pipeline() as pipeline:
                 write_shards(pipeline, files, plan, model, earlier, shards)
             source = ", ".join(sorted({_split_of(file) for file in files}))
-            made = assemble(shards, index.uri, settings, fingerprint, source, before)
+            made = assemble(shards, index.uri, settings, fingerprint, source)
             tf.io.gfile.rmtree(shards)
         except BaseException:
             with contextlib.suppress(tf.errors.OpError):  # the first error is the one to see
                 _clear(index.uri)
             raise
-        _publish(index, made, fingerprint, before.images if before else 0)
+        before = read_description(earlier.rpartition("/")[0]).images if earlier else 0
+        _publish(index, made, fingerprint, before)
 
 
 def _files(examples: list[types.Artifact], settings: IndexSettings) -> list[str]:

@@ -17,6 +17,7 @@ from .operating_point import (
 from .report import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,
+    CHANGE as CHANGE,
     OVERALL as OVERALL,
     EvaluationReport as EvaluationReport,
     Failure as Failure,

@@ -1,5 +1,6 @@
 from .changes import RetrievalChanges as RetrievalChanges
 from .class_bootstrap import (
+    LEAST_CLASSES as LEAST_CLASSES,
     change_intervals as change_intervals,
     classes_needed as classes_needed,
     detectable as detectable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.commands.options import config_option
+from pipeline.commands.options import config_option, model_option
 
 KINDS = ("qdrant", "pgvector")
 
@@ -16,11 +16,7 @@ def index_command() -> None:
 
 @index_command.command("push")
 @config_option
-@click.option(
-    "--model",
-    metavar="FOLDER",
-    help="A version folder.  [default: the newest of the configuration]",
-)
+@model_option
 @click.option("--to", "kind", type=click.Choice(KINDS), required=True, help="What runs there.")
 @click.option(
     "--url",
@@ -29,7 +25,7 @@ def index_command() -> None:
     "QDRANT_API_KEY, or PGUSER, PGPASSWORD and PGSSLMODE, of the environment only.",
 )
 @click.option(
-    "--name", help="Alias under which it is served.  [default: the pipeline's name, a-z, 0-9 and _]"
+    "--name", help="Alias under which it is served.  [default: the pipeline's name with _ for -]"
 )
 @click.option(
     "--keep", default=1, show_default=True, metavar="N", type=click.IntRange(min=0),
@@ -52,14 +48,15 @@ def push_command(
     kill the same command goes on where it ended; where all is done it says so.
     """
     from pipeline.config import load_config
-    from pipeline.operations import alias_of, push_index, served_version
+    from pipeline.operations import alias_of, push_index
+    from pipeline.served import newest_version
 
-    config = load_config(config_name)
-    push_index(
-        model or served_version(config),
-        kind,
-        url,
-        name or alias_of(config.pipeline.name),
-        keep=keep,
-        as_json=as_json,
-    )
+    if model and config_name is None:  # the default configuration is of another pipeline
+        if name is None:
+            raise click.UsageError("--model alone does not say of which pipeline: add --name.")
+        folder, alias = model, name
+    else:
+        config = load_config(config_name)
+        folder = model or config.pipeline.serving_directory
+        alias = alias_of(config.pipeline.name) if name is None else name
+    push_index(newest_version(folder), kind, url, alias, keep=keep, as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.config import Config
-from pipeline.runtime import ConfigError, NotRunError, quiet_imports
+from pipeline.runtime import ConfigError
 from pipeline.vector_databases import HandedOver, hand_over, open_database, open_gallery
 
+_LINE_SECONDS = 60.0  # between two lines where there is no terminal
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")  # with two hashes and an ending below 63 characters
 
 
@@ -39,8 +40,8 @@ def push_index(
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"--name {name!r} is no name for a collection: at most 30 lower-case letters, digits "
-            "and _, a letter first."
+            f"{name!r} is no name for a collection: at most 30 lower-case letters, digits "
+            "and _, a letter first. Give another one with --name."
         )
     with (
         open_gallery(version_folder) as gallery,
@@ -57,31 +58,14 @@ def push_index(
         click.echo("This gallery was there and served already.")
 
 
-def served_version(config: Config) -> str:
-    """The folder of the newest version that was pushed.
-
-    Raises:
-        NotRunError: There is none.
-    """
-    with quiet_imports():
-        from components.pusher import version_path, versions
-
-    base = config.pipeline.serving_directory
-    if not (found := versions(base)):
-        raise NotRunError(
-            f"Nothing is served: no version in {base}. Run the pipeline until it pushes a model, "
-            "or name the folder of a version by --model."
-        )
-    return version_path(base, found[-1])
-
-
 def alias_of(pipeline: str) -> str:
     """The default name: that of the pipeline, as databases like it.
 
-    >>> alias_of("Birds-of 2024")
-    'birds_of_2024'
+    >>> alias_of("birds-2024"), alias_of("2024")
+    ('birds_2024', 'p_2024')
     """
-    return re.sub(r"[^a-z0-9]+", "_", pipeline.lower()).strip("_")[:30]
+    name = pipeline.replace("-", "_")
+    return name if name[0].isalpha() else f"p_{name}"
 
 
 def values(done: HandedOver, kind: str, url: str) -> dict[str, Any]:
@@ -122,11 +106,20 @@ def _table(done: HandedOver, url: str) -> Table:
 
 @contextlib.contextmanager
 def _progress(images: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; nothing in a log."""
+    """A bar on a terminal; a line each minute in a log."""
     console = Console(stderr=True)
+    said = time.monotonic()
+
+    def say(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _LINE_SECONDS:
+            said = time.monotonic()
+            click.echo(f"{done:,} of {images:,} images", err=True)
+
+    if not console.is_terminal:
+        yield say
+        return
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=images)
         yield lambda done: bar.update(task, completed=done)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.runtime import PipelineError
 from pipeline.vector_databases.gallery import Batch
 
-_MADE_BY = "triplet-pipeline"
 DIGITS = 12  # of a hash in a name: as many as in messages, PostgreSQL cuts names at 63
 
 
@@ -24,11 +23,11 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    made_by: Literal["triplet-pipeline"] = _MADE_BY
+    made_by: Literal["triplet-pipeline"] = "triplet-pipeline"
     alias: Annotated[str, Field(description="under which it is served")]
     model: Annotated[str, Field(description="fingerprint of the model that made the vectors")]
     gallery: Annotated[str, Field(description="SHA-256 of gallery.parquet")]
-    version: Annotated[int | None, Field(description="that was handed over first")] = None
+    version: Annotated[int | None, Field(description="that was handed over last")] = None
     images: int
     dimension: int
     complete: Annotated[bool, Field(description="all images were there and counted")] = False

@@ -73,13 +73,15 @@ def hand_over(
         database.check(facts)
         found = {stored.name: stored for stored in database.collections(alias)}
         before = database.served(alias)
+        known = None
         if facts.collection in found:
-            facts = found[facts.collection].facts
+            known = found[facts.collection].facts
+            facts = known.model_copy(update={"version": gallery.version})
         else:
             database.create(facts)
         loaded = _load(gallery, database, facts, progress)
         done = HandedOver(facts, loaded, before, [])
-        if not (done.done_before and facts.complete):
+        if not (done.done_before and facts.complete and facts == known):
             database.prepare(facts)
             database.switch(facts)
         others = [stored for name, stored in found.items() if name != facts.collection]

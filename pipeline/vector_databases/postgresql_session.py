@@ -11,7 +11,7 @@ from pipeline.vector_databases.collection import VectorDatabaseError
 if TYPE_CHECKING:
     import pg8000.native
 
-_LOCK_SECONDS = 30  # to wait for readers before a table is switched or removed
+LOCK_SECONDS = 30  # to wait for readers before a table is switched or removed
 # SQLSTATE → what to do.
 _REMEDIES = {
     "55P03": "A session keeps reading it: end its transaction, then run the command again.",
@@ -39,7 +39,7 @@ class Session:
         """All statements of the block, or none; it waits a limited time for readers."""
         self.run("START TRANSACTION")
         try:
-            self.run(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+            self.run(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
             yield
             self.run("COMMIT")
         except BaseException:

@@ -101,6 +101,12 @@ class QdrantDatabase:
                 on_disk_payload=True,
                 metadata=facts.model_dump(),
             )
+            if self._client.get_collection(facts.collection).config.metadata is None:
+                self._client.delete_collection(facts.collection)
+                raise VectorDatabaseError(
+                    f"Qdrant at {self.place} keeps no metadata of collections, where the model is "
+                    "written. Update the server."
+                )
 
     def loaded(self, collection: str) -> int:
         """Numbers are distinct, so n points without one of number n or more are 0 … n−1."""

@@ -40,7 +40,7 @@ TRIPLETS = {
 EVALUATION = {
     "ks": [1, 3],
     "slice_by": ["label", "camera"],
-    "gallery_split": "catalogue",
+    "gallery_split": "train",
     "exclude_same": ["sequence"],
     "verification": True,
     "false_accept_rate": 0.125,
@@ -157,10 +157,33 @@ def test_a_sheet_is_read_by_a_node_of_its_own(tmp_path: Path, data, by_column, s
     assert nodes(tmp_path, "")["ExampleValidator"].exec_properties["further_features"] == 0
 
 
+def test_eval_needs_pairs_only_where_its_queries_search_in_it(tmp_path) -> None:
+    def asked(text: str) -> int:
+        return nodes(tmp_path, text)["ExampleValidator"].exec_properties["eval_is_gallery"]
+
+    assert asked("") == 1
+    assert asked('[evaluation]\ngallery_split = "train"') == 0
+    assert asked('split = "hash"\npattern = "{SPAN}/*"') == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "node"),
+    [("images", "ImageExampleGen"), ("csv", "SheetExampleGen"), ("tfrecord", "ImportExampleGen")],
+)
+def test_distractors_reach_the_node_that_reads_and_no_statistics(tmp_path, form, node) -> None:
+    found = nodes(tmp_path, f'format = "{form}"\ndistractors = ["junk", "background"]')
+    options = read_options(found[node].exec_properties)
+    assert list(options["distractors"]) == ["background", "junk"]
+    assert json.loads(found["StatisticsGen"].exec_properties["exclude_splits"]) == ["distractors"]
+    without = nodes(tmp_path, f'format = "{form}"')
+    assert "distractors" not in read_options(without[node].exec_properties)
+    assert json.loads(without["StatisticsGen"].exec_properties["exclude_splits"]) == []
+
+
 def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
     properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
-    assert properties["gallery_split"] == "catalogue"
+    assert properties["gallery_split"] == "train"
     assert properties["max_threshold_shift"] == 0.5
     configured = config_pb2.EvalConfig()
     proto_utils.json_to_proto(properties["eval_config"], configured)

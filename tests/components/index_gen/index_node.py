@@ -78,11 +78,9 @@ def gallery(index: Index) -> pa.Table:
 
 
 def contents(index: Index) -> dict[str, bytes]:
-    """The files but for the description, which has a latency; hidden ones included."""
+    """The files, hidden ones included."""
     root = Path(index.uri)
-    files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    assert files.pop("index.json")
-    return files
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 def counts(index: Index) -> tuple[int, int, int, int]:

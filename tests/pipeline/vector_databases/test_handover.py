@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +51,10 @@ def test_what_is_done_is_not_done_again(reader: Reader, tmp_path: Path) -> None:
     assert (again.loaded, again.done_before) == (0, True)
     assert again.collection == first.collection
     assert database.collections(ALIAS) == [before]
+    shutil.copytree(version, tmp_path / "8")
+    assert push(str(tmp_path / "8"), database).done_before
+    (after,) = database.collections(ALIAS)
+    assert after.facts.version == 8
 
 
 @pytest.mark.parametrize(("batches", "left"), [(1, 1476), (2, 452), (3, 0)])
@@ -79,7 +84,9 @@ def test_old_collections_go_and_a_rollback_finds_the_kept_one(
     done = [push(version, database) for version in versions]
     assert [one.before for one in done] == [None, done[0].collection, done[1].collection]
     assert [one.removed for one in done] == [[], [], [done[0].collection]]
-    back = push(versions[1], database)
+    shutil.copytree(versions[1], tmp_path / "4")
+    back = push(str(tmp_path / "4"), database)
+    assert (back.collection, back.facts.version) == (done[1].collection, 4)
     assert (back.loaded, back.before, back.removed) == (0, done[2].collection, [])
     assert not back.done_before
     assert reader.rows() == rows_of(versions[1])
