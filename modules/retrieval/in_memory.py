@@ -20,7 +20,14 @@ from modules.retrieval.groups import (
     query_groups,
 )
 from modules.retrieval.scores import QueryBlock, score_block
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.search import (
+    QueryTile,
+    finish,
+    query_tiles,
+    search_threads,
+    start_sweep,
+    unpack,
+)
 from modules.retrieval.shards import Shard, reject_repeated, tiles_of
 
 
@@ -113,7 +120,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
     positions = np.empty((stop - start, k), np.int64)
     distances = np.empty((stop - start, k), np.float32)
     with search_threads() as pool:
-        sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool)
+        finish(start_sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool))
     for tile in tiles:
         positions[tile.rows], distances[tile.rows], _ = unpack(tile.neighbours())
     return positions, distances

@@ -40,7 +40,7 @@ class MeanDistances:
     ) -> None:
         """Adds gallery rows float32 [N, D] of classes int32 [N] and groups int32 [N, C].
 
-        `own` is as in `modules.retrieval.search.sweep`.
+        `own` is as in `modules.retrieval.search.start_sweep`.
         """
         groups = np.empty((len(classes), 0), np.int32) if groups is None else groups
         rows = embeddings.astype(np.float64)

@@ -5,8 +5,8 @@ shards are a side input that is read lazily. The other way round, with shards as
 candidates merged per query, each shard would be searched without the limit that the shards before
 it gave, and max(k, R) candidates per query and shard would cross a shuffle.
 
-Memory of a worker: the names of the labels with a number each, one block, one shard or two, and the
-neighbours of `modules.retrieval.scores.score_block`.
+Memory of a worker: the names of the labels with a number each, one block, two shards or three, and
+the neighbours of `modules.retrieval.scores.score_block`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ import numpy as np
 from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import BlockScores, QueryBlock, score_block
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.search import (
+    QueryTile,
+    finish,
+    query_tiles,
+    search_threads,
+    start_sweep,
+    unpack,
+)
 from modules.retrieval.shards import Shard, tiles_of
 from modules.runtime import work_done
 
@@ -163,7 +170,8 @@ def _find(
     tiles = query_tiles(rows.embeddings[model], block.classes, np.full(total, k))
     with search_threads() as pool:
         for shard in gallery:
-            sweep(tiles, tiles_of(shard, model), shard.rows_of(rows.ids), QueryTile.select, pool)
+            own = shard.rows_of(rows.ids)
+            finish(start_sweep(tiles, tiles_of(shard, model), own, QueryTile.select, pool))
     positions = np.full((total, k), -1)
     distances = np.full((total, k), np.nan, np.float32)
     for tile in tiles:
