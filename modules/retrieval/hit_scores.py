@@ -20,10 +20,11 @@ A group of hits only, or of none, gives the scores of any order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-_CELLS = 1 << 20  # neighbours of queries with ties that are scored at once
+_CELLS = 1 << 20  # neighbours that are scored at once
 _NEGLIGIBLE = 45  # weights below e⁻⁴⁵ are left out of a mean
 
 
@@ -49,132 +50,140 @@ def score_hits(
         float64 [Q, S − 2], the columns `score_names(ks)` but for d_ap and d_an; `mrr` is 0 where
         none of the W, nor of those tied with the last, is a hit. Rows with R = 0 mean nothing.
     """
-    scores = _ordered(hits, relevant, ks)
-    some = np.flatnonzero(_mixed(distances, hits, beyond))
-    at_once = max(1, _CELLS // max(hits.shape[1], 1))
-    for first in range(0, len(some), at_once):
-        rows = some[first : first + at_once]
-        of_rows = distances[rows], hits[rows], beyond[:, rows], relevant[rows]
-        scores[rows] = _expected(*of_rows, ks)
-    return scores
-
-
-def _mixed(distances: np.ndarray, hits: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """Whether hits are tied with others, bool [Q]: only then ties have an effect."""
     if not hits.shape[1]:
-        return np.zeros(len(hits), bool)
-    tied = (hits[:, 1:] != hits[:, :-1]) & (distances[:, 1:] == distances[:, :-1])
-    return tied.any(axis=1) | (beyond[1] != np.where(hits[:, -1], beyond[0], 0))
+        return np.zeros((len(hits), 4 * len(ks) + 3))
+    at_once = max(1, _CELLS // hits.shape[1])
+    scores = []
+    for first in range(0, len(hits), at_once):
+        rows = slice(first, first + at_once)
+        sums = _Sums(hits[rows], relevant[rows], ks)
+        ties = _mixed_ties(distances[rows], hits[rows], beyond[:, rows], sums.hits_at)
+        if len(ties.rows):
+            sums.spread(ties)
+        scores.append(sums.scores())
+    return np.concatenate(scores)
 
 
-def _ordered(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """The scores of the given order."""
-    width = hits.shape[1]
-    # hits_at[:, k] = hits@k, with a column for k = 0, so R = 0 needs no case of its own here.
-    hits_at = np.zeros((len(hits), width + 1), dtype=np.int32)
-    np.cumsum(hits, axis=1, out=hits_at[:, 1:])
-    found = np.stack([hits_at[:, min(k, width)] > 0 for k in ks])
-    ranks = np.arange(1, width + 1)
-    precisions = np.divide(hits_at[:, 1:], ranks)
-    counted = hits & (ranks <= relevant[:, None])
-    first = np.argmax(hits, axis=1) + 1 if width else np.ones(len(hits), np.int64)
-    return _columns(
-        hits,
-        hits_at,
-        found,
-        np.sum(precisions, axis=1, where=counted),
-        (hits_at[:, -1] > 0) / first,
-        relevant,
-        ks,
-    )
+@dataclass(frozen=True, eq=False)
+class _Ties:
+    """Groups of tied neighbours that hold hits and others; only these have an effect.
 
-
-def _expected(
-    distances: np.ndarray,
-    hits: np.ndarray,
-    beyond: np.ndarray,
-    relevant: np.ndarray,
-    ks: Sequence[int],
-) -> np.ndarray:
-    """The means over all orders of tied neighbours, by the formulas above."""
-    rows, width = hits.shape
-    starts = np.ones(hits.shape, bool)
-    starts[:, 1:] = distances[:, 1:] != distances[:, :-1]
-    group = np.cumsum(starts.reshape(-1)).reshape(hits.shape) - 1
-    size = np.bincount(group.reshape(-1))
-    size_hits = np.bincount(group.reshape(-1), hits.reshape(-1)).astype(np.int64)
-    size[group[:, -1]] += beyond[0]
-    size_hits[group[:, -1]] += beyond[1]
-    before = np.flatnonzero(starts) % width
-    hits_at = np.zeros((rows, width + 1), np.int64)
-    np.cumsum(hits, axis=1, out=hits_at[:, 1:])
-    hits_before = hits_at[:, :-1][starts]
-
-    ranks = np.arange(1, width + 1)
-    place = ranks - before[group]  # t
-    chance = (size_hits / size)[group]
-    others = (np.maximum(size_hits - 1, 0) / np.maximum(size - 1, 1))[group]
-    expected_at = np.zeros((rows, width + 1))
-    expected_at[:, 1:] = hits_before[group] + place * chance
-    products = chance * (hits_before[group] + 1 + (place - 1) * others) / ranks
-
-    found = np.zeros((len(ks), rows))
-    for number, k in enumerate(ks):
-        last = min(k, width) - 1
-        at = group[:, last]
-        none = _no_hit(size[at], size_hits[at], place[:, last])
-        found[number] = np.where(hits_before[at] > 0, 1, 1 - none)
-
-    first = group[np.arange(rows), np.argmax(size_hits[group] > 0, axis=1)]
-    return _columns(
-        chance,
-        expected_at,
-        found,
-        np.sum(products, axis=1, where=ranks <= relevant[:, None]),
-        reciprocal_ranks(before[first], size[first], size_hits[first]),
-        relevant,
-        ks,
-    )
-
-
-def _columns(
-    chances: np.ndarray,
-    hits_at: np.ndarray,
-    found: np.ndarray,
-    precisions: np.ndarray,
-    reciprocals: np.ndarray,
-    relevant: np.ndarray,
-    ks: Sequence[int],
-) -> np.ndarray:
-    """The scores, or their means: all that is linear in hits is computed here.
-
-    Args:
-        chances: [Q, W], hit_i.
-        hits_at: [Q, W + 1], hits@i from i = 0.
-        found: [K, Q], whether the k nearest hold a hit.
-        precisions: [Q], Σ_{i≤R} (hits@i / i) · hit_i.
-        reciprocals: [Q], 1 / i of the first hit.
-        relevant: [Q], R.
-        ks: The values of k.
+    Attributes:
+        rows: int64 [T], whose neighbours they are.
+        before: a of the formulas above, int64 [T].
+        kept: How many of the group are among the W neighbours.
+        sizes: n.
+        hits: h.
+        hits_before: c.
     """
-    width = chances.shape[1]
-    at_k = [hits_at[:, min(k, width)] for k in ks]
-    some = np.maximum(relevant, 1)  # R, but safe to divide by
-    discounts = 1 / np.log2(np.arange(2, max(ks) + 2))
-    ideal = np.cumsum(discounts)
-    gains = [chances[:, :k] @ discounts[: min(k, width)] for k in ks]
-    return np.stack(
-        [
-            *(count / k for count, k in zip(at_k, ks, strict=True)),
-            *(count / np.minimum(k, some) for count, k in zip(at_k, ks, strict=True)),
-            *found.astype(np.float64),
-            *(gain / ideal[np.minimum(k, some) - 1] for gain, k in zip(gains, ks, strict=True)),
-            hits_at[np.arange(len(chances)), relevant] / some,
-            precisions / some,
-            reciprocals,
-        ],
-        axis=1,
-    )
+
+    rows: np.ndarray
+    before: np.ndarray
+    kept: np.ndarray
+    sizes: np.ndarray
+    hits: np.ndarray
+    hits_before: np.ndarray
+
+
+def _mixed_ties(
+    distances: np.ndarray, hits: np.ndarray, beyond: np.ndarray, hits_at: np.ndarray
+) -> _Ties:
+    """Finds them; the arguments as for `score_hits`, and hits@i, int32 [Q, W + 1]."""
+    width = hits.shape[1]
+    level = np.zeros(hits.shape, bool)  # with the one before it
+    np.equal(distances[:, 1:], distances[:, :-1], out=level[:, 1:])
+    cells = np.flatnonzero(level)
+    # A group begins before the first of adjacent cells; or it is the last neighbour alone.
+    begins = np.flatnonzero(np.diff(cells, prepend=-2) != 1)
+    firsts, kept = cells[begins] - 1, np.diff(np.append(begins, len(cells))) + 1
+    alone = np.flatnonzero((beyond[0] > 0) & ~level[:, -1])
+    firsts = np.concatenate([firsts, alone * width + width - 1])
+    kept = np.concatenate([kept, np.ones(len(alone), np.int64)])
+
+    rows, before = np.divmod(firsts, width)
+    hits_before = hits_at[rows, before].astype(np.int64)
+    more = np.where(before + kept == width, beyond[:, rows], 0)
+    sizes, of_group = kept + more[0], hits_at[rows, before + kept] - hits_before + more[1]
+    mixed = np.flatnonzero((of_group > 0) & (of_group < sizes))
+    return _Ties(*(part[mixed] for part in (rows, before, kept, sizes, of_group, hits_before)))
+
+
+class _Sums:
+    """What scores are made of: first of the given order, then spread over all orders of ties."""
+
+    def __init__(self, hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> None:
+        self._hits, self._relevant, self._ks = hits, relevant, ks
+        rows, width = hits.shape
+        # hits_at[:, i] = hits@i, with a column for i = 0, so R = 0 needs no case of its own.
+        self.hits_at = np.zeros((rows, width + 1), dtype=np.int32)
+        np.cumsum(hits, axis=1, out=self.hits_at[:, 1:])
+        # Places of which hits@i is asked: the values of k, and R.
+        self._places = np.array([*(np.full(rows, min(k, width)) for k in ks), relevant])
+        self._hits_at = self.hits_at[np.arange(rows), self._places].astype(np.float64)
+        self._found = (self._hits_at[:-1] > 0).astype(np.float64)
+        self._discounts = 1 / np.log2(np.arange(2, max(ks) + 2))
+        self._gains = np.stack([hits[:, :k] @ self._discounts[: min(k, width)] for k in ks])
+        ranks = np.arange(1, width + 1)
+        precisions = np.divide(self.hits_at[:, 1:], ranks)
+        counted = hits & (ranks <= relevant[:, None])
+        self._precisions = np.sum(precisions, axis=1, where=counted)
+        self._reciprocals = (self.hits_at[:, -1] > 0) / (np.argmax(hits, axis=1) + 1)
+
+    def spread(self, ties: _Ties) -> None:
+        """Puts means over all orders in the place of the sums of the given order."""
+        for number, places in enumerate(self._places):
+            inside = places[ties.rows] - ties.before  # t
+            cut = np.flatnonzero((inside > 0) & (inside < ties.sizes))
+            self._hits_at[number, ties.rows[cut]] = (
+                ties.hits_before[cut] + inside[cut] * ties.hits[cut] / ties.sizes[cut]
+            )
+            if number < len(self._ks):
+                cut = cut[ties.hits_before[cut] == 0]
+                none = _no_hit(ties.sizes[cut], ties.hits[cut], inside[cut])
+                self._found[number, ties.rows[cut]] = 1 - none
+        first = np.flatnonzero(ties.hits_before == 0)
+        self._reciprocals[ties.rows[first]] = reciprocal_ranks(
+            ties.before[first], ties.sizes[first], ties.hits[first]
+        )
+        self._spread_cells(ties)
+
+    def _spread_cells(self, ties: _Ties) -> None:
+        """The same for what is summed over places: differences of each place's mean."""
+        group = np.repeat(np.arange(len(ties.rows)), ties.kept)
+        ends = np.cumsum(ties.kept)
+        place = np.arange(len(group)) - (ends - ties.kept)[group] + 1  # t
+        rows, ranks = ties.rows[group], ties.before[group] + place
+        hits, total = self._hits[rows, ranks - 1], len(self._hits)
+        chances = (ties.hits / ties.sizes)[group]
+        others = ((ties.hits - 1) / (ties.sizes - 1))[group]
+
+        products = chances * (ties.hits_before[group] + 1 + (place - 1) * others)
+        products -= hits * self.hits_at[rows, ranks]
+        counted = ranks <= self._relevant[rows]
+        self._precisions += np.bincount(rows, products / ranks * counted, total)
+        chances -= hits
+        for number, k in enumerate(self._ks):
+            near = np.flatnonzero(ranks <= k)
+            gains = chances[near] * self._discounts[ranks[near] - 1]
+            self._gains[number] += np.bincount(rows[near], gains, total)
+
+    def scores(self) -> np.ndarray:
+        """Float64 [Q, S − 2], as `score_hits` returns them."""
+        some = np.maximum(self._relevant, 1)  # R, but safe to divide by
+        ideal = np.cumsum(self._discounts)
+        capped = [np.minimum(k, some) for k in self._ks]
+        return np.stack(
+            [
+                *(count / k for count, k in zip(self._hits_at, self._ks, strict=False)),
+                *(count / k for count, k in zip(self._hits_at, capped, strict=False)),
+                *self._found,
+                *(gain / ideal[k - 1] for gain, k in zip(self._gains, capped, strict=True)),
+                self._hits_at[-1] / some,
+                self._precisions / some,
+                self._reciprocals,
+            ],
+            axis=1,
+        )
 
 
 def _no_hit(sizes: np.ndarray, hits: np.ndarray, places: np.ndarray) -> np.ndarray:

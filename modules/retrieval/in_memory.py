@@ -122,7 +122,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
     with search_threads() as pool:
         finish(start_sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool))
     for tile in tiles:
-        positions[tile.rows], distances[tile.rows], _ = unpack(tile.neighbours())
+        positions[tile.rows], distances[tile.rows] = unpack(tile.neighbours())
     return positions, distances
 
 

@@ -24,7 +24,7 @@ from modules.retrieval.search import (
     query_tiles,
     search_threads,
     start_sweep,
-    unpack,
+    unpack_hits,
 )
 from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 
@@ -174,7 +174,7 @@ class _Search:
         scores = np.empty((len(self._rows), len(self._names)))
 
         def score(tile: QueryTile) -> None:
-            _, distances, hits = unpack(tile.neighbours())
+            distances, hits = unpack_hits(tile.neighbours())
             scores[tile.rows, : -2 - len(COUNTS)] = score_hits(
                 distances, hits, tile.beyond(), relevant[tile.rows], self._ks
             )

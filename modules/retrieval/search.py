@@ -11,7 +11,7 @@ shape, so the distance of a pair does not depend on the shard and the block that
 product is one thread's work, and several are at work at once, since selecting neighbours takes as
 long as multiplying.
 
-Distances are rounded to steps: 2⁻²⁰ for queries of length 1, see `_steps`. What float32 cannot tell
+Distances are rounded to steps: 2⁻¹⁸ for queries of length 1, see `_steps`. What float32 cannot tell
 apart is a tie then, and not an order that the last bits of an embedding decide.
 
 `tests.benchmarks.bench_retrieval_search` compares the search with that of faiss.
@@ -31,7 +31,7 @@ from modules.retrieval.shards import GALLERY_TILE, GalleryTile, padded
 
 QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
 
-_STEP_BITS = 20  # a query of length 1 tells squared distances apart by steps of 2⁻²⁰
+_STEP_BITS = 18  # a query of length 1 tells squared distances apart by steps of 2⁻¹⁸
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
 BEHIND = np.int32(0x7FFFFFFF)  # bits behind every distance, NaN included: no neighbour
@@ -66,8 +66,6 @@ class QueryTile:
         self._depth = depth
         self._kept: list[np.ndarray] = []  # keys [Q, …], unordered
         self._width = 0
-        self._picked: list[tuple[np.ndarray, np.ndarray]] = []  # rows and keys of single cells
-        self._waiting = np.zeros(len(rows), np.int64)  # how many of each row
         self._limit: np.ndarray | None = None  # bits of the farthest kept; None while all fit
         self._threshold: np.ndarray | None = None  # the same as a product, or a little more
         self._beyond = np.zeros((2, len(rows)), np.int64)
@@ -127,44 +125,48 @@ class QueryTile:
             cells = np.flatnonzero(admitted)
             if len(cells) < _DENSE * products.size:
                 if len(cells):
-                    self._pick(gallery_tile, own, products, cells)
+                    self._keep(self._picked(gallery_tile, own, products, cells))
                 return
         bits = self.distances(gallery_tile, own, products).view(np.int32)
         keys = bits.astype(np.int64)
         keys <<= 32
         keys |= np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size) << 1
         keys |= gallery_tile.classes == self.classes
+        self._keep(keys)
+
+    def _picked(
+        self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray, cells: np.ndarray
+    ) -> np.ndarray:
+        """Keys of single cells, moved to the left of their rows: int64 [Q, most in a row]."""
+        rows, columns = np.divmod(cells, gallery_tile.size)
+        counts = np.bincount(rows, minlength=len(self.rows))
+        places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = products[rows, columns] + self._offsets[rows, 0]
+            distances -= self._steps[rows, 0]
+        bits = np.maximum(distances, 0, out=distances).view(np.int32)
+        bits &= 0x7FFFFFFF
+        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
+        keys = bits.astype(np.int64)
+        keys <<= 32
+        keys |= (gallery_tile.position + columns) << 1
+        keys |= hits
+        keys[columns == own[rows]] = _NOTHING
+        for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
+            keys[mine[rows, 0] == theirs[columns]] = _NOTHING
+        result = np.full((len(self.rows), counts.max()), _NOTHING)
+        result[rows, places] = keys
+        return result
+
+    def _keep(self, keys: np.ndarray) -> None:
         self._kept.append(keys)
         self._width += keys.shape[1]
         # Cutting costs as much as was gathered: waiting for twice the depth halves it.
         if self._width >= 2 * self._depth:
             self._cut()
 
-    def _pick(
-        self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray, cells: np.ndarray
-    ) -> None:
-        """Keeps single cells of a tile."""
-        rows, columns = np.divmod(cells, gallery_tile.size)
-        with np.errstate(invalid="ignore", over="ignore"):
-            distances = products[rows, columns] + self._offsets[rows, 0] - self._steps[rows, 0]
-        bits = np.maximum(distances, 0).view(np.int32) & np.int32(0x7FFFFFFF)
-        near = (bits <= self._limit[rows, 0]) & (columns != own[rows])
-        for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
-            near &= mine[rows, 0] != theirs[columns]
-        rows, columns, bits = rows[near], columns[near], bits[near]
-        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
-        keys = (bits.astype(np.int64) << 32) | ((gallery_tile.position + columns) << 1) | hits
-        self._picked.append((rows, keys))
-        self._waiting += np.bincount(rows, minlength=len(self.rows))
-        if self._waiting.max() >= self._depth:
-            self._cut()
-
     def _cut(self) -> None:
         """Keeps the nearest of all that was gathered, and counts what stood level with the last."""
-        if self._picked:
-            self._kept.append(self._to_the_left())
-            self._picked = []
-            self._waiting[:] = 0
         keys = np.concatenate(self._kept, axis=1)
         if keys.shape[1] > self._depth:
             keys.partition(self._depth - 1, axis=1)
@@ -174,33 +176,24 @@ class QueryTile:
             self._set_limit(keys, keys[:, :0])
         self._kept, self._width = [keys], keys.shape[1]
 
-    def _to_the_left(self) -> np.ndarray:
-        """Keys of the picked cells, moved to the left of their rows: int64 [Q, most in a row]."""
-        rows, keys = (np.concatenate(parts) for parts in zip(*self._picked, strict=True))
-        order = np.argsort(rows, kind="stable")
-        rows = rows[order]
-        result = np.full((len(self.rows), self._waiting.max()), _NOTHING)
-        firsts = np.cumsum(self._waiting) - self._waiting
-        result[rows, np.arange(len(rows)) - firsts[rows]] = keys[order]
-        return result
-
     def _set_limit(self, kept: np.ndarray, dropped: np.ndarray) -> None:
         """Takes the farthest kept as the limit; the dropped at that distance are beyond it."""
-        limit = kept.max(axis=1, keepdims=True) >> 32
+        limit = kept.max(axis=1) >> 32
         # Behind the last distance nothing is a hit, so nothing there has to be counted.
-        next_limit = np.where(limit <= INFINITY, limit + 1, 0) << 32
-        tied = dropped < next_limit
-        counts = np.stack([np.count_nonzero(tied, axis=1), np.zeros(len(kept), np.int64)])
-        some = np.flatnonzero(counts[0])
-        counts[1, some] = np.count_nonzero(tied[some] & (dropped[some] & 1).astype(bool), axis=1)
+        behind = np.where(limit <= INFINITY, limit + 1, 0) << 32
+        counts = np.zeros((2, len(kept)), np.int64)
+        some = np.flatnonzero(dropped.min(axis=1, initial=_NOTHING) < behind)
+        if some.size:
+            tied = dropped[some] < behind[some, None]
+            counts[0, some] = np.count_nonzero(tied, axis=1)
+            counts[1, some] = np.count_nonzero(tied & (dropped[some] & 1 > 0), axis=1)
         if self._limit is not None:
-            counts += np.where(limit[:, 0] == self._limit[:, 0], self._beyond, 0)
-        self._beyond, self._limit = counts, limit.astype(np.int32)
+            counts += np.where(limit == self._limit[:, 0], self._beyond, 0)
+        self._beyond, self._limit = counts, limit.astype(np.int32)[:, None]
         # In float64, and larger by what the roundings of `distances` can take off.
-        steps, offsets = self._steps.astype(np.float64), self._offsets.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
-            farthest = self._limit.view(np.float32).astype(np.float64) + steps
-            threshold = (farthest * (1 + 2**-22) - offsets).astype(np.float32)
+            farthest = self._limit.view(np.float32) + self._steps.astype(np.float64)
+            threshold = (farthest * (1 + 2**-22) - self._offsets).astype(np.float32)
             self._threshold = np.nextafter(threshold, np.float32(np.inf))
 
     def neighbours(self) -> np.ndarray:
@@ -224,7 +217,7 @@ class QueryTile:
 def _steps(squared_norms: np.ndarray) -> np.ndarray:
     """What is added to a squared distance and taken off again, so that it is rounded to a step.
 
-    float32 has 24 bits: near 12 they end at 2⁻²⁰. The step follows the query's length, so that the
+    float32 has 24 bits: near 48 they end at 2⁻¹⁸. The step follows the query's length, so that the
     scale of the embedding does not matter. A distance far above the query's |q|² is rounded more
     coarsely, as by any float32.
 
@@ -232,10 +225,10 @@ def _steps(squared_norms: np.ndarray) -> np.ndarray:
         squared_norms: float32 [Q, 1], |q|².
 
     Returns:
-        float32 [Q, 1], 12 · 2ⁿ with 2ⁿ near |q|²; 0 where |q|² is 0 or not finite, for no step.
+        float32 [Q, 1], 48 · 2ⁿ with 2ⁿ near |q|²; 0 where |q|² is 0 or not finite, for no step.
 
     >>> _steps(np.array([[0.99], [1.01]], np.float32)).tolist()
-    [[12.0], [12.0]]
+    [[48.0], [48.0]]
     """
     with np.errstate(invalid="ignore", over="ignore"):
         _, exponents = np.frexp(squared_norms * np.float32(1.5))
@@ -327,8 +320,22 @@ def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Returns:
         Of the same shape: positions int64, −1 for no neighbour; squared distances float32, NaN for
-        no neighbour; hits bool, whether it has the query's class and a distance that is not NaN.
+        no neighbour.
     """
     bits = (keys >> 32).astype(np.int32)
     positions = np.where(bits == BEHIND, -1, (keys & 0xFFFFFFFF) >> 1)
-    return positions, bits.view(np.float32), (keys & 1).astype(bool) & (bits <= INFINITY)
+    return positions, bits.view(np.float32)
+
+
+def unpack_hits(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Takes out of keys what scores ask for.
+
+    Args:
+        keys: int64, any shape.
+
+    Returns:
+        Of the same shape: the bits of the distances, int32, ascending as these do; hits bool,
+        whether it is a neighbour of the query's class at a distance that is not NaN.
+    """
+    bits = (keys >> 32).astype(np.int32)
+    return bits, (keys & 1).astype(bool) & (bits <= INFINITY)

@@ -175,7 +175,7 @@ def _find(
     positions = np.full((total, k), -1)
     distances = np.full((total, k), np.nan, np.float32)
     for tile in tiles:
-        found, apart, _ = unpack(tile.neighbours())
+        found, apart = unpack(tile.neighbours())
         positions[tile.rows, : found.shape[1]] = found
         distances[tile.rows, : found.shape[1]] = apart
     ids = np.full((total, k), None, dtype=object)

@@ -16,6 +16,7 @@ from modules.retrieval.search import (
     search_threads,
     start_sweep,
     unpack,
+    unpack_hits,
 )
 from modules.retrieval.shards import GALLERY_TILE, MAX_POSITION, Shard, tiles_of
 
@@ -46,7 +47,7 @@ def search(embeddings, classes, rows, depths, shards) -> tuple[np.ndarray, ...]:
     for tile in searched(embeddings, classes, rows, depths, shards):
         found = tile.neighbours()
         keys[tile.rows, : found.shape[1]] = found
-    return unpack(keys)
+    return *unpack(keys), unpack_hits(keys)[1]
 
 
 def sorted_pairs(embeddings, classes, rows) -> tuple[np.ndarray, ...]:
@@ -128,9 +129,9 @@ def test_neighbours_equal_those_of_faiss():
     index.add(embeddings)
     theirs, neighbours = index.search(embeddings[:500], 21)
     np.testing.assert_array_equal(neighbours[:, 0], rows)  # itself
-    np.testing.assert_allclose(distances, theirs[:, 1:], atol=2e-6)
+    np.testing.assert_allclose(distances, theirs[:, 1:], atol=2**-18)
     # Both round: neighbours whose distances differ by less may change places.
-    assert (positions == neighbours[:, 1:]).mean() > 0.999
+    assert (positions == neighbours[:, 1:]).mean() > 0.995
 
 
 @settings(deadline=None, max_examples=40)
@@ -241,5 +242,5 @@ def test_positions_up_to_the_last():
     with search_threads() as pool:
         own = shard.rows_of(ids[:1])
         finish(start_sweep(tiles, tiles_of(shard, "m"), own, QueryTile.select, pool))
-    positions, _, _ = unpack(tiles[0].neighbours())
+    positions, _ = unpack(tiles[0].neighbours())
     assert positions.tolist() == [[last, last - 1]]
