@@ -312,7 +312,7 @@ def search_threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Takes keys apart.
 
     Args:
