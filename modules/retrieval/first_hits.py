@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from modules.retrieval.keys import BEHIND, INFINITY
 from modules.retrieval.search import (
-    BEHIND,
-    INFINITY,
     QueryTile,
     Visit,
     finish,

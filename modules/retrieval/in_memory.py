@@ -19,6 +19,7 @@ from modules.retrieval.groups import (
     number_groups,
     query_groups,
 )
+from modules.retrieval.keys import unpack
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.search import (
     QueryTile,
@@ -26,7 +27,6 @@ from modules.retrieval.search import (
     query_tiles,
     search_threads,
     start_sweep,
-    unpack,
 )
 from modules.retrieval.shards import Shard, reject_repeated, tiles_of
 
@@ -104,7 +104,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
 
     Returns:
         Positions int64 [stop − start, k] and squared distances float32 [stop − start, k], ordered
-        by (distance, id), NaN last.
+        by (distance, id), NaN last. Distances are rounded as `modules.retrieval.search` says.
 
     Raises:
         ValueError: k is out of range.

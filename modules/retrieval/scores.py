@@ -16,6 +16,7 @@ import numpy as np
 from modules.retrieval.definitions import COUNTS, score_names
 from modules.retrieval.first_hits import find_first_hits
 from modules.retrieval.hit_scores import reciprocal_ranks, score_hits
+from modules.retrieval.keys import unpack_hits
 from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
     QueryTile,
@@ -24,7 +25,6 @@ from modules.retrieval.search import (
     query_tiles,
     search_threads,
     start_sweep,
-    unpack_hits,
 )
 from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 

@@ -1,15 +1,13 @@
 """Exact nearest neighbours of a block of queries in a gallery that goes by in shards, in numpy.
 
-A neighbour is one integer, its key: the bits of its squared distance (float32, never negative, so
-bits ascend as distances do), below them its position in the gallery, and one bit that tells whether
-it has the query's class. Positions ascend as ids do, so the order of keys is (distance, id).
+A neighbour is one integer, its key (`modules.retrieval.keys`), so the order is (distance, id).
 
 Queries are multiplied with the gallery tile by tile. A tile is what one factor of a matrix product
 holds: up to `QUERY_TILE` queries, or up to `GALLERY_TILE` rows of a shard. Every product has the
 same shape, padded where rows are missing. BLAS picks its kernel, and with it the rounding, by the
 shape, so the distance of a pair does not depend on the shard and the block that it came in. Each
-product is one thread's work, and several are at work at once, since selecting neighbours takes as
-long as multiplying.
+product is one thread's work, and several are at work at once. Most of a product is farther than
+what is kept, and is not looked at again.
 
 Distances are rounded to steps: 2⁻¹⁸ for queries of length 1, see `_steps`. What float32 cannot tell
 apart is a tie then, and not an order that the last bits of an embedding decide.
@@ -27,6 +25,7 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from modules.retrieval.keys import BEHIND, INFINITY, NOTHING, pack
 from modules.retrieval.shards import GALLERY_TILE, GalleryTile, padded
 
 QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
@@ -34,9 +33,6 @@ QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
 _STEP_BITS = 18  # a query of length 1 tells squared distances apart by steps of 2⁻¹⁸
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
-BEHIND = np.int32(0x7FFFFFFF)  # bits behind every distance, NaN included: no neighbour
-INFINITY = 0x7F800000  # bits above are NaN
-_NOTHING = np.iinfo(np.int64).max  # the key of no neighbour
 
 
 class QueryTile:
@@ -128,11 +124,8 @@ class QueryTile:
                     self._keep(self._picked(gallery_tile, own, products, cells))
                 return
         bits = self.distances(gallery_tile, own, products).view(np.int32)
-        keys = bits.astype(np.int64)
-        keys <<= 32
-        keys |= np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size) << 1
-        keys |= gallery_tile.classes == self.classes
-        self._keep(keys)
+        positions = np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size)
+        self._keep(pack(bits, positions, gallery_tile.classes == self.classes))
 
     def _picked(
         self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray, cells: np.ndarray
@@ -147,14 +140,11 @@ class QueryTile:
         bits = np.maximum(distances, 0, out=distances).view(np.int32)
         bits &= 0x7FFFFFFF
         hits = gallery_tile.classes[columns] == self.classes[rows, 0]
-        keys = bits.astype(np.int64)
-        keys <<= 32
-        keys |= (gallery_tile.position + columns) << 1
-        keys |= hits
-        keys[columns == own[rows]] = _NOTHING
+        keys = pack(bits, gallery_tile.position + columns, hits)
+        keys[columns == own[rows]] = NOTHING
         for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
-            keys[mine[rows, 0] == theirs[columns]] = _NOTHING
-        result = np.full((len(self.rows), counts.max()), _NOTHING)
+            keys[mine[rows, 0] == theirs[columns]] = NOTHING
+        result = np.full((len(self.rows), counts.max()), NOTHING)
         result[rows, places] = keys
         return result
 
@@ -182,7 +172,7 @@ class QueryTile:
         # Behind the last distance nothing is a hit, so nothing there has to be counted.
         behind = np.where(limit <= INFINITY, limit + 1, 0) << 32
         counts = np.zeros((2, len(kept)), np.int64)
-        some = np.flatnonzero(dropped.min(axis=1, initial=_NOTHING) < behind)
+        some = np.flatnonzero(dropped.min(axis=1, initial=NOTHING) < behind)
         if some.size:
             tied = dropped[some] < behind[some, None]
             counts[0, some] = np.count_nonzero(tied, axis=1)
@@ -197,7 +187,7 @@ class QueryTile:
             self._threshold = np.nextafter(threshold, np.float32(np.inf))
 
     def neighbours(self) -> np.ndarray:
-        """The keys of the nearest, ascending: int64 [Q, W ≤ depth], `_NOTHING` behind the last."""
+        """The keys of the nearest, ascending: int64 [Q, W ≤ depth], `NOTHING` behind the last."""
         if not self._kept:
             return np.empty((len(self.rows), 0), np.int64)
         self._cut()
@@ -310,32 +300,3 @@ def search_threads() -> Iterator[ThreadPoolExecutor]:
     """
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         yield pool
-
-
-def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Takes keys apart.
-
-    Args:
-        keys: int64, any shape.
-
-    Returns:
-        Of the same shape: positions int64, −1 for no neighbour; squared distances float32, NaN for
-        no neighbour.
-    """
-    bits = (keys >> 32).astype(np.int32)
-    positions = np.where(bits == BEHIND, -1, (keys & 0xFFFFFFFF) >> 1)
-    return positions, bits.view(np.float32)
-
-
-def unpack_hits(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Takes out of keys what scores ask for.
-
-    Args:
-        keys: int64, any shape.
-
-    Returns:
-        Of the same shape: the bits of the distances, int32, ascending as these do; hits bool,
-        whether it is a neighbour of the query's class at a distance that is not NaN.
-    """
-    bits = (keys >> 32).astype(np.int32)
-    return bits, (keys & 1).astype(bool) & (bits <= INFINITY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GALLERY_TILE = 512  # rows of a gallery tile
-MAX_POSITION = (1 << 31) - 1  # what a key of `modules.retrieval.search` has room for
+MAX_POSITION = (1 << 31) - 1  # what a key has room for
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
+from modules.retrieval.keys import unpack
 from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import BlockScores, QueryBlock, score_block
@@ -26,7 +27,6 @@ from modules.retrieval.search import (
     query_tiles,
     search_threads,
     start_sweep,
-    unpack,
 )
 from modules.retrieval.shards import Shard, tiles_of
 from modules.runtime import work_done
@@ -56,7 +56,7 @@ class Neighbours:
     Attributes:
         query_ids: Object array [Q].
         ids: Object array [Q, k], by (distance, id), NaN last; None where the gallery has no more.
-        distances: Squared L2, float32 [Q, k].
+        distances: Squared L2, float32 [Q, k], rounded as `modules.retrieval.search` says.
     """
 
     query_ids: np.ndarray

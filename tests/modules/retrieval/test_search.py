@@ -9,14 +9,13 @@ from hypothesis import given, settings, strategies as st
 
 from modules.retrieval import search as retrieval_search
 from modules.retrieval.first_hits import find_first_hits
+from modules.retrieval.keys import unpack, unpack_hits
 from modules.retrieval.search import (
     QueryTile,
     finish,
     query_tiles,
     search_threads,
     start_sweep,
-    unpack,
-    unpack_hits,
 )
 from modules.retrieval.shards import GALLERY_TILE, MAX_POSITION, Shard, tiles_of
 
