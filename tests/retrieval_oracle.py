@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -92,6 +93,15 @@ def brute_force(
     return scores
 
 
+def with_distractors(gallery: Rows, distractors: Rows) -> Rows:
+    """Both as one gallery. Each distractor has a label of its own, which no query has."""
+    return Rows(
+        [*gallery.ids, *distractors.ids],
+        [*gallery.labels, *(object() for _ in distractors.ids)],
+        [*gallery.embeddings, *distractors.embeddings],
+    )
+
+
 def mean_scores(scores: dict[object, dict[str, float] | None]) -> dict[str, float]:
     """Means over the queries that have scores."""
     rows = [row for row in scores.values() if row is not None]
@@ -123,3 +133,30 @@ def pairs(
                 distances.append(squared_distance(embedding, row))
                 same.append(label == row_label)
     return distances, same
+
+
+def verification(same: Sequence[float], different: Sequence[float]) -> dict[str, float]:
+    """Every pair of pairs, every threshold; squared distances of pairs of one class, and of two."""
+    wins = sum((s < d) + (s == d) / 2 for s, d in itertools.product(same, different))
+    thresholds = sorted({*same, *different})
+    points = [(0.0, 0.0)]
+    for threshold in thresholds:
+        points.append(
+            (
+                sum(d <= threshold for d in different) / len(different),
+                sum(s <= threshold for s in same) / len(same),
+            )
+        )
+    expected = {"roc_auc": wins / (len(same) * len(different))}
+    for rate in (0.1, 0.01, 0.001):
+        expected[f"tar@far={rate}"] = max(tar for far, tar in points if far <= rate)
+    for threshold, ((far0, tar0), (far1, tar1)) in zip(
+        thresholds, itertools.pairwise(points), strict=True
+    ):
+        if far1 >= 1 - tar1:
+            # far0 + u·(far1 − far0) = 1 − tar0 − u·(tar1 − tar0)
+            u = (1 - tar0 - far0) / (far1 - far0 + tar1 - tar0)
+            expected["eer"] = far0 + u * (far1 - far0)
+            expected["eer_threshold"] = threshold
+            break
+    return expected

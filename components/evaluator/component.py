@@ -53,6 +53,7 @@ class Evaluator(TfxEvaluator):
       by its id, is left out of its own results.
     - Examples may have the features `is_query` and `is_gallery`, int64: only queries are scored,
       and only the gallery is searched.
+    - A split `distractors` of the examples is part of the gallery: images that no query looks for.
     - `[evaluation] exclude_same` leaves out what has a query's label and, say, its camera.
     """
 

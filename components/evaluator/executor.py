@@ -19,13 +19,15 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.evaluator.revocation import revocation
-from modules.contract import IS_GALLERY, IS_QUERY
+from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
 from modules.gate import (
     BASELINE,
     CANDIDATE,
+    CHANGE,
     METRIC_CLASS,
     OVERALL,
     Failure,
+    Intervals,
     Metrics,
     describe_failures,
     describe_meaningless,
@@ -35,6 +37,7 @@ from modules.gate import (
     read_metrics,
     write_report,
 )
+from modules.retrieval import INTERVAL_LEVEL, lower_end, upper_end
 from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
@@ -64,15 +67,16 @@ class Executor(tfx_executor.Executor):
         Args:
             input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
             output_dict: `evaluation` and `blessing`. The main metrics of the whole split are kept
-                on the former as double properties `candidate NAME` and `baseline NAME`, so that
-                many runs can be compared without reading their files.
+                on the former as double properties `candidate NAME` and `baseline NAME`, and the
+                intervals of their changes as `change NAME lower`, `change NAME upper` and
+                `change interval level`, so that many runs can be compared without their files.
             exec_properties: TFX's, and `gallery_split`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
 
         The flags `is_query` and `is_gallery` count where the first example has them; then each
-        must.
+        must. A split `distractors` of the inputs is part of the gallery.
         """
         exec_properties = _with_gallery(input_dict, exec_properties)
         super().Do(input_dict, output_dict, exec_properties)
@@ -81,10 +85,10 @@ class Executor(tfx_executor.Executor):
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
-        _keep_main_metrics(
-            artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
-        )
         intervals = read_intervals(evaluation)
+        artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
+        _keep_main_metrics(artifact, metrics)
+        _keep_changes(artifact, metrics, intervals)
         failures: list[Failure] = []
         undecided: list[Failure] = []
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
@@ -117,7 +121,7 @@ class Executor(tfx_executor.Executor):
 def _with_gallery(
     input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
 ) -> dict[str, Any]:
-    """Tells the metric where the gallery is, and which flags the examples have."""
+    """Tells the metric where gallery and distractors are, and which flags the examples have."""
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
@@ -134,6 +138,10 @@ def _with_gallery(
                 )
         found["gallery_files"] = _files(input_dict[source], split)
         features = _features(found["gallery_files"])
+    sources = [*examples, *(input_dict.get(GALLERY_KEY) or [])]
+    if files := list(dict.fromkeys(_files(sources, DISTRACTORS))):
+        found["distractor_files"] = files
+        features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
     eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
@@ -214,3 +222,14 @@ def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
         for name in [*_main_metrics(values), "queries"] if values else ():
             if math.isfinite(values[name]):  # a database has no NaN
                 evaluation.set_float_custom_property(f"{model} {name}", values[name])
+
+
+def _keep_changes(evaluation: types.Artifact, metrics: Metrics, intervals: Intervals) -> None:
+    """The intervals of the changes of the main metrics, and their level."""
+    found = intervals.get(CHANGE, {}).get(OVERALL, {})
+    for name in _main_metrics(metrics[CANDIDATE][OVERALL]):
+        if name in found:
+            for end, value in zip((lower_end, upper_end), found[name], strict=True):
+                evaluation.set_float_custom_property(f"{CHANGE} {end(name)}", value)
+            level = metrics[CHANGE][OVERALL][INTERVAL_LEVEL]
+            evaluation.set_float_custom_property(f"{CHANGE} {INTERVAL_LEVEL}", level)

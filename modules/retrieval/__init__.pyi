@@ -1,5 +1,6 @@
 from .changes import RetrievalChanges as RetrievalChanges
 from .class_bootstrap import (
+    LEAST_CLASSES as LEAST_CLASSES,
     change_intervals as change_intervals,
     classes_needed as classes_needed,
     detectable as detectable,
@@ -40,3 +41,6 @@ from .metrics import (
     RetrievalMetrics as RetrievalMetrics,
     read_metric_options as read_metric_options,
 )
+from .neighbours import find_neighbours as find_neighbours
+from .order import LabelledRows as LabelledRows, OrderById as OrderById
+from .shards import Shard as Shard

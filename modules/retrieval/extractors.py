@@ -5,6 +5,7 @@ They speak TFMA's extracts (dicts), so they can stand in a list of TFMA extracto
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -205,6 +206,7 @@ class ExtractRetrievalScores(beam.PTransform):
         clustering: Add clustering to SetMetrics.
         gallery: Makes the extracts of the gallery from the pipeline, such as `EmbedGallery`.
             Default: the evaluated examples are the gallery.
+        distractors: The same for more of the gallery, with labels that no query has.
         exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
@@ -217,12 +219,13 @@ class ExtractRetrievalScores(beam.PTransform):
         verification: bool = False,
         clustering: bool = False,
         gallery: beam.PTransform | None = None,
+        distractors: beam.PTransform | None = None,
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
     ) -> None:
         super().__init__()
-        self._ks, self._gallery = list(ks), gallery
+        self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
         self._verification, self._clustering = verification, clustering
         self._exclude_same = list(exclude_same)
         self._query_flag, self._gallery_flag = query_flag, gallery_flag
@@ -230,19 +233,9 @@ class ExtractRetrievalScores(beam.PTransform):
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
         queries = extracts | "Rows" >> beam.Map(_labelled_rows)
-        gallery = None  # the queries
-        if self._gallery:
-            gallery = (
-                extracts.pipeline
-                | "Gallery" >> self._gallery
-                | "GalleryRows" >> beam.Map(_labelled_rows)
-            )
-        elif self._query_flag or self._gallery_flag:
-            gallery = queries
+        gallery = self._gallery_of(queries)
         if self._query_flag:
             queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
-        if self._gallery_flag:
-            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
         scored = queries | "Score" >> ScoreQueries(
             self._ks, gallery, verification=self._verification, exclude_same=self._exclude_same
         )
@@ -256,6 +249,21 @@ class ExtractRetrievalScores(beam.PTransform):
             | "Extracts" >> beam.FlatMap(_extracts).with_output_types(tfma.Extracts)
         )
 
+    def _gallery_of(self, evaluated: beam.PCollection) -> beam.PCollection | None:
+        """LabelledRows of the gallery; None if it is the queries, all of them."""
+        if not (self._gallery or self._distractors or self._query_flag or self._gallery_flag):
+            return None
+        parts = [] if self._gallery else [evaluated]
+        for name, source in (("Gallery", self._gallery), ("Distractors", self._distractors)):
+            if source:
+                extracts = evaluated.pipeline | name >> source
+                parts.append(extracts | f"{name}Rows" >> beam.Map(_labelled_rows))
+        wanted = [*self._exclude_same, *([IS_GALLERY] if self._gallery_flag else [])]
+        gallery = parts | "WholeGallery" >> beam.Flatten() | "Of" >> beam.Map(_with_only, wanted)
+        if self._gallery_flag:
+            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
+        return gallery
+
 
 def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     features, predictions = extracts[constants.FEATURES_KEY], extracts[constants.PREDICTIONS_KEY]
@@ -263,6 +271,11 @@ def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}
     embeddings = {name: np.asarray(rows, np.float32) for name, rows in by_model.items()}
     return LabelledRows(features[ID], features[LABEL], embeddings, features)
+
+
+def _with_only(rows: LabelledRows, features: list[str]) -> LabelledRows:
+    """The same rows with the same features, wherever in the gallery they come from."""
+    return dataclasses.replace(rows, features={name: rows.features[name] for name in features})
 
 
 def _flagged(rows: LabelledRows, flag: str) -> Iterator[LabelledRows]:

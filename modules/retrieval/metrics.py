@@ -46,6 +46,7 @@ class RetrievalMetrics(metric_types.Metric):
         verification: bool = False,
         clustering: bool = False,
         gallery_files: Sequence[str] | None = None,
+        distractor_files: Sequence[str] | None = None,
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
@@ -58,6 +59,7 @@ class RetrievalMetrics(metric_types.Metric):
             clustering: Add NMI and AMI of k-means.
             gallery_files: Patterns of gzipped TFRecord files of tf.Examples that are the gallery;
                 by default the evaluated examples are.
+            distractor_files: The same of more of the gallery, with labels that no query has.
             exclude_same: Names of features. What has a query's label and the same value of one of
                 them is none of its neighbours.
             query_flag: Only examples whose feature `is_query` is not 0 are queries.
@@ -65,23 +67,26 @@ class RetrievalMetrics(metric_types.Metric):
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
-                integer; or `gallery_files` is something other than a list of patterns.
+                integer; or files are something other than a list of patterns.
         """
         score_names(ks)
-        if gallery_files is not None and (
-            isinstance(gallery_files, str)
-            or not gallery_files
-            or not all(isinstance(pattern, str) for pattern in gallery_files)
+        for name, files in (
+            ("gallery_files", gallery_files),
+            ("distractor_files", distractor_files),
         ):
-            raise ValueError(
-                f"gallery_files must be a list of file patterns or null, got {gallery_files!r}"
-            )
+            if files is not None and (
+                isinstance(files, str)
+                or not files
+                or not all(isinstance(pattern, str) for pattern in files)
+            ):
+                raise ValueError(f"{name} must be a list of file patterns or null, got {files!r}")
         super().__init__(
             _computations,
             ks=list(ks),
             verification=verification,
             clustering=clustering,
             gallery_files=gallery_files,
+            distractor_files=distractor_files,
             exclude_same=list(exclude_same),
             query_flag=query_flag,
             gallery_flag=gallery_flag,
@@ -119,6 +124,7 @@ def _computations(
     verification: bool,
     clustering: bool,
     gallery_files: Sequence[str] | None,
+    distractor_files: Sequence[str] | None,
     exclude_same: Sequence[str],
     query_flag: bool,
     gallery_flag: bool,
@@ -128,7 +134,7 @@ def _computations(
 
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
-    del gallery_files, exclude_same, query_flag, gallery_flag
+    del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

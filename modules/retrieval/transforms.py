@@ -17,18 +17,11 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
-from modules.retrieval.keys import unpack
+from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters
 from modules.retrieval.scores import BlockScores, QueryBlock, score_block
-from modules.retrieval.search import (
-    QueryTile,
-    finish,
-    query_tiles,
-    search_threads,
-    start_sweep,
-)
-from modules.retrieval.shards import Shard, tiles_of
+from modules.retrieval.shards import Shard
 from modules.runtime import work_done
 
 SHARD_ROWS = 16_384
@@ -166,19 +159,11 @@ def _find(
     k: int,
     model: str,
 ) -> Iterator[Neighbours]:
-    rows, total = block.rows, len(block.rows.ids)
-    tiles = query_tiles(rows.embeddings[model], block.classes, np.full(total, k))
-    with search_threads() as pool:
-        for shard in gallery:
-            own = shard.rows_of(rows.ids)
-            finish(start_sweep(tiles, tiles_of(shard, model), own, QueryTile.select, pool))
-    positions = np.full((total, k), -1)
-    distances = np.full((total, k), np.nan, np.float32)
-    for tile in tiles:
-        found, apart = unpack(tile.neighbours())
-        positions[tile.rows, : found.shape[1]] = found
-        distances[tile.rows, : found.shape[1]] = apart
-    ids = np.full((total, k), None, dtype=object)
+    rows = block.rows
+    positions, distances = find_neighbours(
+        rows.ids, rows.embeddings[model], gallery, k, model=model
+    )
+    ids = np.full(positions.shape, None, dtype=object)
     for position, shard_ids in gallery_ids:
         here = (positions >= position) & (positions < position + len(shard_ids))
         ids[here] = shard_ids[positions[here] - position]

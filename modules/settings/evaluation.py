@@ -88,7 +88,10 @@ class EvaluationSettings(Settings):
     )
     slice_by: list[str] = Field([LABEL], description="features")
     gallery_split: Annotated[
-        str | None, Field(min_length=1, description="split to search in; default: eval itself")
+        str | None,
+        Field(
+            min_length=1, description="split to search in, train or gallery; default: eval itself"
+        ),
     ] = None
     exclude_same: list[str] = Field(
         [], max_length=3, description="features: same label and same value is no neighbour"

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
@@ -53,11 +54,13 @@ _NOTED = (
     "validation_images",
     "validation_classes",
     "validation_by",
+    "instead",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
 _LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
 _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
+_INDEX = ("added", "kept", "removed", "kind", "storage", "recall", "recall_k", "bytes")  # IndexGen
 _COUNTS = (*COUNTS, *NEVER, "gallery_size")
 _SLICE_METRICS = ("precision@1", "r_precision", "map@r")
 SLICES = 10
@@ -144,8 +147,12 @@ def _node_table(run: Run) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("")
     for node in run.nodes:
-        kept = {key: value for output in node.outputs.values() for key, value in output.items()}
+        # What a resolver hands on stands beside the node that made it.
+        made = {} if node.node.endswith("Resolver") else node.outputs
+        kept = {key: value for output in made.values() for key, value in output.items()}
         notes = [_image_note(kept)] if all(key in kept for key in _IMAGE) else []
+        if all(key in kept for key in _INDEX):
+            notes.append(_index_note(kept))
         # In this order: the metadata database has none.
         shown = [key for key in _NOTED if kept.get(key) or (key in _EVEN_ZERO and key in kept)]
         notes += [_note(key, kept[key]) for key in shown]
@@ -183,6 +190,15 @@ def _image_note(kept: Values) -> str:
         by = f"{what}chosen from the data"
     fit = f", fit {kept['image_fit']}" if "image_fit" in kept else ""
     return f"images {height:,} high, {width:,} wide, {channels} {noun} ({by}){fit}"
+
+
+def _index_note(kept: Values) -> str:
+    """What the index is, how well it finds, and what changed in its gallery."""
+    added, old, removed, kind, storage, recall, k, size = (kept[key] for key in _INDEX)
+    return (
+        f"{kind} index of {storage}, recall@{k} {recall:.4f}, {decimal(int(size))}, "
+        f"{added:,} added, {old:,} kept, {removed:,} removed"
+    )
 
 
 def _choice_table(choices: dict[str, Any]) -> Table:

@@ -21,18 +21,27 @@ from tfx.components.pusher.executor import Executor as TfxExecutor
 from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 
+from components.index_gen import Index
 from components.pusher import Pusher
 from components.pusher.executor import Executor
 
 
-def push(kind: str, model: str, serving: str, archive: str, keep: int = 0) -> object:
+def push(
+    kind: str,
+    model: str,
+    serving: str,
+    archive: str,
+    keep: int = 0,
+    blessing_folder: str = "",
+    index: Index | None = None,
+) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
         standard_artifacts.Model(),
         standard_artifacts.ModelBlessing(),
         standard_artifacts.PushedModel(),
     )
-    source.uri, pushed.uri = model, archive
+    source.uri, pushed.uri, blessing.uri = model, archive, blessing_folder
     blessing.set_int_custom_property("blessed", 1)
     node = Pusher(
         model=channel.Channel(standard_artifacts.Model),
@@ -43,7 +52,7 @@ def push(kind: str, model: str, serving: str, archive: str, keep: int = 0) -> ob
         keep_versions=keep,
     )
     {"ours": Executor, "tfx": TfxExecutor}[kind]().Do(
-        {"model": [source], "model_blessing": [blessing]},
+        {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
         {"pushed_model": [pushed]},
         dict(node.exec_properties),
     )

@@ -15,6 +15,7 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
+from modules.index import check_same_model, index_folder
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
@@ -26,11 +27,17 @@ from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 
-RESOLVERS = {"BaselineResolver"}
+RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
 
 
 def served_files(pipeline: LocalPipeline) -> str:
     return str(pipeline.serving / str(pipeline.served()[-1]))
+
+
+def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
+    """Whether a model is served, and with its own index, and with nothing besides."""
+    served, extras = served_files(pipeline), {"index": index_folder(served_files(pipeline))}
+    return same_files(model_files(model_uri), served, extras) and bool(check_same_model(served))
 
 
 def model_files(uri: str) -> str:
@@ -66,7 +73,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     run = pipeline.run()
     second = output(run, "Trainer", "model")
     assert output(run, "BaselineResolver", "model")["uri"] == first["uri"]
-    assert same_files(served_files(pipeline), model_files(second["uri"]))
+    assert serves(pipeline, second["uri"])
     (_, bad) = pipeline.served()
 
     # The lock: not while a run works.
@@ -79,7 +86,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     version = pipeline.served()[-1]
     assert version > bad
     assert f"Version {version} in {pipeline.serving} is the model of {first['uri']}." in done.output
-    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    assert serves(pipeline, first["uri"])
     store = mlmd.MetadataStore(local_connection(pipeline.config, readonly=True))
     assert lineage(store, version) == ("Rollback", [first["uri"]], [served_files(pipeline)])
     assert latest_run(pipeline.config).run_id == run.run_id
@@ -87,9 +94,9 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     assert (summary.version, summary.blessed) == (str(bad), False)
     assert f"rolled back from version {bad}" in summary.reason
 
-    # The next run: Pusher alone works, since its blessing is another, and does not push.
+    # The next run: what reads the blessing works, since it is another, and does not push.
     again = pipeline.run()
-    assert not_cached(again) == RESOLVERS | {"Pusher"}
+    assert not_cached(again) == RESOLVERS | {"IndexGen", "Pusher"}
     assert output(again, "Pusher", "pushed_model")["pushed"] == 0
     assert output(again, "BaselineResolver", "model")["uri"] == first["uri"]
     assert pipeline.served()[-1] == version
@@ -99,7 +106,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     # Judged again by another gate, the same model is rejected for the same reason.
     pipeline.configure(steps=60, lower=0.1)
     judged = pipeline.run()
-    assert not_cached(judged) == RESOLVERS | {"Evaluator", "Pusher"}
+    assert not_cached(judged) == RESOLVERS | {"Evaluator", "IndexGen", "Pusher"}
     assert output(judged, "Evaluator", "blessing")["blessed"] == 0
     assert "rolled back" in output(judged, "Evaluator", "blessing")["reason"]
     assert pipeline.served()[-1] == version
@@ -113,14 +120,12 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
     # Back by version, and forth again: the blessing comes back with the model.
     again = roll_back(pipeline.config, to=oldest)
-    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    assert serves(pipeline, first["uri"])
     assert roll_back(pipeline.config, to=oldest).done_before
     assert pipeline.served()[-1] == again.version
     forth = roll_back(pipeline.config, to=third)
     assert forth.revoked == []
-    assert same_files(
-        served_files(pipeline), model_files(output(better, "Trainer", "model")["uri"])
-    )
+    assert serves(pipeline, output(better, "Trainer", "model")["uri"])
     assert revocation(forth.model.uri) is None
     models = Models(open_store(pipeline.config, readonly=True), "small")
     assert models.blessed()[-1] == forth.model.id
