@@ -11,7 +11,8 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
    the metrics of all queries together.
 3. TFMA's own SliceKeyExtractor.
 
-`RetrievalMetrics` averages the rows per slice. `modules.gate.make_eval_config` writes the
+`RetrievalMetrics` averages the rows per slice, and `OperatingPointMetrics` adds up the accepted
+pairs. `modules.gate.make_eval_config` writes the
 tfma.EvalConfig that fits them.
 """
 
@@ -77,6 +78,7 @@ def custom_extractors(
             ptransform=ExtractRetrievalScores(
                 options["ks"],
                 verification=options["verification"],
+                false_accept_rate=options["false_accept_rate"],
                 clustering=options["clustering"],
                 gallery=gallery,
                 distractors=distractors,

@@ -143,6 +143,11 @@ def _nodes(config: Config) -> list[BaseNode]:
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(config.judged_by),
         gallery_split=config.evaluation.gallery_split,
+        # Its operating point; without one the baseline's verdict is no input of the cache.
+        baseline_blessing=baseline.outputs["model_blessing"]
+        if config.evaluation.false_accept_rate is not None
+        else None,
+        max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
     blessing = evaluator.outputs["blessing"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -124,15 +124,20 @@ def pairs(
     queries: Rows, gallery: Rows, columns: Columns = (), gallery_columns: Columns = ()
 ) -> tuple[list[float], list[bool]]:
     """Every query with each of its neighbours: squared distance, same label."""
-    distances, same = [], []
+    found = list(labelled_pairs(queries, gallery, columns, gallery_columns))
+    return [pair[3] for pair in found], [pair[1] == pair[2] for pair in found]
+
+
+def labelled_pairs(
+    queries: Rows, gallery: Rows, columns: Columns = (), gallery_columns: Columns = ()
+) -> Iterator[tuple[bytes, bytes, bytes, float]]:
+    """Every query with each of its neighbours: its id, both labels, squared distance."""
     for i, (query_id, label, embedding) in enumerate(zip(*queries, strict=True)):
         mine = [column[i] for column in columns]
         for j, (row_id, row_label, row) in enumerate(zip(*gallery, strict=True)):
             theirs = [column[j] for column in gallery_columns]
             if row_id != query_id and not is_junk(label, mine, row_label, theirs):
-                distances.append(squared_distance(embedding, row))
-                same.append(label == row_label)
-    return distances, same
+                yield query_id, label, row_label, squared_distance(embedding, row)
 
 
 def verification(same: Sequence[float], different: Sequence[float]) -> dict[str, float]:

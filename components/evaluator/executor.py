@@ -18,6 +18,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.evaluator.operating_point import judge_operating_point
 from components.evaluator.revocation import revocation
 from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
 from modules.gate import (
@@ -33,11 +34,18 @@ from modules.gate import (
     describe_meaningless,
     describe_undecided,
     drop_undefined_failures,
+    operating_point_path,
     read_intervals,
     read_metrics,
     write_report,
 )
-from modules.retrieval import INTERVAL_LEVEL, lower_end, upper_end
+from modules.retrieval import (
+    INTERVAL_LEVEL,
+    OPERATING_FRR,
+    OPERATING_THRESHOLD,
+    lower_end,
+    upper_end,
+)
 from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
@@ -47,6 +55,7 @@ REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
 NO_REASON = "TFMA rejected the model and named no threshold: see its validation result"
 
+_OF_POINT = (OPERATING_THRESHOLD, OPERATING_FRR)
 _LINES_IN_PROPERTY = 50  # a metadata database may hold 64 KB in a property
 
 
@@ -65,12 +74,14 @@ class Executor(tfx_executor.Executor):
         """Evaluates the candidate, blesses it or not, and writes why, also to `evaluation.json`.
 
         Args:
-            input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
+            input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`,
+                `baseline_blessing`.
             output_dict: `evaluation` and `blessing`. The main metrics of the whole split are kept
                 on the former as double properties `candidate NAME` and `baseline NAME`, and the
                 intervals of their changes as `change NAME lower`, `change NAME upper` and
                 `change interval level`, so that many runs can be compared without their files.
-            exec_properties: TFX's, and `gallery_split`.
+                The latter gets the operating point, if one was asked for.
+            exec_properties: TFX's, `gallery_split` and `max_threshold_shift`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
@@ -86,6 +97,7 @@ class Executor(tfx_executor.Executor):
         )
         metrics = read_metrics(evaluation)
         intervals = read_intervals(evaluation)
+        operating = judge_operating_point(input_dict, exec_properties, metrics, intervals)
         artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
         _keep_main_metrics(artifact, metrics)
         _keep_changes(artifact, metrics, intervals)
@@ -97,11 +109,11 @@ class Executor(tfx_executor.Executor):
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
             eval_config = _eval_config(exec_properties)
-            if meaningless := describe_meaningless(eval_config, metrics):
+            if ours := [*describe_meaningless(eval_config, metrics), *operating.failures]:
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            failures = [*meaningless, *describe_failures(evaluation, metrics, intervals)]
-            undecided = describe_undecided(eval_config, metrics, intervals)
+            failures = [*ours, *describe_failures(evaluation, metrics, intervals)]
+            undecided = describe_undecided(eval_config, metrics, intervals) + operating.notes
             lines = [str(failure) for failure in failures]
             if not lines:
                 lines = [ALL_MET if blessed else NO_REASON]
@@ -113,7 +125,18 @@ class Executor(tfx_executor.Executor):
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
                 verdict, text = ("NOT BLESSED", revoked), revoked
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
-        write_report(evaluation, metrics, failures, intervals=intervals, undecided=undecided)
+        if operating.point:
+            text = operating.point.model_dump_json(indent=1) + "\n"
+            io_utils.write_string_file(operating_point_path(blessing.uri), text)
+        write_report(
+            evaluation,
+            metrics,
+            failures,
+            intervals=intervals,
+            undecided=undecided,
+            operating_point=operating.point,
+            shift=operating.shift,
+        )
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
@@ -219,7 +242,8 @@ def _main_metrics(values: dict[str, float]) -> list[str]:
 def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
     for model in (CANDIDATE, BASELINE):
         values = metrics.get(model, {}).get(OVERALL, {})
-        for name in [*_main_metrics(values), "queries"] if values else ():
+        kept = [*_main_metrics(values), "queries"] if values else []
+        for name in kept + [one for one in _OF_POINT if one in values]:
             if math.isfinite(values[name]):  # a database has no NaN
                 evaluation.set_float_custom_property(f"{model} {name}", values[name])
 

@@ -26,12 +26,13 @@ from modules.retrieval.transforms import ScoredQueries, ScoreQueries
 from modules.runtime import work_done
 
 SCORES_KEY = "retrieval_scores"  # of a query: its row of scores by model name
+ACCEPTS_KEY = "retrieval_accepts"  # of a query: its counts of pairs by model name
 SET_KEY = "retrieval_set"  # of the one extract without a query: SetMetrics
 SIGNATURE = "serving_default"
 EMBEDDING = "embedding"
 
-# Features by name, and scores by model, of some queries.
-_Scores = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+# Features by name, and scores and counts of pairs by model, of some queries.
+_Scores = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]
 
 _EMBEDDING_BATCH = 256  # images in one call of a model, unless ModelSpec.inference_batch_size
 
@@ -196,13 +197,15 @@ class ExtractRetrievalScores(beam.PTransform):
     a dict of those by model name.
 
     Output, per query: `features` of the same names, arrays [1]; `SCORES_KEY`: float64 [S]
-    by model name, with the columns `score_names(ks)` and `COUNTS`. And one extract
+    by model name, with the columns `score_names(ks)` and `COUNTS`; with a false accept rate
+    `ACCEPTS_KEY`: int64 [4] by model name, with the columns `PAIR_COUNTS`. And one extract
     with `SET_KEY`: SetMetrics. It has no features, so the only slice it falls into is that of all
     queries.
 
     Args:
         ks: The values of k.
         verification: Add pair verification to SetMetrics.
+        false_accept_rate: Find the operating point at this rate; needs `verification`.
         clustering: Add clustering to SetMetrics.
         gallery: Makes the extracts of the gallery from the pipeline, such as `EmbedGallery`.
             Default: the evaluated examples are the gallery.
@@ -217,6 +220,7 @@ class ExtractRetrievalScores(beam.PTransform):
         ks: Sequence[int],
         *,
         verification: bool = False,
+        false_accept_rate: float | None = None,
         clustering: bool = False,
         gallery: beam.PTransform | None = None,
         distractors: beam.PTransform | None = None,
@@ -227,6 +231,7 @@ class ExtractRetrievalScores(beam.PTransform):
         super().__init__()
         self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
         self._verification, self._clustering = verification, clustering
+        self._rate = false_accept_rate
         self._exclude_same = list(exclude_same)
         self._query_flag, self._gallery_flag = query_flag, gallery_flag
 
@@ -237,7 +242,11 @@ class ExtractRetrievalScores(beam.PTransform):
         if self._query_flag:
             queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
         scored = queries | "Score" >> ScoreQueries(
-            self._ks, gallery, verification=self._verification, exclude_same=self._exclude_same
+            self._ks,
+            gallery,
+            verification=self._verification,
+            false_accept_rate=self._rate,
+            exclude_same=self._exclude_same,
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery
@@ -286,20 +295,26 @@ def _flagged(rows: LabelledRows, flag: str) -> Iterator[LabelledRows]:
 
 
 def _without_embeddings(scored: ScoredQueries) -> _Scores:
-    return scored.queries.features, {
-        model: of_model.scores for model, of_model in scored.by_model.items()
+    by_model = scored.by_model.items()
+    scores = {model: of_model.scores for model, of_model in by_model}
+    accepts = {
+        model: of_model.accepts for model, of_model in by_model if of_model.accepts is not None
     }
+    return scored.queries.features, scores, accepts
 
 
 def _extracts(part: SetMetrics | _Scores) -> Iterator[tfma.Extracts]:
     if isinstance(part, SetMetrics):
         yield {constants.FEATURES_KEY: {}, SET_KEY: part}
         return
-    features, scores = part
+    features, scores, accepts = part
     for row in range(len(features[ID])):
-        yield {
+        extracts: tfma.Extracts = {
             constants.FEATURES_KEY: {
                 name: values[row : row + 1] for name, values in features.items()
             },
             SCORES_KEY: {model: of_model[row] for model, of_model in scores.items()},
         }
+        if accepts:
+            extracts[ACCEPTS_KEY] = {model: of_model[row] for model, of_model in accepts.items()}
+        yield extracts

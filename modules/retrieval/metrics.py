@@ -50,6 +50,7 @@ class RetrievalMetrics(metric_types.Metric):
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
+        false_accept_rate: float | None = None,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
 
@@ -64,12 +65,19 @@ class RetrievalMetrics(metric_types.Metric):
                 them is none of its neighbours.
             query_flag: Only examples whose feature `is_query` is not 0 are queries.
             gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
+            false_accept_rate: Find the operating point at this rate, for `OperatingPointMetrics`.
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
-                integer; or files are something other than a list of patterns.
+                integer; files are something other than a list of patterns; or there is a
+                `false_accept_rate` without `verification`, or one that is no rate.
         """
         score_names(ks)
+        if false_accept_rate is not None and not (verification and 0 < false_accept_rate < 1):
+            raise ValueError(
+                "false_accept_rate needs verification and must be above 0 and below 1, got "
+                f"{false_accept_rate} with verification = {verification}"
+            )
         for name, files in (
             ("gallery_files", gallery_files),
             ("distractor_files", distractor_files),
@@ -90,6 +98,7 @@ class RetrievalMetrics(metric_types.Metric):
             exclude_same=list(exclude_same),
             query_flag=query_flag,
             gallery_flag=gallery_flag,
+            false_accept_rate=false_accept_rate,
         )
 
 
@@ -128,6 +137,7 @@ def _computations(
     exclude_same: Sequence[str],
     query_flag: bool,
     gallery_flag: bool,
+    false_accept_rate: float | None,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
     """Makes one computation per model, which yields all metrics at once.
@@ -135,6 +145,7 @@ def _computations(
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
     del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
+    del false_accept_rate
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

@@ -11,7 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
-    from modules.gate import Failure
+    from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
 
@@ -103,6 +103,8 @@ class Evaluation:
     intervals: dict[str, dict[str, dict[str, tuple[float, float]]]] = dataclasses.field(
         default_factory=dict
     )
+    operating_point: OperatingPoint | None = None
+    shift: ThresholdShift | None = None
 
 
 @dataclasses.dataclass(frozen=True)

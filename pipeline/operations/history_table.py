@@ -9,17 +9,30 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from modules.retrieval import OPERATING_THRESHOLD
 from pipeline.metadata import CANDIDATE, RunSummary
 from pipeline.operations.sentences import format_spans
 from pipeline.runtime import ExitCode
 
-RIGHT = {"images", "triplets", "P", "change of P", "MAP@R", "change of MAP@R", "seconds"}
+RIGHT = {
+    "images", "triplets", "P", "change of P", "MAP@R", "change of MAP@R", "threshold", "seconds",
+}  # fmt: skip
 
 _METRICS = {"P": "precision@", "MAP@R": "map@r"}
 _REASON_WIDTH = 36  # of the column, where a reason has one
 # Of a narrow terminal: what it always shows, and then as many of these as there is room for.
 _NARROW = ("started", "state", *_METRICS)
-_IF_ROOM = ("version", "span", "index", "window", "blessed", "images", "seconds", "triplets")
+_IF_ROOM = (
+    "version",
+    "span",
+    "threshold",
+    "index",
+    "window",
+    "blessed",
+    "images",
+    "seconds",
+    "triplets",
+)
 
 
 def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
@@ -44,6 +57,7 @@ def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
                     (f"change of {name}", " ".join(_change(run, metric))),
                 )
             },
+            "threshold": number(run.metric(CANDIDATE, OPERATING_THRESHOLD), ".4f"),
             "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
             "version": run.version or "",
             "index": f"{run.index['images']:,} {run.index['kind']}" if run.index else "",

@@ -15,8 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.metadata import Values
-from modules.retrieval import COUNTS, INTERVAL_LEVEL, NEVER
+from modules.retrieval import (
+    COUNTS,
+    INTERVAL_LEVEL,
+    NEVER,
+    OPERATING_FAR,
+    OPERATING_FRR,
+    OPERATING_SLICE_NAMES,
+)
 from modules.runtime import shown
+from modules.settings import Settings
 from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
@@ -26,7 +34,11 @@ from pipeline.metadata import (
     model_rejections,
     read_latest,
 )
-from pipeline.operations.sentences import describe_rejections, describe_run
+from pipeline.operations.sentences import (
+    describe_operating_point,
+    describe_rejections,
+    describe_run,
+)
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # What a node keeps on its artifact and that is worth a look.
@@ -61,8 +73,10 @@ _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
 _LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
 _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
 _INDEX = ("added", "kept", "removed", "kind", "storage", "recall", "recall_k", "bytes")  # IndexGen
-_COUNTS = (*COUNTS, *NEVER, "gallery_size")
-_SLICE_METRICS = ("precision@1", "r_precision", "map@r")
+_OF_RATES = (OPERATING_FAR, OPERATING_FRR)
+_PAIRS = tuple(name for name in OPERATING_SLICE_NAMES if name not in _OF_RATES)
+_COUNTS = (*COUNTS, *NEVER, "gallery_size", *_PAIRS)
+_SLICE_METRICS = ("precision@1", "r_precision", "map@r", *_OF_RATES)
 SLICES = 10
 _LONGEST = 2000  # characters of a text from the data
 
@@ -114,6 +128,8 @@ def show(
         console.print(_metric_table(run.evaluation))
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
+        for line in describe_operating_point(run.evaluation):
+            console.print(line, markup=False)
         _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
         console.print(problem, markup=False, style="bold yellow")
@@ -133,6 +149,8 @@ def show(
 
 def _without_nan(value: Any) -> Any:
     """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
+    if isinstance(value, Settings):
+        return value.model_dump(mode="json")
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -43,6 +43,8 @@ EVALUATION = {
     "gallery_split": "train",
     "exclude_same": ["sequence"],
     "verification": True,
+    "false_accept_rate": 0.125,
+    "max_threshold_shift": 0.5,
     "clustering": True,
     "confidence": "jackknife",
     "change_level": 0.9,
@@ -182,13 +184,15 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
     properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
     assert properties["gallery_split"] == "train"
+    assert properties["max_threshold_shift"] == 0.5
     configured = config_pb2.EvalConfig()
     proto_utils.json_to_proto(properties["eval_config"], configured)
     assert configured == make_eval_config(EvaluationSettings(**EVALUATION))
     # Nor do that function and the configuration both leave something out.
     written = json_format.MessageToDict(configured, preserving_proto_field_name=True)
     (specs,) = written["metrics_specs"]
-    metric, changes = specs["metrics"]
+    metric, changes, of_pairs = specs["metrics"]
+    assert of_pairs["class_name"] == "OperatingPointMetrics"
     assert json.loads(changes["config"]) == {"ks": [1, 3], "level": 0.9}
     assert json.loads(metric["config"]) == {
         "ks": [1, 3],
@@ -196,6 +200,7 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
         "clustering": True,
         "gallery_files": None,
         "exclude_same": ["sequence"],
+        "false_accept_rate": 0.125,
     }
     assert written["slicing_specs"] == [
         {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import tempfile
@@ -140,6 +141,22 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     sizes = [len(make_plan(other.store, other.config, keep).removed) for keep in (1, 3, 6, 12)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 0
+
+
+def test_what_was_pushed_beside_a_served_model_stays(tmp_path) -> None:
+    simulation = simulated_year(tmp_path)
+    beside = make_plan(simulation.store, simulation.config, 1).artifacts[0]
+    pushed = max(
+        (one for one in simulation.store.get_artifacts_by_type("PushedModel")
+         if one.custom_properties["pushed"].int_value),
+        key=lambda one: one.id,
+    )  # fmt: skip
+    extras = json.dumps({"index": beside.uri})
+    pushed.custom_properties["pushed_extras"].string_value = extras
+    simulation.store.put_artifacts([pushed])
+    plan = make_plan(simulation.store, simulation.config, 1)
+    assert beside.id not in {artifact.id for artifact in plan.artifacts}
+    assert plan.kept[Path(beside.uri)][1] == "models in the serving folder"
 
 
 def test_the_latest_index_stays_though_it_was_never_pushed(tmp_path) -> None:

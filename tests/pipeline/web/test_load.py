@@ -52,7 +52,7 @@ def test_a_version_takes_over_under_load_without_an_error_and_without_a_mixture(
         assert found == expected[answer["version"]][query]
     counts = Counter(answer["version"] for _, _, answer in answers)
     assert counts["1"] > AT_ONCE
-    assert counts["2"] >= AT_ONCE
+    assert counts["2"] > AT_ONCE // 4
 
 
 async def _ask_while_versions_change(
@@ -73,10 +73,10 @@ async def _ask_while_versions_change(
         # On and on, until the other one answers; then a little longer.
         for _ in range(2000):
             answers += await ask_many(10)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             if answers[-1][2].get("version") == "2":
                 break
-        answers += await ask_many()
+        answers += await ask_many(AT_ONCE // 4)
         metrics = (await client.get("/metrics")).text
     values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     # No image was lost on the way, and some requests shared a call.
