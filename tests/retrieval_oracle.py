@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.tied_oracle import expected_scores, ordered_scores, tied_groups
+
 
 class Rows(NamedTuple):
     """Labelled embeddings as plain lists."""
@@ -78,18 +80,11 @@ def brute_force(
         if not relevant:
             scores[query_id] = None
             continue
-        row = {}
-        for k in ks:
-            row[f"precision@{k}"] = sum(hits[:k]) / k
-            row[f"precision_capped@{k}"] = sum(hits[:k]) / min(k, relevant)
-            row[f"recall@{k}"] = float(any(hits[:k]))
-            row[f"ndcg@{k}"] = gain(hits[:k]) / gain([True] * min(k, relevant))
-        row["r_precision"] = sum(hits[:relevant]) / relevant
-        row["map@r"] = (
-            sum(sum(hits[:i]) / i for i in range(1, relevant + 1) if hits[i - 1]) / relevant
-        )
-        row["mrr"] = 1 / (hits.index(True) + 1)
         apart = [squared_distance(embedding, gallery.embeddings[r]) for r in rows]
+        groups = tied_groups(apart, hits)
+        mixed = any(len(set(group)) > 1 for group in groups)
+        exact = expected_scores(groups, ks) if mixed else ordered_scores(hits, ks)
+        row = {name: float(value) for name, value in exact.items()}
         same = [distance for distance, hit in zip(apart, hits, strict=True) if hit]
         other = [distance for distance, hit in zip(apart, hits, strict=True) if not hit]
         row["d_ap"] = sum(same) / len(same)
@@ -105,11 +100,6 @@ def with_distractors(gallery: Rows, distractors: Rows) -> Rows:
         [*gallery.labels, *(object() for _ in distractors.ids)],
         [*gallery.embeddings, *distractors.embeddings],
     )
-
-
-def gain(hits: Sequence[bool]) -> float:
-    """Discounted cumulative gain with binary relevance."""
-    return sum(hit / math.log2(i + 1) for i, hit in enumerate(hits, start=1))
 
 
 def mean_scores(scores: dict[object, dict[str, float] | None]) -> dict[str, float]:

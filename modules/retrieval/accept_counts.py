@@ -86,10 +86,11 @@ class AcceptCounters:
         self._rows = rows
 
     def select_and_count(
-        self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
+        self, tile: QueryTile, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray
     ) -> None:
-        """Visits as `sweep` asks."""
-        tile.select(gallery_tile, distances)
+        """Visits as `start_sweep` asks."""
+        distances = tile.distances(gallery_tile, own, products.copy())
+        tile.select(gallery_tile, own, products)
         try:
             counter = self._idle.get_nowait()
         except Empty:

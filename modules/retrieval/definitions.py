@@ -1,11 +1,11 @@
 """What each retrieval metric is, what it is called, and which way is better.
 
-There are queries and a gallery; often both are the same set. The neighbours of a query
-are the gallery without the row that has the query's `id`, ordered by (distance, id). Where the
-evaluation excludes rows of the same camera or the like, the rows with the query's label and the
-same value are no neighbours either (`modules.retrieval.groups`). Distances are squared L2 in
-float32. R is the number of neighbours with the query's label, hit_i is 1 when the
-i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
+There are queries and a gallery; often both are the same set. The neighbours of a query are the
+gallery without the row that has the query's `id`, ordered by distance. Where the evaluation
+excludes rows of the same camera or the like, the rows with the query's label and the same value are
+no neighbours either (`modules.retrieval.groups`). Distances are squared L2 in float32, rounded to
+steps: 2⁻¹⁸ for a query of length 1. R is the number of neighbours with the query's label, hit_i is
+1 when the i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit_k.
 
 | score of a query     | formula                                                              |
 |----------------------|----------------------------------------------------------------------|
@@ -18,6 +18,20 @@ i-th neighbour has the query's label and 0 otherwise, hits@k = hit_1 + … + hit
 | `mrr`                | 1 / i of the first hit, however deep it is; 0 if none is a hit       |
 | `d_ap`               | mean squared distance to the R neighbours with the query's label     |
 | `d_an`               | mean squared distance to all other neighbours                        |
+
+Neighbours at the same distance are tied. They have no order, so a score is its mean over all orders
+of tied neighbours, and no id or label has an effect. In a group of n that stands behind a others,
+with h hits in it and c before it, place i = a + t has
+
+| what                  | its mean                                                             |
+|-----------------------|----------------------------------------------------------------------|
+| hit_i                 | h / n                                                                |
+| hits@i                | c + t · h / n                                                        |
+| hits@i · hit_i        | h / n · (c + 1 + (t−1) · (h−1) / (n−1))                              |
+| 1 if hits@i > 0       | 1 if c > 0, else 1 − C(n−h, t) / C(n, t)                             |
+| 1 / i of the first hit | Σ_{t ≤ n−h+1} C(n−t, h−1) / C(n, h) / (a+t), if c = 0 and h > 0     |
+
+The scores are these in the formulas above; `modules.retrieval.hit_scores` says why.
 
 Their means over the queries have the same names. A query with R = 0 has no score: NaN here, left
 out of every mean, and counted. A gallery smaller than k counts its missing places as misses. A

@@ -19,8 +19,15 @@ from modules.retrieval.groups import (
     number_groups,
     query_groups,
 )
+from modules.retrieval.keys import unpack
 from modules.retrieval.scores import QueryBlock, score_block
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.search import (
+    QueryTile,
+    finish,
+    query_tiles,
+    search_threads,
+    start_sweep,
+)
 from modules.retrieval.shards import Shard, reject_repeated, tiles_of
 
 
@@ -97,7 +104,7 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
 
     Returns:
         Positions int64 [stop − start, k] and squared distances float32 [stop − start, k], ordered
-        by (distance, id), NaN last.
+        by (distance, id), NaN last. Distances are rounded as `modules.retrieval.search` says.
 
     Raises:
         ValueError: k is out of range.
@@ -113,9 +120,9 @@ def nearest(gallery: Gallery, start: int, stop: int, k: int) -> tuple[np.ndarray
     positions = np.empty((stop - start, k), np.int64)
     distances = np.empty((stop - start, k), np.float32)
     with search_threads() as pool:
-        sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool)
+        finish(start_sweep(tiles, tiles_of(shard, ""), own, QueryTile.select, pool))
     for tile in tiles:
-        positions[tile.rows], distances[tile.rows], _ = unpack(tile.neighbours())
+        positions[tile.rows], distances[tile.rows] = unpack(tile.neighbours())
     return positions, distances
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 
 class MeanDistances:
@@ -40,7 +41,7 @@ class MeanDistances:
     ) -> None:
         """Adds gallery rows float32 [N, D] of classes int32 [N] and groups int32 [N, C].
 
-        `own` is as in `modules.retrieval.search.sweep`.
+        `own` is as in `modules.retrieval.search.start_sweep`.
         """
         groups = np.empty((len(classes), 0), np.int32) if groups is None else groups
         rows = embeddings.astype(np.float64)
@@ -83,13 +84,16 @@ class MeanDistances:
         self, rows: np.ndarray, norms: np.ndarray, theirs: np.ndarray, mine: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Sums of squared distances to the rows that have the query's key, and their numbers."""
-        order = np.argsort(theirs, kind="stable")
-        present, starts, counts = np.unique(theirs[order], return_index=True, return_counts=True)
-        totals = np.add.reduceat(rows[order], starts)
-        squares = np.add.reduceat(norms[order], starts)
-        at = np.minimum(np.searchsorted(present, mine), len(present) - 1)
-        known = np.flatnonzero(present[at] == mine)
-        at = at[known]
+        present, of_mine = np.unique(mine, return_inverse=True)
+        at = np.minimum(np.searchsorted(present, theirs), len(present) - 1)
+        same = np.flatnonzero(present[at] == theirs)
+        # A row for each key of the queries, with a 1 in the columns of the gallery that have it.
+        ones = np.ones(len(same))
+        matrix = csr_array((ones, (at[same], same)), shape=(len(present), len(theirs)))
+        counts = np.bincount(at[same], minlength=len(present))
+        totals, squares = matrix @ rows, matrix @ norms
+        known = np.flatnonzero(counts[of_mine])
+        at = of_mine[known]
         sums, numbers = np.zeros(len(mine)), np.zeros(len(mine), np.int64)
         sums[known] = (
             counts[at] * self._squares[known]

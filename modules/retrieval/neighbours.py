@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
+from modules.retrieval.keys import unpack
+from modules.retrieval.search import QueryTile, finish, query_tiles, search_threads, start_sweep
 from modules.retrieval.shards import Shard, tiles_of
 
 
@@ -31,18 +32,20 @@ def find_neighbours(
 
     Returns:
         Positions int64 [Q, k], −1 where the gallery has no more, and squared distances float32
-        [Q, k], NaN there; ordered by (distance, id), NaN last.
+        [Q, k], NaN there; ordered by (distance, id), NaN last. Distances are rounded as
+        `modules.retrieval.search` says.
     """
     # Whether a neighbour has the query's class plays no part.
     no_class = np.full(len(ids), -1, np.int32)
     tiles = query_tiles(embeddings, no_class, np.full(len(ids), k))
     with search_threads() as pool:
         for shard in gallery:
-            sweep(tiles, tiles_of(shard, model), shard.rows_of(ids), QueryTile.select, pool)
+            own = shard.rows_of(ids)
+            finish(start_sweep(tiles, tiles_of(shard, model), own, QueryTile.select, pool))
     positions = np.full((len(ids), k), -1)
     distances = np.full((len(ids), k), np.nan, np.float32)
     for tile in tiles:
-        found, apart, _ = unpack(tile.neighbours())
+        found, apart = unpack(tile.neighbours())
         positions[tile.rows, : found.shape[1]] = found
         distances[tile.rows, : found.shape[1]] = apart
     return positions, distances

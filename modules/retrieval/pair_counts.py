@@ -9,7 +9,7 @@ import numpy as np
 
 from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.scores import QueryBlock
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep
+from modules.retrieval.search import QueryTile, finish, query_tiles, search_threads, start_sweep
 from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 from modules.retrieval.verification import add_pairs, new_histogram
 
@@ -39,7 +39,8 @@ def count_block_pairs(block: QueryBlock, gallery: Iterable[Shard]) -> dict[str, 
             own = shard.rows_of(block.ids)
             means.add(shard.embeddings[any_model], shard.classes, own, shard.groups)
             for model, of_model in tiles.items():
-                sweep(of_model, tiles_of(shard, model), own, counters[model].count, pool)
+                visit = counters[model].count
+                finish(start_sweep(of_model, tiles_of(shard, model), own, visit, pool))
     for counter in counters.values():
         counter.end_pass(means.counts, means.left_out)
     return {model: counter.total() for model, counter in counters.items()}
@@ -60,14 +61,17 @@ class PairCounters:
         self._left_out += left_out.sum(axis=1)
 
     def select_and_count(
-        self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
+        self, tile: QueryTile, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray
     ) -> None:
-        """Visits as `sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
-        tile.select(gallery_tile, distances)
-        self.count(tile, gallery_tile, distances)
+        """Visits as `start_sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
+        self.count(tile, gallery_tile, own, products.copy())
+        tile.select(gallery_tile, own, products)
 
-    def count(self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
-        """Visits as `sweep` asks."""
+    def count(
+        self, tile: QueryTile, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray
+    ) -> None:
+        """Visits as `start_sweep` asks."""
+        distances = tile.distances(gallery_tile, own, products)
         try:
             counter = self._idle.get_nowait()
         except Empty:

@@ -7,22 +7,24 @@ R relevant rows by binary search takes several times as long.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from modules.retrieval.definitions import COUNTS, score_names
+from modules.retrieval.first_hits import find_first_hits
+from modules.retrieval.hit_scores import reciprocal_ranks, score_hits
+from modules.retrieval.keys import unpack_hits
 from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
     QueryTile,
     Visit,
-    first_hit_ranks,
+    finish,
     query_tiles,
     search_threads,
-    sweep,
-    unpack,
+    start_sweep,
 )
 from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 
@@ -83,9 +85,9 @@ class CountsPairs(Protocol):
         """
 
     def select_and_count(
-        self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
+        self, tile: QueryTile, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray
     ) -> None:
-        """Visits as `sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
+        """Visits as `start_sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
 
     def total(self) -> np.ndarray | AcceptTables:
         """Ends the counting and returns the counts."""
@@ -103,7 +105,7 @@ def score_block(
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
-    Memory holds one shard and as many neighbours as the scores look at, at most 2²⁵ of them in one
+    Memory holds two shards and as many neighbours as the scores look at, at most 2²⁵ of them in one
     pass through the gallery. It never holds the gallery or the matrix of distances.
 
     Args:
@@ -127,10 +129,17 @@ def score_block(
             rows = order[of_pass == number]
             for search in searches:
                 search.start(rows, depths[rows])
-            for shard in gallery:
+            at_work: list[Future[None]] = []
+            for shard in gallery:  # the next is read while the last is at work
                 own = shard.rows_of(block.ids[rows])
-                for search in searches:
-                    search.add(shard, own, pool)
+                tiles = {model: tiles_of(shard, model) for model in block.embeddings}
+                finish(at_work)
+                at_work = [
+                    future
+                    for search in searches
+                    for future in search.start_shard(shard, tiles[search.model], own, pool)
+                ]
+            finish(at_work)
             for search in searches:
                 search.finish(gallery, pool)
     return {search.model: search.result() for search in searches}
@@ -160,13 +169,21 @@ class _Search:
         if self._pairs is not None:
             self._pairs.start_pass(rows)
 
-    def add(self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor) -> None:
-        """Compares this pass's queries with a shard; `own` as in `sweep`."""
-        self._means.add(shard.embeddings[self.model], shard.classes, own, shard.groups)
+    def start_shard(
+        self,
+        shard: Shard,
+        tiles: list[GalleryTile],
+        own: np.ndarray,
+        pool: ThreadPoolExecutor,
+    ) -> list[Future[None]]:
+        """Begins to compare this pass's queries with a shard; `own` as in `start_sweep`."""
         visit: Visit = QueryTile.select
         if self._pairs is not None:
             visit = self._pairs.select_and_count
-        sweep(self._tiles, tiles_of(shard, self.model), own, visit, pool)
+        means = pool.submit(
+            self._means.add, shard.embeddings[self.model], shard.classes, own, shard.groups
+        )
+        return [means, *start_sweep(self._tiles, tiles, own, visit, pool)]
 
     def finish(self, gallery: Iterable[Shard], pool: ThreadPoolExecutor) -> None:
         """Scores this pass's queries."""
@@ -176,8 +193,10 @@ class _Search:
         scores = np.empty((len(self._rows), len(self._names)))
 
         def score(tile: QueryTile) -> None:
-            _, _, hits = unpack(tile.neighbours())
-            scores[tile.rows, : -2 - len(COUNTS)] = score_hits(hits, relevant[tile.rows], self._ks)
+            distances, hits = unpack_hits(tile.neighbours())
+            scores[tile.rows, : -2 - len(COUNTS)] = score_hits(
+                distances, hits, tile.beyond(), relevant[tile.rows], self._ks
+            )
 
         for _ in pool.map(score, self._tiles):
             pass
@@ -185,14 +204,16 @@ class _Search:
         late = np.flatnonzero((column["mrr"] == 0) & (relevant > 0))
         if late.size:
             rows = self._rows[late]
-            column["mrr"][late] = 1 / first_hit_ranks(
-                gallery,
-                self.model,
-                self._ids[rows],
-                self._embeddings[rows],
-                self._classes[rows],
-                pool,
-                None if self._groups is None else self._groups[rows],
+            column["mrr"][late] = reciprocal_ranks(
+                *find_first_hits(
+                    gallery,
+                    self.model,
+                    self._ids[rows],
+                    self._embeddings[rows],
+                    self._classes[rows],
+                    pool,
+                    None if self._groups is None else self._groups[rows],
+                )
             )
         column["d_ap"][:], column["d_an"][:] = self._means.values()
         excluded = relevant == 0
@@ -208,44 +229,3 @@ class _Search:
         if self._pairs is None:
             return BlockScores(self._scores, None)
         return BlockScores(self._scores, self._pairs.total(), self._pairs.of_queries())
-
-
-def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """Scores queries by which of their neighbours are hits.
-
-    Args:
-        hits: bool [Q, W], nearest first. W is at least k and R, or all of the gallery.
-        relevant: int64 [Q], R.
-        ks: The values of k.
-
-    Returns:
-        float64 [Q, S − 2], the columns `score_names(ks)` but for d_ap and d_an; `mrr` is 0 where
-        none of the W is a hit. Rows with R = 0 mean nothing.
-    """
-    width = hits.shape[1]
-    # hits_at[:, k] = hits@k, with a column for k = 0, so R = 0 needs no case of its own here.
-    hits_at = np.zeros((len(hits), width + 1), dtype=np.int32)
-    np.cumsum(hits, axis=1, out=hits_at[:, 1:])
-    at_k = [hits_at[:, min(k, width)] for k in ks]
-    some = np.maximum(relevant, 1)  # R, but safe to divide by
-
-    discounts = 1 / np.log2(np.arange(2, max(ks) + 2))
-    ideal = np.cumsum(discounts)
-    gains = [hits[:, :k] @ discounts[: min(k, width)] for k in ks]
-
-    ranks = np.arange(1, width + 1)
-    precisions = np.divide(hits_at[:, 1:], ranks)
-    counted = hits & (ranks <= relevant[:, None])
-    first = np.argmax(hits, axis=1) + 1 if width else np.ones(len(hits), np.int64)
-    return np.stack(
-        [
-            *(count / k for count, k in zip(at_k, ks, strict=True)),
-            *(count / np.minimum(k, some) for count, k in zip(at_k, ks, strict=True)),
-            *((count > 0).astype(np.float64) for count in at_k),
-            *(gain / ideal[np.minimum(k, some) - 1] for gain, k in zip(gains, ks, strict=True)),
-            hits_at[np.arange(len(hits)), relevant] / some,
-            np.sum(precisions, axis=1, where=counted) / some,
-            (hits_at[:, -1] > 0) / first,
-        ],
-        axis=1,
-    )

@@ -1,39 +1,38 @@
 """Exact nearest neighbours of a block of queries in a gallery that goes by in shards, in numpy.
 
-A neighbour is one integer, its key: the bits of its squared distance (float32, never negative, so
-bits ascend as distances do), below them its position in the gallery, and one bit that tells whether
-it has the query's class. Positions ascend as ids do, so the order of keys is (distance, id).
+A neighbour is one integer, its key (`modules.retrieval.keys`), so the order is (distance, id).
 
 Queries are multiplied with the gallery tile by tile. A tile is what one factor of a matrix product
 holds: up to `QUERY_TILE` queries, or up to `GALLERY_TILE` rows of a shard. Every product has the
 same shape, padded where rows are missing. BLAS picks its kernel, and with it the rounding, by the
 shape, so the distance of a pair does not depend on the shard and the block that it came in. Each
-product is one thread's work, and several are at work at once, since selecting neighbours takes as
-long as multiplying.
+product is one thread's work, and several are at work at once. Most of a product is farther than
+what is kept, and is not looked at again.
 
-`tests.benchmarks.bench_retrieval_search` compares the products with those of TensorFlow and faiss:
-faiss would save too little of the search to be worth a further dependency.
+Distances are rounded to steps: 2⁻¹⁸ for queries of length 1, see `_steps`. What float32 cannot tell
+apart is a tie then, and not an order that the last bits of an embedding decide.
+
+`tests.benchmarks.bench_retrieval_search` compares the search with that of faiss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from modules.retrieval.shards import GALLERY_TILE, GalleryTile, Shard, padded, tiles_of
+from modules.retrieval.keys import BEHIND, INFINITY, NOTHING, pack
+from modules.retrieval.shards import GALLERY_TILE, GalleryTile, padded
 
-QUERY_TILE = 256  # queries: 256 × 2,048 distances are 2 MiB and stay in the cache
+QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
 
+_STEP_BITS = 18  # a query of length 1 tells squared distances apart by steps of 2⁻¹⁸
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
-_BEHIND = np.int32(0x7FFFFFFF)  # bits behind every distance, NaN included: no neighbour
-_INFINITY = 0x7F800000  # bits above are NaN
-_NOTHING = np.iinfo(np.int64).max  # the key of no neighbour
 
 
 class QueryTile:
@@ -54,64 +53,100 @@ class QueryTile:
     ) -> None:
         self.rows, self.classes = rows, classes[:, None]
         self._groups = [] if groups is None else [column[:, None] for column in groups.T]
-        self._squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
-        self._factor = padded(-2 * embeddings, QUERY_TILE)
+        squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
+        self._steps = _steps(squared_norms)
+        self._offsets = squared_norms + self._steps
+        # The last column is multiplied with the |g|² of the gallery's rows.
+        factor = np.pad(-2 * embeddings, ((0, 0), (0, 1)), constant_values=1)
+        self._factor = padded(factor, QUERY_TILE)
         self._depth = depth
         self._kept: list[np.ndarray] = []  # keys [Q, …], unordered
         self._width = 0
         self._limit: np.ndarray | None = None  # bits of the farthest kept; None while all fit
+        self._threshold: np.ndarray | None = None  # the same as a product, or a little more
+        self._beyond = np.zeros((2, len(rows)), np.int64)
 
-    def distances(self, gallery_tile: GalleryTile, own: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Squared distances, with `_BEHIND` for what is no neighbour: itself, and its groups.
+    def products(self, gallery_tile: GalleryTile, out: np.ndarray) -> np.ndarray:
+        """|g|² − 2 q·g, with the distances' order: all that `select` needs of most pairs.
 
-        |q|² + |g|² − 2 q·g, clipped at 0: on unit vectors they carry the rounding of float32 near
-        1, about 1e-7.
+        Args:
+            gallery_tile: Rows of the gallery.
+            out: float32 [QUERY_TILE, GALLERY_TILE], overwritten.
+
+        Returns:
+            A view of `out`, float32 [Q, gallery_tile.size].
+        """
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity have their place
+            np.matmul(self._factor, gallery_tile.factor.T, out=out)
+        return out[: len(self.rows), : gallery_tile.size]
+
+    def distances(
+        self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray
+    ) -> np.ndarray:
+        """Squared distances, with `BEHIND` for what is no neighbour: itself, and its groups.
+
+        |q|² + |g|² − 2 q·g, rounded to the query's steps.
 
         Args:
             gallery_tile: Rows of the gallery.
             own: int64 [Q], the row of the gallery tile that is the query itself; none outside it.
-            out: float32 [QUERY_TILE, GALLERY_TILE], overwritten.
+            products: As `products` gives them; overwritten.
 
         Returns:
-            A view of `out`, float32 [Q, gallery_tile.size]: not negative, NaN without a sign.
+            `products`, now float32 distances: not negative, NaN without a sign.
         """
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity have their place
-            np.matmul(self._factor, gallery_tile.embeddings.T, out=out)
-            result = out[: len(self.rows), : gallery_tile.size]
-            result += self._squared_norms
-            result += gallery_tile.squared_norms
-        np.maximum(result, 0, out=result)  # rounding can fall below 0; NaN stays NaN
-        bits = result.view(np.int32)
-        bits &= 0x7FFFFFFF  # the sign of −0 and of NaN would break the order
+        with np.errstate(invalid="ignore", over="ignore"):
+            products += self._offsets
+            products -= self._steps
+        np.maximum(products, 0, out=products)  # rounding can fall below 0; NaN stays NaN
+        bits = products.view(np.int32)
+        bits &= 0x7FFFFFFF  # the sign of NaN would break the order
         inside = np.flatnonzero((own >= 0) & (own < gallery_tile.size))
-        bits[inside, own[inside]] = _BEHIND
+        bits[inside, own[inside]] = BEHIND
         for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
-            np.copyto(bits, _BEHIND, where=mine == theirs)
-        return result
+            np.copyto(bits, BEHIND, where=mine == theirs)
+        return products
 
-    def select(self, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
-        """Keeps those rows of a gallery tile that may be among the `depth` nearest."""
-        bits = distances.view(np.int32)
-        if self._limit is not None:
-            admitted = np.flatnonzero(bits <= self._limit)
-            if len(admitted) < _DENSE * bits.size:
-                if len(admitted):
-                    self._keep(self._picked(gallery_tile, bits, admitted))
+    def select(self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray) -> None:
+        """Keeps those rows of a gallery tile that may be among the `depth` nearest.
+
+        Args:
+            gallery_tile: Rows of the gallery.
+            own: As for `distances`.
+            products: As `products` gives them; may be overwritten.
+        """
+        if self._threshold is not None:
+            admitted = np.greater(products, self._threshold)
+            np.logical_not(admitted, out=admitted)  # so NaN is admitted
+            cells = np.flatnonzero(admitted)
+            if len(cells) < _DENSE * products.size:
+                if len(cells):
+                    self._keep(self._picked(gallery_tile, own, products, cells))
                 return
-        self._keep(_keys(bits, gallery_tile.position, gallery_tile.classes == self.classes))
+        bits = self.distances(gallery_tile, own, products).view(np.int32)
+        positions = np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size)
+        self._keep(pack(bits, positions, gallery_tile.classes == self.classes))
 
     def _picked(
-        self, gallery_tile: GalleryTile, bits: np.ndarray, admitted: np.ndarray
+        self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray, cells: np.ndarray
     ) -> np.ndarray:
         """Keys of single cells, moved to the left of their rows: int64 [Q, most in a row]."""
-        rows, columns = np.divmod(admitted, gallery_tile.size)
-        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
+        rows, columns = np.divmod(cells, gallery_tile.size)
         counts = np.bincount(rows, minlength=len(self.rows))
-        keys = np.full((len(self.rows), counts.max()), _NOTHING)
         places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-        high = bits[rows, columns].astype(np.int64) << 32
-        keys[rows, places] = high | ((gallery_tile.position + columns) << 1) | hits
-        return keys
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = products[rows, columns] + self._offsets[rows, 0]
+            distances -= self._steps[rows, 0]
+        bits = np.maximum(distances, 0, out=distances).view(np.int32)
+        bits &= 0x7FFFFFFF
+        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
+        keys = pack(bits, gallery_tile.position + columns, hits)
+        keys[columns == own[rows]] = NOTHING
+        for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
+            keys[mine[rows, 0] == theirs[columns]] = NOTHING
+        result = np.full((len(self.rows), counts.max()), NOTHING)
+        result[rows, places] = keys
+        return result
 
     def _keep(self, keys: np.ndarray) -> None:
         self._kept.append(keys)
@@ -121,21 +156,74 @@ class QueryTile:
             self._cut()
 
     def _cut(self) -> None:
+        """Keeps the nearest of all that was gathered, and counts what stood level with the last."""
         keys = np.concatenate(self._kept, axis=1)
         if keys.shape[1] > self._depth:
             keys.partition(self._depth - 1, axis=1)
-            keys = keys[:, : self._depth].copy()
+            dropped, keys = keys[:, self._depth :], keys[:, : self._depth].copy()
+            self._set_limit(keys, dropped)
+        elif keys.shape[1] == self._depth and self._limit is None:
+            self._set_limit(keys, keys[:, :0])
         self._kept, self._width = [keys], keys.shape[1]
-        if self._width == self._depth:
-            self._limit = (keys.max(axis=1, keepdims=True) >> 32).astype(np.int32)
+
+    def _set_limit(self, kept: np.ndarray, dropped: np.ndarray) -> None:
+        """Takes the farthest kept as the limit; the dropped at that distance are beyond it."""
+        limit = kept.max(axis=1) >> 32
+        # Behind the last distance nothing is a hit, so nothing there has to be counted.
+        behind = np.where(limit <= INFINITY, limit + 1, 0) << 32
+        counts = np.zeros((2, len(kept)), np.int64)
+        some = np.flatnonzero(dropped.min(axis=1, initial=NOTHING) < behind)
+        if some.size:
+            tied = dropped[some] < behind[some, None]
+            counts[0, some] = np.count_nonzero(tied, axis=1)
+            counts[1, some] = np.count_nonzero(tied & (dropped[some] & 1 > 0), axis=1)
+        if self._limit is not None:
+            counts += np.where(limit == self._limit[:, 0], self._beyond, 0)
+        self._beyond, self._limit = counts, limit.astype(np.int32)[:, None]
+        # In float64, and larger by what the roundings of `distances` can take off.
+        with np.errstate(invalid="ignore", over="ignore"):
+            farthest = self._limit.view(np.float32) + self._steps.astype(np.float64)
+            threshold = (farthest * (1 + 2**-22) - self._offsets).astype(np.float32)
+            self._threshold = np.nextafter(threshold, np.float32(np.inf))
 
     def neighbours(self) -> np.ndarray:
-        """The keys of the nearest, ascending: int64 [Q, W ≤ depth], `_NOTHING` behind the last."""
+        """The keys of the nearest, ascending: int64 [Q, W ≤ depth], `NOTHING` behind the last."""
         if not self._kept:
             return np.empty((len(self.rows), 0), np.int64)
         self._cut()
         self._kept[0].sort(axis=1)
         return self._kept[0]
+
+    def beyond(self) -> np.ndarray:
+        """What else stands level with the last of `neighbours`, once they were asked for.
+
+        Returns:
+            int64 [2, Q]: how many more rows of the gallery are as far, and how many of them have
+            the query's class. 0 where that distance is NaN.
+        """
+        return self._beyond
+
+
+def _steps(squared_norms: np.ndarray) -> np.ndarray:
+    """What is added to a squared distance and taken off again, so that it is rounded to a step.
+
+    float32 has 24 bits: near 48 they end at 2⁻¹⁸. The step follows the query's length, so that the
+    scale of the embedding does not matter. A distance far above the query's |q|² is rounded more
+    coarsely, as by any float32.
+
+    Args:
+        squared_norms: float32 [Q, 1], |q|².
+
+    Returns:
+        float32 [Q, 1], 48 · 2ⁿ with 2ⁿ near |q|²; 0 where |q|² is 0 or not finite, for no step.
+
+    >>> _steps(np.array([[0.99], [1.01]], np.float32)).tolist()
+    [[48.0], [48.0]]
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        _, exponents = np.frexp(squared_norms * np.float32(1.5))
+        steps = np.ldexp(np.float32(1.5 * 2 ** (23 - _STEP_BITS)), exponents - 1)
+    return np.where(np.isfinite(steps) & (squared_norms > 0), steps, np.float32(0))
 
 
 def query_tiles(
@@ -163,35 +251,45 @@ def query_tiles(
     return tiles
 
 
-Visit = Callable[[QueryTile, GalleryTile, np.ndarray], None]
+# A query tile, a gallery tile, `own` as for `QueryTile.distances`, and the products.
+Visit = Callable[[QueryTile, GalleryTile, np.ndarray, np.ndarray], None]
 
 
-def sweep(
+def start_sweep(
     tiles: Iterable[QueryTile],
     gallery_tiles: Iterable[GalleryTile],
     own: np.ndarray,
     visit: Visit,
     pool: ThreadPoolExecutor,
-) -> None:
-    """Calls `visit` with every query tile, every gallery tile and the distances between them.
+) -> list[Future[None]]:
+    """Begins to call `visit` with every query tile, every gallery tile and their products.
 
     Args:
         tiles: Queries. Each is one thread's at a time; several are visited at once.
         gallery_tiles: Of one shard.
         own: int64 [queries], the shard's row that is the query itself, −1 if none is.
-        visit: The distances it gets are overwritten later.
+        visit: It may overwrite the products.
         pool: As `search_threads` gives it.
+
+    Returns:
+        One per query tile; a tile takes the next shard when its future is done.
     """
     gallery_tiles = list(gallery_tiles)
 
     def visit_tile(tile: QueryTile) -> None:
         out = np.empty((QUERY_TILE, GALLERY_TILE), np.float32)
+        mine = own[tile.rows]
         for number, gallery_tile in enumerate(gallery_tiles):
-            shifted = own[tile.rows] - number * GALLERY_TILE
-            visit(tile, gallery_tile, tile.distances(gallery_tile, shifted, out))
+            products = tile.products(gallery_tile, out)
+            visit(tile, gallery_tile, mine - number * GALLERY_TILE, products)
 
-    for _ in pool.map(visit_tile, tiles):
-        pass
+    return [pool.submit(visit_tile, tile) for tile in tiles]
+
+
+def finish(futures: Iterable[Future[None]]) -> None:
+    """Waits for what `start_sweep` has begun; raises what went wrong there."""
+    for future in futures:
+        future.result()
 
 
 @contextmanager
@@ -202,82 +300,3 @@ def search_threads() -> Iterator[ThreadPoolExecutor]:
     """
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         yield pool
-
-
-def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Takes keys apart.
-
-    Args:
-        keys: int64, any shape.
-
-    Returns:
-        Of the same shape: positions int64, −1 for no neighbour; squared distances float32, NaN for
-        no neighbour; hits bool, whether it has the query's class and a distance that is not NaN.
-    """
-    bits = (keys >> 32).astype(np.int32)
-    positions = np.where(bits == _BEHIND, -1, (keys & 0xFFFFFFFF) >> 1)
-    return positions, bits.view(np.float32), (keys & 1).astype(bool) & (bits <= _INFINITY)
-
-
-def first_hit_ranks(
-    gallery: Iterable[Shard],
-    model: str,
-    ids: np.ndarray,
-    embeddings: np.ndarray,
-    classes: np.ndarray,
-    pool: ThreadPoolExecutor,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Counts how many neighbours there are up to the first of the query's class.
-
-    For the few queries that have no such neighbour among the nearest: it goes through the gallery
-    twice, but keeps one number per query.
-
-    Args:
-        gallery: Can be gone through more than once.
-        model: Whose embeddings.
-        ids: Object array [Q].
-        embeddings: float32 [Q, D].
-        classes: int32 [Q].
-        pool: As `search_threads` gives it.
-        groups: As for `query_tiles`.
-
-    Returns:
-        float64 [Q], from 1; infinity where no neighbour has the query's class, or only at NaN.
-    """
-    tiles = query_tiles(embeddings, classes, np.ones(len(ids), np.int64), groups)
-    nearest = np.full(len(ids), _NOTHING)
-    nearer = np.zeros(len(ids), np.int64)
-
-    def find(tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
-        hits = gallery_tile.classes == tile.classes
-        hits &= ~np.isnan(distances)
-        some = np.flatnonzero(hits.any(axis=1))
-        keys = _keys(distances.view(np.int32)[some], gallery_tile.position, hits[some])
-        keys[~hits[some]] = _NOTHING
-        rows = tile.rows[some]
-        nearest[rows] = np.minimum(nearest[rows], keys.min(axis=1, initial=_NOTHING))
-
-    def count(tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
-        bits, limits = distances.view(np.int32), nearest[tile.rows, None]
-        limit_bits = (limits >> 32).astype(np.int32)
-        before = np.count_nonzero(bits < limit_bits, axis=1)
-        tied = (
-            np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size)
-            < (limits & 0xFFFFFFFF) >> 1
-        )
-        nearer[tile.rows] += before + np.count_nonzero(tied & (bits == limit_bits), axis=1)
-
-    for visit in (find, count):
-        for shard in gallery:
-            sweep(tiles, tiles_of(shard, model), shard.rows_of(ids), visit, pool)
-    return np.where(nearest == _NOTHING, np.inf, nearer + 1.0)
-
-
-def _keys(bits: np.ndarray, position: int, hits: np.ndarray) -> np.ndarray:
-    """Keys of whole rows: int64 [Q, G]."""
-    keys = bits.astype(np.int64)
-    keys <<= 32
-    keys |= np.arange(position, position + bits.shape[1]) << 1
-    keys |= hits
-    return keys

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GALLERY_TILE = 2048  # rows of a gallery tile
-MAX_POSITION = (1 << 31) - 1  # what a key of `modules.retrieval.search` has room for
+GALLERY_TILE = 512  # rows of a gallery tile
+MAX_POSITION = (1 << 31) - 1  # what a key has room for
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,9 @@ class GalleryTile:
     ) -> None:
         self.position, self.classes, self.size = position, classes, len(classes)
         self.groups = [] if groups is None else list(groups.T)  # int32 [N] of each column
-        self.squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
-        self.embeddings = padded(embeddings, GALLERY_TILE)
+        squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
+        # float32 [GALLERY_TILE, D + 1]: the embeddings, and |g|² behind them.
+        self.factor = padded(np.column_stack([embeddings, squared_norms]), GALLERY_TILE)
 
 
 def tiles_of(shard: Shard, model: str) -> list[GalleryTile]:

@@ -5,8 +5,8 @@ shards are a side input that is read lazily. The other way round, with shards as
 candidates merged per query, each shard would be searched without the limit that the shards before
 it gave, and max(k, R) candidates per query and shard would cross a shuffle.
 
-Memory of a worker: the names of the labels with a number each, one block, one shard or two, and the
-neighbours of `modules.retrieval.scores.score_block`.
+Memory of a worker: the names of the labels with a number each, one block, two shards or three, and
+the neighbours of `modules.retrieval.scores.score_block`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Neighbours:
     Attributes:
         query_ids: Object array [Q].
         ids: Object array [Q, k], by (distance, id), NaN last; None where the gallery has no more.
-        distances: Squared L2, float32 [Q, k].
+        distances: Squared L2, float32 [Q, k], rounded as `modules.retrieval.search` says.
     """
 
     query_ids: np.ndarray

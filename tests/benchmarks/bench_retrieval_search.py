@@ -6,16 +6,17 @@ Synthetic unit vectors of 128 dimensions, about 20 to a class, made inside the p
 time. Queries are other vectors of the same classes. Scores: all of `score_names([1, 10])`, which
 need 20 neighbours and more per query.
 
-For each size of the gallery a child process runs the pipeline with Beam's in-process runner, which
-keeps every shuffle and side input in memory; its peak resident memory is the child's ru_maxrss. The
-baseline, in a child of its own, is faiss IndexFlatL2 with all vectors in memory, the 21 nearest of
-the same queries and no scores. One line per size, and one for the exponent of growth between the
-first and the last. One line for two worker processes against one process on one core, at the first
-size: twice as fast is what two cores can give.
+For each size of the gallery child processes run in turn, `--repeats` times, and the least figures
+count: others may be at work on the machine. One runs the pipeline with Beam's in-process runner,
+which keeps every shuffle and side input in memory; its peak resident memory is the child's
+ru_maxrss. The baseline, in a child of its own, is faiss IndexFlatL2 with all vectors in memory, the
+21 nearest of the same queries and no scores. One line per size, with the ratios of seconds and of
+processor time; and one for the exponent of growth between the first and the last. One line for two
+worker processes against one process on one core, at the first size: twice as fast is what two cores
+can give.
 
-Last, the inner block of the search, 256 × 2,048 squared distances of 128 dimensions in one thread:
-numpy as `modules.retrieval.search` has it, TensorFlow's matmul in its place, and faiss's
-pairwise_distances; microseconds, the best of several hundred.
+Before these, one line for the search and the scores alone, without Beam, against faiss in the same
+process and in turn with it: 4,096 queries in the first size of the gallery.
 """
 
 from __future__ import annotations
@@ -39,13 +40,12 @@ import numpy as np
 
 from modules.retrieval import COUNTS, score_names
 from modules.retrieval.order import LabelledRows
-from modules.retrieval.search import QUERY_TILE, QueryTile, search_threads
-from modules.retrieval.shards import GALLERY_TILE, GalleryTile
-from modules.retrieval.transforms import ScoredQueries, ScoreQueries
+from modules.retrieval.scores import QueryBlock, score_block
+from modules.retrieval.shards import Shard
+from modules.retrieval.transforms import SHARD_ROWS, ScoredQueries, ScoreQueries
 from pipeline.config.pipeline import LOCAL_BEAM
 
 KS = [1, 10]
-LIBRARIES = ("numpy", "tensorflow", "faiss")
 DIMENSIONS = 128
 PER_CLASS = 20
 BATCH = 1024
@@ -125,48 +125,48 @@ def search_with_faiss(queries: int, gallery: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started}
 
 
-def inner_blocks() -> dict[str, float]:
-    """Microseconds of one block, by library. In one thread: no library has set up its own yet."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    faiss.omp_set_num_threads(1)
-    _, queries = vectors("query", 0, QUERY_TILE, 10)
-    _, gallery = vectors("gallery", 0, GALLERY_TILE, 10)
-    tile = QueryTile(np.arange(QUERY_TILE), queries, np.zeros(QUERY_TILE, np.int32), 1)
-    gallery_tile = GalleryTile(0, np.zeros(GALLERY_TILE, np.int32), gallery)
-    nobody, out = np.full(QUERY_TILE, -1), np.empty((QUERY_TILE, GALLERY_TILE), np.float32)
-    factor = tf.constant(-2 * queries)
-    squares = [tf.reduce_sum(tf.constant(rows) ** 2, axis=1) for rows in (queries, gallery)]
-
-    @tf.function
-    def with_tensorflow(rows: tf.Tensor) -> tf.Tensor:
-        product = tf.matmul(factor, rows, transpose_b=True)
-        return tf.maximum(product + squares[0][:, None] + squares[1], 0)
-
-    rows = tf.constant(gallery)
-    blocks = {
-        "numpy": lambda: tile.distances(gallery_tile, nobody, out),
-        "tensorflow": lambda: with_tensorflow(rows).numpy(),
-        "faiss": lambda: faiss.pairwise_distances(queries, gallery),
+def alone(queries: int, gallery: int, repeats: int) -> dict[str, float]:
+    """Seconds and processor time of the search without Beam and of faiss, the least of each."""
+    classes = gallery // PER_CLASS
+    labels, rows = {}, {}
+    for kind, total in (("query", queries), ("gallery", gallery)):
+        parts = [vectors(*batch) for batch in batches(kind, total, classes)]
+        labels[kind] = np.concatenate([part[0] for part in parts]).astype(np.int32)
+        rows[kind] = np.concatenate([part[1] for part in parts])
+    ids = np.array([b"%09d" % i for i in range(gallery)], object)
+    shards = [
+        Shard(a, ids[a:b], labels["gallery"][a:b], {"": rows["gallery"][a:b]})
+        for a in range(0, gallery, SHARD_ROWS)
+        for b in [a + SHARD_ROWS]
+    ]
+    block = QueryBlock(
+        np.array([b"query/%d" % i for i in range(queries)], object),
+        labels["query"],
+        np.bincount(labels["gallery"], minlength=classes)[labels["query"]],
+        {"": rows["query"]},
+    )
+    index = faiss.IndexFlatL2(DIMENSIONS)
+    index.add(rows["gallery"])
+    searches = {
+        "": lambda: score_block(block, shards, KS),
+        "baseline_": lambda: index.search(rows["query"], PER_CLASS + 1),
     }
-    with search_threads():  # BLAS in one thread
-        expected = blocks["numpy"]().copy()
-        best = {}
-        for name, block in blocks.items():
-            np.testing.assert_allclose(block(), expected, atol=1e-5)
-            seconds = []
-            for _ in range(300):
-                started = time.perf_counter()
-                block()
-                seconds.append(time.perf_counter() - started)
-            best[name] = min(seconds) * 1e6
+    best: dict[str, float] = {}
+    for _ in range(repeats):
+        for name, search in searches.items():
+            before = time.perf_counter(), time.process_time()
+            search()
+            after = time.perf_counter(), time.process_time()
+            for unit, a, b in zip(("seconds", "cpu_seconds"), before, after, strict=True):
+                best[name + unit] = min(best.get(name + unit, math.inf), b - a)
     return best
 
 
 def in_child(what: str, queries: int, gallery: int, workers: int = 1) -> dict[str, float]:
-    """Runs one search in a process of its own; with 0 workers, on one core."""
+    """Runs one search in a process of its own; with 0 workers, on one core.
+
+    `workers` of "alone" is how often it searches.
+    """
     # Imported, not run with -m: worker processes must find its functions by the module's name.
     code = f"from {__spec__.name} import main; main()"
     command = [sys.executable, "-c", code, "--child", what]
@@ -179,8 +179,8 @@ def child(what: str, queries: int, gallery: int, workers: int) -> None:
     before = time.process_time()  # of imports
     if not workers:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    if what == "blocks":
-        result = inner_blocks()
+    if what == "alone":
+        result = alone(queries, gallery, workers)
     elif what == "faiss":
         result = search_with_faiss(queries, gallery)
     else:
@@ -192,33 +192,52 @@ def child(what: str, queries: int, gallery: int, workers: int) -> None:
     print(json.dumps(result))
 
 
+def report(name: str, queries: int, gallery: int, figures: dict[str, float]) -> None:
+    """Prints figures of ours and, from `baseline_` on, of faiss."""
+    line = {
+        "benchmark": name,
+        "queries": queries,
+        "gallery": gallery,
+        **{key: round(value, 3) for key, value in figures.items()},
+        "cores_busy": round(figures["cpu_seconds"] / figures["seconds"], 2),
+        "baseline": "faiss IndexFlatL2, neighbours only",
+        "ratio": round(figures["seconds"] / figures["baseline_seconds"], 2),
+        "cpu_ratio": round(figures["cpu_seconds"] / figures["baseline_cpu_seconds"], 2),
+    }
+    print(json.dumps(line), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--queries", type=int, default=20_000)
     parser.add_argument("--gallery", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--idx", help="not used: the vectors are synthetic")
-    parser.add_argument("--child", choices=["beam", "faiss", "blocks"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=["beam", "faiss", "alone"], help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         child(args.child, args.queries, args.gallery[0], args.workers)
         return
+    first = args.gallery[0]
+    report(
+        "retrieval search without Beam",
+        min(4096, args.queries),
+        first,
+        in_child("alone", min(4096, args.queries), first, 3 * args.repeats),
+    )
     seconds = []
     for gallery in args.gallery:
-        ours = in_child("beam", args.queries, gallery)
-        baseline = in_child("faiss", args.queries, gallery)
-        seconds.append(ours["seconds"])
+        runs = [
+            (in_child("beam", args.queries, gallery), in_child("faiss", args.queries, gallery))
+            for _ in range(args.repeats)
+        ]
         line = {
-            "benchmark": "retrieval search",
-            "queries": args.queries,
-            "gallery": gallery,
-            **{name: round(value, 3) for name, value in ours.items()},
-            "cores_busy": round(ours["cpu_seconds"] / ours["seconds"], 2),
-            "baseline": "faiss IndexFlatL2, neighbours only",
-            "baseline_seconds": round(baseline["seconds"], 2),
-            "ratio": round(ours["seconds"] / baseline["seconds"], 2),
+            **{name: min(ours[name] for ours, _ in runs) for name in runs[0][0]},
+            **{f"baseline_{name}": min(faiss[name] for _, faiss in runs) for name in runs[0][1]},
         }
-        print(json.dumps(line), flush=True)
+        seconds.append(line["seconds"])
+        report("retrieval search", args.queries, gallery, line)
     if len(seconds) > 1:
         growth = math.log(seconds[-1] / seconds[0]) / math.log(args.gallery[-1] / args.gallery[0])
         print(json.dumps({"benchmark": "retrieval search", "growth_exponent": round(growth, 2)}))
@@ -236,12 +255,6 @@ def main() -> None:
         "ratio": round(two["seconds"] / one["seconds"], 2),
     }
     print(json.dumps(line), flush=True)
-    blocks = in_child("blocks", QUERY_TILE, GALLERY_TILE, workers=0)
-    line = {
-        "benchmark": "retrieval search, inner block of 256 x 2,048 x 128, 1 thread",
-        **{f"{name}_microseconds": round(blocks[name]) for name in LIBRARIES},
-    }
-    print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from modules.retrieval import search as retrieval_search
+from modules.retrieval.first_hits import find_first_hits
+from modules.retrieval.keys import unpack, unpack_hits
 from modules.retrieval.search import (
     QueryTile,
-    first_hit_ranks,
+    finish,
     query_tiles,
     search_threads,
-    sweep,
-    unpack,
+    start_sweep,
 )
 from modules.retrieval.shards import GALLERY_TILE, MAX_POSITION, Shard, tiles_of
 
@@ -28,18 +29,24 @@ def cut(embeddings: np.ndarray, classes: np.ndarray, size: int) -> list[Shard]:
     ]
 
 
-def search(embeddings, classes, rows, depths, shards) -> tuple[np.ndarray, ...]:
-    """Positions, distances and hits of the queries `rows`, as deep as the deepest of them."""
+def searched(embeddings, classes, rows, depths, shards) -> list[QueryTile]:
+    """Tiles of the queries `rows` that have seen all shards."""
     ids = np.array([b"%06d" % i for i in rows], object)
     tiles = query_tiles(embeddings[rows], classes[rows], np.asarray(depths))
     with search_threads() as pool:
         for shard in shards:
-            sweep(tiles, tiles_of(shard, "m"), shard.rows_of(ids), QueryTile.select, pool)
+            own = shard.rows_of(ids)
+            finish(start_sweep(tiles, tiles_of(shard, "m"), own, QueryTile.select, pool))
+    return tiles
+
+
+def search(embeddings, classes, rows, depths, shards) -> tuple[np.ndarray, ...]:
+    """Positions, distances and hits of the queries `rows`, as deep as the deepest of them."""
     keys = np.full((len(rows), max(depths)), np.iinfo(np.int64).max)
-    for tile in tiles:
+    for tile in searched(embeddings, classes, rows, depths, shards):
         found = tile.neighbours()
         keys[tile.rows, : found.shape[1]] = found
-    return unpack(keys)
+    return *unpack(keys), unpack_hits(keys)[1]
 
 
 def sorted_pairs(embeddings, classes, rows) -> tuple[np.ndarray, ...]:
@@ -121,22 +128,104 @@ def test_neighbours_equal_those_of_faiss():
     index.add(embeddings)
     theirs, neighbours = index.search(embeddings[:500], 21)
     np.testing.assert_array_equal(neighbours[:, 0], rows)  # itself
-    np.testing.assert_allclose(distances, theirs[:, 1:], atol=2e-6)
+    np.testing.assert_allclose(distances, theirs[:, 1:], atol=2**-18)
     # Both round: neighbours whose distances differ by less may change places.
-    assert (positions == neighbours[:, 1:]).mean() > 0.999
+    assert (positions == neighbours[:, 1:]).mean() > 0.995
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(2, 50), st.integers(1, 51), st.integers(0, 20))
-def test_rank_of_the_first_hit(n, size, seed):
+def test_the_first_hit_and_what_is_tied_with_it(n, size, seed):
     embeddings = whole_numbers(n, 2, 2, seed)
     classes = np.random.default_rng(seed).integers(0, n // 2 + 1, n).astype(np.int32)
     ids = np.array([b"%06d" % i for i in range(n)], object)
     with search_threads() as pool:
-        ranks = first_hit_ranks(cut(embeddings, classes, size), "m", ids, embeddings, classes, pool)
-    hits = sorted_pairs(embeddings, classes, np.arange(n))[2]
-    expected = [row.tolist().index(True) + 1 if row.any() else np.inf for row in hits]
-    assert ranks.tolist() == expected
+        found = find_first_hits(cut(embeddings, classes, size), "m", ids, embeddings, classes, pool)
+    _, distances, hits = sorted_pairs(embeddings, classes, np.arange(n))
+    for row in range(n):
+        expected = [0, 0, 0]
+        if hits[row].any():
+            nearest = distances[row, np.argmax(hits[row])]
+            tied = distances[row] == nearest
+            expected = [(distances[row] < nearest).sum(), tied.sum(), hits[row][tied].sum()]
+        assert found[:, row].tolist() == expected
+
+
+def check_beyond(tiles, embeddings, classes, rows) -> int:
+    """Compares what is tied with the last of the kept with a count; returns their number."""
+    positions, distances, hits = sorted_pairs(embeddings, classes, rows)
+    for tile in tiles:
+        width = min(tile.neighbours().shape[1], positions.shape[1])
+        for at, row in enumerate(tile.rows):
+            tied = distances[row, width:] == distances[row, width - 1]
+            expected = [tied.sum(), hits[row, width:][tied].sum()]
+            assert tile.beyond()[:, at].tolist() == expected
+    return sum(tile.beyond()[0].sum() for tile in tiles)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 60), st.integers(0, 2), st.integers(1, 61), st.integers(1, 9), st.integers())
+def test_what_is_tied_beyond_the_kept_is_counted(n, largest, size, depth, seed):
+    embeddings = whole_numbers(n, 2, largest, abs(seed))
+    classes = np.random.default_rng(abs(seed)).integers(0, 3, n).astype(np.int32)
+    shards, rows = cut(embeddings, classes, size), np.arange(n)
+    tiles = searched(embeddings, classes, rows, [depth] * n, shards[::-1])
+    check_beyond(tiles, embeddings, classes, rows)
+
+
+@pytest.mark.parametrize(("largest", "depth"), [(4, 20), (1, 300), (0, 20)])
+def test_ties_beyond_the_kept_are_counted_over_many_tiles(largest, depth):
+    n = 4 * GALLERY_TILE + 300
+    embeddings = whole_numbers(n, 3, largest)
+    classes = np.random.default_rng(1).integers(0, 9, n).astype(np.int32)
+    rows = np.arange(0, n, 37)
+    tiles = searched(embeddings, classes, rows, [depth] * len(rows), cut(embeddings, classes, 900))
+    assert check_beyond(tiles, embeddings, classes, rows) > 0
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 7, 33, 64, 128, 300])
+def test_identical_rows_are_tied_wherever_they_stand(dimension):
+    rng = np.random.default_rng(dimension)
+    some = rng.standard_normal((5, dimension)).astype(np.float32)
+    some /= np.linalg.norm(some, axis=1, keepdims=True)
+    n = 2 * GALLERY_TILE + 77
+    which = np.arange(n) % 5
+    embeddings, classes = some[which], np.zeros(n, np.int32)
+    rows = np.arange(n)[-600:]  # in a whole tile of queries and in a part of one
+    positions, distances, _ = search(
+        embeddings, classes, rows, [n - 1] * len(rows), cut(embeddings, classes, 700)
+    )
+    for query in range(5):
+        mine = which[rows] == query
+        of_some = [set(distances[mine][which[positions[mine]] == other]) for other in range(5)]
+        assert all(len(values) == 1 for values in of_some)
+        assert of_some[query] == {0}
+
+
+def test_noise_in_the_last_bits_decides_no_order():
+    rng = np.random.default_rng(0)
+    embeddings = np.tile(rng.standard_normal(128), (60, 1))
+    embeddings = (embeddings + 3e-7 * rng.standard_normal(embeddings.shape)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert len(np.unique(embeddings, axis=0)) > 50
+    classes = np.zeros(60, np.int32)
+    shards = cut(embeddings, classes, 60)
+    positions, distances, _ = search(embeddings, classes, np.arange(60), [59] * 60, shards)
+    assert (distances == 0).all()
+    assert (np.diff(positions, axis=1) > 0).all()  # by id
+
+
+@pytest.mark.parametrize("scale", [2**-30, 1, 2**40])
+def test_steps_follow_the_scale_of_the_embeddings(scale):
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((200, 8)).astype(np.float32)
+    classes, rows = np.zeros(200, np.int32), np.arange(200)
+    found = [
+        search(values, classes, rows, [50] * 200, cut(values, classes, 70))
+        for values in (embeddings, embeddings * np.float32(scale))
+    ]
+    np.testing.assert_array_equal(found[1][0], found[0][0])
+    np.testing.assert_array_equal(found[1][1], found[0][1] * scale**2)
 
 
 def test_positions_up_to_the_last():
@@ -150,6 +239,7 @@ def test_positions_up_to_the_last():
     assert not hits.any()
     tiles = query_tiles(embeddings[:1], np.zeros(1, np.int32), np.array([2]))
     with search_threads() as pool:
-        sweep(tiles, tiles_of(shard, "m"), shard.rows_of(ids[:1]), QueryTile.select, pool)
-    positions, _, _ = unpack(tiles[0].neighbours())
+        own = shard.rows_of(ids[:1])
+        finish(start_sweep(tiles, tiles_of(shard, "m"), own, QueryTile.select, pool))
+    positions, _ = unpack(tiles[0].neighbours())
     assert positions.tolist() == [[last, last - 1]]
