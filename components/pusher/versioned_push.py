@@ -39,6 +39,7 @@ LOCK = ".lock"
 _LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
 _READ_BYTES = 1 << 22  # bytes
+_LARGEST = 2**63 - 1  # version
 
 
 def versions(base: str) -> list[int]:
@@ -50,12 +51,22 @@ def versions(base: str) -> list[int]:
     Returns:
         Numbers, ascending.
     """
-    return sorted(int(name) for name in _names(base) if re.fullmatch("[0-9]+", name))
+    return sorted(_folders(base))
 
 
 def version_path(base: str, version: int) -> str:
     """The folder of a version."""
-    return f"{base.rstrip('/')}/{version}"
+    return f"{base.rstrip('/')}/{_folders(base).get(version, version)}"
+
+
+def _folders(base: str) -> dict[int, str]:
+    """The names of the folders that a reader takes for versions, by number.
+
+    TensorFlow Serving reads 007 as 7, and no number beyond int64. Of two names of one number the
+    shorter one counts.
+    """
+    names = sorted((name for name in _names(base) if re.fullmatch("[0-9]+", name)), key=len)
+    return {int(name): name for name in reversed(names) if int(name) <= _LARGEST}
 
 
 def push(
@@ -138,6 +149,7 @@ def _sources(model: str, extras: Mapping[str, str]) -> dict[str, str]:
 
 
 def _push_local(model: str, base: str, extras: Mapping[str, str]) -> int:
+    _next_version(base)  # if there can be none, that is told before anything is copied
     incoming = f"{base}/{INCOMING}{uuid.uuid4().hex}"
     io_utils.copy_dir(model, incoming)
     copy_extras(extras, incoming)
@@ -164,7 +176,13 @@ def _push_remote(model: str, base: str, extras: Mapping[str, str]) -> int:
 
 
 def _next_version(base: str) -> int:
-    return max(int(time.time()), max(versions(base), default=0) + 1)
+    newest = max(versions(base), default=0)
+    if newest == _LARGEST:
+        raise OSError(
+            f"{version_path(base, newest)} is the largest version that there can be, so none can "
+            "come after it: rename the folder to a smaller number, such as the time in seconds."
+        )
+    return max(int(time.time()), newest + 1)
 
 
 def _remove_leftovers(base: str, remote: bool) -> None:

@@ -16,7 +16,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.pusher import Pusher, versioned_push as hand_over
 from components.pusher.executor import Executor
-from components.pusher.versioned_push import push as hand_over_push, versions
+from components.pusher.versioned_push import push as hand_over_push, version_path, versions
 from pipeline.config import PROJECT, parse_config
 from pipeline.definition import create_pipeline
 from pipeline.runtime import ConfigError
@@ -137,6 +137,26 @@ def test_the_newest_versions_stay(tmp_path, clock) -> None:
     assert {path.name for path in serving.iterdir()} == known | set(map(str, kept))
     push("ours", str(model), str(serving), str(tmp_path / "archive f"), keep=1)
     assert versions(str(serving)) == kept[-1:]
+
+
+def test_versions_are_the_numbers_that_a_server_reads(tmp_path, clock) -> None:
+    serving, model = tmp_path / "serving", make_model(tmp_path / "model", "a") / "Format-Serving"
+    for name in ("007", "00000000000000000000000000000012", "9" * 20, "x1", "1.5"):
+        (serving / name).mkdir(parents=True)
+    assert versions(str(serving)) == [7, 12]
+    assert version_path(str(serving), 7) == f"{serving}/007"
+    # Those with zeros age like others, and what no server reads is not ours.
+    version = hand_over_push(str(model), str(serving), keep_versions=2)
+    assert versions(str(serving)) == [12, version]
+    assert hand_over_push(str(model), str(serving), keep_versions=1) == version
+    assert sorted(path.name for path in serving.iterdir() if path.is_dir()) == [
+        "1.5", str(version), "9" * 20, "x1",
+    ]  # fmt: skip
+    largest = serving / str(2**63 - 1)
+    largest.mkdir()
+    with pytest.raises(OSError, match="the largest version that there can be"):
+        hand_over_push(str(model), str(serving))
+    assert sorted(largest.parent.glob(".*")) == [serving / ".lock"]
 
 
 def test_an_old_version_that_cannot_go_does_not_undo_the_push(tmp_path, monkeypatch) -> None:
