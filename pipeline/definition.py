@@ -32,6 +32,7 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
+from pipeline.decision import decision_nodes, set_recipe
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -51,7 +52,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → Pusher.
+        Resolver → Evaluator → Pusher; TrainingDecision before Transform where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -146,17 +147,27 @@ def _nodes(config: Config) -> list[BaseNode]:
         ),
         keep_versions=config.pipeline.keep_versions,
     )
+    for node in (transform, triplet_gen, trainer):
+        _note_code(node)
+    set_recipe(config, trainer, before=[transform, triplet_gen])
+    decision = decision_nodes(
+        config, example_gen, validator, trainer, waiting=[transform, triplet_gen]
+    )
     nodes = [
         example_gen, statistics_gen, schema_gen,
         *([earlier] if earlier else []),
-        validator, *resolvers, transform,
+        validator, *resolvers, *decision, transform,
         *([previous] if previous else []),
         triplet_gen, trainer, baseline, evaluator, pusher,
     ]  # fmt: skip
     for node in nodes:
-        if entries := code_entries(node):
-            node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
+        _note_code(node)
     return nodes
+
+
+def _note_code(node: BaseNode) -> None:
+    if entries := code_entries(node):
+        node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
 
 
 def code_entries(node: BaseNode) -> set[str]:

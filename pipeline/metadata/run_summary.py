@@ -36,6 +36,8 @@ class RunSummary:
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
         trained: Whether this run made the model that it ends with.
+        training_seconds: How long the Trainer took for that.
+        decision: Why the span was trained on, or not; None unless that was asked.
     """
 
     run_id: str
@@ -53,6 +55,8 @@ class RunSummary:
     reason: str | None = None
     version: str | None = None
     trained: bool = False
+    training_seconds: float | None = None
+    decision: str | None = None
 
     def metric(self, model: str, name: str) -> float | None:
         """A main metric; `precision@` takes the first k there is."""

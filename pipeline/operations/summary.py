@@ -53,6 +53,7 @@ _NOTED = (
     "validation_images",
     "validation_classes",
     "validation_by",
+    "why",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")

@@ -13,6 +13,7 @@ from modules.contract import make_example
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, RunSummary, latest_run, read_runs
+from pipeline.operations import describe_run
 from pipeline.operations.reference_scores import latest_reference_scores
 from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
@@ -27,8 +28,8 @@ class Arriving:
 
     def __init__(self, root: Path, monkeypatch, data: str) -> None:
         self.data = root / "data"
-        config = root / "config.toml"
-        config.write_text(f"""
+        self.config = root / "config.toml"
+        self.config.write_text(f"""
 [pipeline]
 name = "spans"
 directory = "{root}"
@@ -49,7 +50,7 @@ tflite = false
 [evaluation.thresholds."precision@1"]
 lower = 0.1
 """)
-        monkeypatch.setenv(CONFIG_VARIABLE, str(config))
+        monkeypatch.setenv(CONFIG_VARIABLE, str(self.config))
 
     def images(self, folder: str, number: int, classes: Iterable[int] = range(10)) -> None:
         """The `number`-th part of the digits, as image files in class folders."""
@@ -78,7 +79,10 @@ lower = 0.1
         return latest_run(load_config())
 
     def summary(self) -> RunSummary:
-        return read_runs(load_config())[-1]
+        return self.summaries()[-1]
+
+    def summaries(self) -> list[RunSummary]:
+        return read_runs(load_config())
 
 
 def ran(run: Run) -> set[str]:
@@ -176,3 +180,34 @@ def test_records_by_day_and_version_with_a_rolling_evaluation(tmp_path, monkeypa
     arriving.records("2026-02-01/v01/eval.tfrecord", 9)
     assert queries(arriving.run()) == 3 * all_of_span
     assert arriving.summary().window == (start, start + 1, start + 2)
+    model = arriving.summary()
+
+    # A span on which the served model still fits is not trained on, and the next one is read.
+    with arriving.config.open("a") as file:
+        file.write("[retraining]\ntolerated_drop = 0.5\nmax_skips = 1\n")
+    folder = "2026-02-02/v01"
+    arriving.records(f"{folder}/train.tfrecord", 10)
+    arriving.records(f"{folder}/eval.tfrecord", 11)
+    skipped = arriving.run()
+    summary = arriving.summary()
+    assert (summary.state, summary.span, summary.version) == ("skipped", start + 3, None)
+    assert "still fits" in str(summary.reason)
+    assert "120 new queries of 10 classes" in str(summary.reason)
+    assert not {"Transform", "TripletGen", "Trainer", "Evaluator", "Pusher"} & ran(skipped)
+    assert "TrainingDecision" in ran(skipped)
+    first, second = describe_run(summary, arriving.summaries())
+    assert first.startswith(f"Skipped, nothing was trained; span {start + 3}, 240 images")
+    assert "changed map@r of the last blessed model by " in second
+    assert ran(arriving.run()) == set()  # nothing new
+    assert arriving.summary().state == "nothing new"
+    assert "In the run of" in "".join(describe_run(arriving.summary(), arriving.summaries()))
+
+    arriving.records("2026-02-03/v01/train.tfrecord", 12)
+    arriving.records("2026-02-03/v01/eval.tfrecord", 13)
+    trained = arriving.run()
+    summary = arriving.summary()
+    assert summary.window == (start + 2, start + 3, start + 4)
+    assert summary.decision == "1 span was skipped in a row, max_skips = 1"
+    assert summary.trained
+    assert trained.pushed_to is not None
+    assert model.decision is None

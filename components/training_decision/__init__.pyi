@@ -1,0 +1,2 @@
+from .artifact import Decision as Decision
+from .component import TrainingDecision as TrainingDecision
