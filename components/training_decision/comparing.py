@@ -69,6 +69,8 @@ def compare(reference: Gallery, new: Gallery, searched: Gallery | None, level: f
     """
     gallery = reference if searched is None else searched
     known = np.isin(reference.labels, np.unique(new.labels))
+    if not known.any():
+        return Comparison({}, 0, 0)
     before = score_against(_rows(reference, known), gallery, _KS)
     queries = new if searched is not None else new._replace(ids=_stand_ins(new, reference))
     now = score_against(queries, gallery, _KS)

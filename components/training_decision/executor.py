@@ -27,6 +27,7 @@ LEVEL_KEY, GALLERY_SPLIT_KEY, EXCLUDE_SAME_KEY = "level", "gallery_split", "excl
 REPORT_FILE = "decision.json"
 
 _EVAL = "eval"
+_ITS_REASON = "; its reason was: "
 _NAMED = 10  # classes that a reason lists
 # 0.94 − 0.95 is a little below −0.01 in binary: a drop of exactly what is tolerated must pass.
 _ROUNDING = 1e-9
@@ -98,10 +99,10 @@ def _decide(
     if model is None:
         return _Verdict(True, "no blessed model of these settings is there")
     if earlier and earlier[-1].get_int_custom_property(TRAIN):
+        reason = earlier[-1].get_string_custom_property(WHY).rpartition(_ITS_REASON)[-1]
+        span = _span(earlier[-1])
         return _Verdict(
-            True,
-            f"the training with span {_span(earlier[-1])} led to no blessed model; its reason was: "
-            f"{earlier[-1].get_string_custom_property(WHY)}",
+            True, f"the training with span {span} led to no blessed model{_ITS_REASON}{reason}"
         )
     most = settings[MAX_SKIPS_KEY]
     if len(earlier) >= most:

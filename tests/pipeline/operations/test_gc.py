@@ -38,6 +38,7 @@ events = st.lists(
         resplits=st.sampled_from([False, False, False, True]),
         rewrites=st.sampled_from([False, False, False, True]),
         takes_back=st.booleans(),
+        fits=st.booleans(),
         rolls_back=st.sampled_from([False, False, False, True]),
         collects=st.sampled_from([0, 1, 1, 2, 3]),
     ),
@@ -68,10 +69,11 @@ def all_files(simulation: Simulation) -> set[Path]:
     fixed=st.sampled_from([None, None, 1, 2]),
     warm=st.booleans(),
     rounds=st.integers(0, 2),
+    decides=st.booleans(),
 )
 @pytest.mark.slow
 def test_no_run_can_tell_whether_something_was_collected(
-    events, window, fixed, warm, rounds
+    events, window, fixed, warm, rounds, decides
 ) -> None:
     """Two pipelines live through the same, one with gc: every node and every resolver agree.
 
@@ -80,7 +82,10 @@ def test_no_run_can_tell_whether_something_was_collected(
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, collected = (
-            Simulation(Path(folder) / name, window=window, fixed=fixed, warm=warm, rounds=rounds)
+            Simulation(
+                Path(folder) / name, window=window, fixed=fixed, warm=warm, rounds=rounds,
+                decides=decides,
+            )  # fmt: skip
             for name in ("plain", "collected")
         )
         rolled_back = False  # a second time before gc has seen the first may go too far back
