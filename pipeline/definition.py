@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -44,11 +48,45 @@ from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
 
 
-def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
+class Outputs(Protocol):
+    """A node, or what stands in for one."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Channels by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What the nodes from Transform on begin with.
+
+    Attributes:
+        nodes: Those that make it.
+        examples: To train on.
+        evaluated: To evaluate on.
+        schema, statistics: For Transform.
+        example_gen, validator: None where the examples are those of an earlier run.
+        previous, baseline: Models of an earlier run, by their output `model`; None: a Resolver
+            finds them.
+    """
+
+    nodes: list[BaseNode]
+    examples: BaseChannel
+    evaluated: BaseChannel
+    schema: BaseChannel
+    statistics: BaseChannel
+    example_gen: BaseComponent | None = None
+    validator: BaseComponent | None = None
+    previous: Outputs | None = None
+    baseline: Outputs | None = None
+
+
+def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.Pipeline:
     """Builds the pipeline that a configuration describes.
 
     Args:
         config: See `pipeline.config.load_config`.
+        start: In place of the nodes up to ExampleValidator and of the window.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
@@ -58,7 +96,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=config.pipeline.root,
-        components=_nodes(config),
+        components=_nodes(config, start or _start(config)),
         enable_cache=config.pipeline.cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             config.pipeline.metadata
@@ -67,7 +105,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
     )
 
 
-def _nodes(config: Config) -> list[BaseNode]:
+def _start(config: Config) -> Start:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
@@ -91,23 +129,35 @@ def _nodes(config: Config) -> list[BaseNode]:
     for resolver in resolvers:  # the last one is for the evaluation
         evaluated = resolver.outputs["examples"]
     examples = resolvers[0].outputs["examples"] if resolvers else examples
+    nodes = [
+        example_gen, statistics_gen, schema_gen,
+        *([earlier] if earlier else []),
+        validator, *resolvers,
+    ]  # fmt: skip
+    return Start(nodes, examples, evaluated, schema, statistics, example_gen, validator)
+
+
+def _nodes(config: Config, start: Start) -> list[BaseNode]:
+    examples, evaluated = start.examples, start.evaluated
     transform = Transform(
         examples=examples,
-        schema=schema,
+        schema=start.schema,
         preprocessing_fn="modules.preprocessing.preprocessing_fn",
         image=config.image,
         limits=config.model.image_limits,
-        statistics=statistics,
+        statistics=start.statistics,
     )
-    previous = _previous_model(config, examples)
+    resolver = None if start.previous else _previous_model(config, examples)
+    previous = start.previous or resolver
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
-    transform.add_upstream_node(validator)
-    triplet_gen.add_upstream_node(validator)
+    if start.validator:
+        transform.add_upstream_node(start.validator)
+        triplet_gen.add_upstream_node(start.validator)
     trainer = Trainer(
         module_file=str(PROJECT / "modules" / "trainer.py"),
         examples=triplet_gen.outputs["triplets"],
@@ -123,12 +173,13 @@ def _nodes(config: Config) -> list[BaseNode]:
         },
     )
     model = trainer.outputs["model"]
-    baseline = Resolver(
+    latest_blessed = Resolver(
         strategy_class=LatestBlessedBaselineStrategy,
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=model,
     ).with_id("BaselineResolver")
+    baseline = start.baseline or latest_blessed
     evaluator = Evaluator(
         examples=evaluated,
         model=model,
@@ -150,15 +201,17 @@ def _nodes(config: Config) -> list[BaseNode]:
     for node in (transform, triplet_gen, trainer):
         _note_code(node)
     set_recipe(config, trainer, before=[transform, triplet_gen])
-    decision = decision_nodes(
-        config, example_gen, validator, trainer, waiting=[transform, triplet_gen]
-    )
+    decision: list[BaseNode] = []
+    if start.example_gen and start.validator:
+        decision = decision_nodes(
+            config, start.example_gen, start.validator, trainer, waiting=[transform, triplet_gen]
+        )
     nodes = [
-        example_gen, statistics_gen, schema_gen,
-        *([earlier] if earlier else []),
-        validator, *resolvers, *decision, transform,
-        *([previous] if previous else []),
-        triplet_gen, trainer, baseline, evaluator, pusher,
+        *start.nodes, *decision, transform,
+        *([resolver] if resolver else []),
+        triplet_gen, trainer,
+        *([] if start.baseline else [latest_blessed]),
+        evaluator, pusher,
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)

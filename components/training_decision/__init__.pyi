@@ -1,2 +1,2 @@
-from .artifact import Decision as Decision
-from .component import TrainingDecision as TrainingDecision
+from .component import Decision as Decision, TrainingDecision as TrainingDecision
+from .embedding import Embedder as Embedder

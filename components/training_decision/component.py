@@ -12,7 +12,12 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.metadata import DECISION_KEY
 from components.training_decision import executor
-from components.training_decision.artifact import Decision
+
+
+class Decision(types.Artifact):
+    """Whether a span is trained on; its properties are named in `components.metadata.decisions`."""
+
+    TYPE_NAME: ClassVar[str] = "TrainingDecision"
 
 
 class TrainingDecisionSpec(component_spec.ComponentSpec):
@@ -47,7 +52,7 @@ class TrainingDecision(base_component.BaseComponent):
     2. the last decision about this model was to train, and no better model has come of it;
     3. `max_skips` spans in a row were skipped, so that slow drift is trained on some day;
     4. the examples that the model was trained on are gone;
-    5. the span has a class, in any split, that those do not have;
+    5. the span has a class, to train or to evaluate on, that those do not have;
     6. P@1 or MAP@R of the span's eval images may have dropped by more than `tolerated_drop`: the
        interval of the change reaches below it (`components.training_decision.comparing`).
 

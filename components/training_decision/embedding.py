@@ -16,17 +16,14 @@ from modules.retrieval import Gallery, make_gallery
 from modules.runtime import work_done
 from modules.storage import feature_types, read_examples
 
+_LABELLED = ("train", "eval")
 _SIGNATURE, _EMBEDDING = "images", "embedding"
 
 
 def read_labels(examples: Iterable[types.Artifact]) -> set[bytes]:
-    """The classes of all splits."""
-    files = [
-        file
-        for artifact in examples
-        for split in artifact_utils.decode_split_names(artifact.split_names)
-        for file in _files([artifact], split)
-    ]
+    """The classes of the splits `train` and `eval`; other splits are only searched in."""
+    artifacts = list(examples)
+    files = [file for split in _LABELLED for file in _files(artifacts, split)]
     found: set[bytes] = set()
     for batch in read_examples(files, [LABEL]) if files else ():
         found.update(batch[LABEL].numpy().tolist())
@@ -70,9 +67,16 @@ class Embedder:
         Raises:
             ValueError: An id occurs twice.
         """
+        return self._embed_files(_files(examples, split), columns)
+
+    def of_folders(self, folders: Sequence[str]) -> Gallery | None:
+        """The same of all files in some folders, such as `…/Split-train`."""
+        return self._embed_files([file for folder in folders for file in _in(folder)], ())
+
+    def _embed_files(self, files: list[str], columns: Sequence[str]) -> Gallery | None:
         rows: dict[str, list[object]] = {name: [] for name in (ID, LABEL, *columns)}
         embeddings: list[np.ndarray] = []
-        for batch in _batches(_files(examples, split), [*rows, IMAGE]):
+        for batch in _batches(files, [*rows, IMAGE]):
             for name, values in rows.items():
                 values += batch[name].numpy().tolist()
             embeddings.append(self._embed(images=batch[IMAGE])[_EMBEDDING].numpy())
@@ -94,9 +98,9 @@ def _files(examples: Iterable[types.Artifact], split: str) -> list[str]:
         file
         for artifact in examples
         if split in artifact_utils.decode_split_names(artifact.split_names)
-        for file in sorted(
-            tf.io.gfile.glob(
-                io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split))
-            )
-        )
+        for file in _in(artifact_utils.get_split_uri([artifact], split))
     ]
+
+
+def _in(folder: str) -> list[str]:
+    return sorted(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))

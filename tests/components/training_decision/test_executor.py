@@ -110,11 +110,12 @@ def test_a_model_that_has_become_worse(node) -> None:
     assert reason.startswith("the served model has become worse: precision@1 0.")
 
 
-def test_an_unknown_class_is_found_in_any_split(node) -> None:
+def test_an_unknown_class_is_found_in_both_splits(node) -> None:
     rows = digits(12, start=24)
     image, _, _ = rows[0]
-    news = [(image, b"\x1b[31mnew", b"x"), (image, b"ten", b"y")]
-    span = node.span(5, rows, further=news)
+    # Numbers 120 and 121 of the rows: the first is for evaluation.
+    rows += [(image, b"\x1b[31mnew", b"x"), (image, b"ten", b"y")]
+    span = node.span(5, rows, distractors=[(image, b"of no class", b"z")])
     assert why(node.decide(span), train=True) == (
         "2 classes are unknown to the served model: '\\\\x1b[31mnew', 'ten'"
     )

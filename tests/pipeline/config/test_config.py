@@ -290,6 +290,18 @@ def test_augmentation_of_a_frozen_backbone_is_what_is_set(tmp_path: Path) -> Non
     assert load(tmp_path, MINIMAL + other).training.max_rotation > 0
 
 
+SPANS = 'split = "hash"\npattern = "{SPAN}/*"\n'
+
+
+def test_skipping_needs_spans_and_each_key_of_it_an_effect(tmp_path: Path) -> None:
+    settings = load(tmp_path, MINIMAL + SPANS + "[retraining]\ntolerated_drop = 0.01").retraining
+    assert (settings.tolerated_drop, settings.max_skips) == (0.01, 10)
+    with pytest.raises(ConfigError, match="tolerated_drop has no effect unless the data arrives"):
+        load(tmp_path, MINIMAL + "[retraining]\ntolerated_drop = 0.01")
+    with pytest.raises(ConfigError, match="max_skips has no effect without tolerated_drop"):
+        load(tmp_path, MINIMAL + SPANS + "[retraining]\nmax_skips = 3")
+
+
 TESTED = '[evaluation.thresholds."map@r"]\nbetter = true\n'
 BUDGET = "[retraining]\nfalse_promotions_per_year = 1\n"
 

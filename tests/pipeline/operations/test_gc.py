@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from pipeline.__main__ import main
@@ -71,6 +71,14 @@ def all_files(simulation: Simulation) -> set[Path]:
     rounds=st.integers(0, 2),
     decides=st.booleans(),
 )
+# After a rollback the model of run 2 is judged again, by a span that is in no window any more.
+@example(
+    events=[
+        Event(), Event(fits=False), Event(fits=False, blessed=False), Event(), Event(collects=1),
+        Event(rolls_back=True),
+    ],
+    window=1, fixed=None, warm=False, rounds=0, decides=True,
+)  # fmt: skip
 @pytest.mark.slow
 def test_no_run_can_tell_whether_something_was_collected(
     events, window, fixed, warm, rounds, decides
