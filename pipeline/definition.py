@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -46,39 +42,7 @@ from pipeline.fingerprint import (
 )
 from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
-
-
-class Outputs(Protocol):
-    """A node, or what stands in for one."""
-
-    @property
-    def outputs(self) -> Mapping[str, Any]:
-        """Channels by name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What the nodes from Transform on begin with.
-
-    Attributes:
-        nodes: Those that make it.
-        examples: To train on.
-        evaluated: To evaluate on.
-        schema, statistics: For Transform.
-        example_gen, validator: None where the examples are those of an earlier run.
-        previous, baseline: Models of an earlier run, by their output `model`; None: a Resolver
-            finds them.
-    """
-
-    nodes: list[BaseNode]
-    examples: BaseChannel
-    evaluated: BaseChannel
-    schema: BaseChannel
-    statistics: BaseChannel
-    example_gen: BaseComponent | None = None
-    validator: BaseComponent | None = None
-    previous: Outputs | None = None
-    baseline: Outputs | None = None
+from pipeline.start import Start
 
 
 def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.Pipeline:

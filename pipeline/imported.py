@@ -14,8 +14,8 @@ from tfx.types import Artifact, BaseChannel, standard_artifacts
 from tfx.types.channel import union
 
 from components.metadata import PipelineRun, Values
-from pipeline.definition import Start
 from pipeline.runtime import NotRunError
+from pipeline.start import Start
 
 _KINDS: dict[str, type[Artifact]] = {
     "examples": standard_artifacts.Examples,

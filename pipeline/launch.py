@@ -140,7 +140,9 @@ def _node(pipeline: pipeline_pb2.Pipeline, node: str) -> pipeline_pb2.PipelineNo
 
 def _ancestors(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> set[str]:
     """Ids of all nodes that a node waits for, directly or through others."""
-    upstream = {n.pipeline_node.node_info.id: n.pipeline_node.upstream_nodes for n in pipeline.nodes}
+    upstream = {
+        n.pipeline_node.node_info.id: n.pipeline_node.upstream_nodes for n in pipeline.nodes
+    }
     found: set[str] = set()
     waiting = [*node.upstream_nodes]
     while waiting:

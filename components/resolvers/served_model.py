@@ -81,9 +81,7 @@ class ServedModelStrategy(LatestBlessedModelStrategy):
         }
 
 
-def _about(
-    model: int, decisions: list[types.Artifact], span: int
-) -> Iterator[types.Artifact]:
+def _about(model: int, decisions: list[types.Artifact], span: int) -> Iterator[types.Artifact]:
     """The decisions before a span, the newest span first, back to one that trained."""
     done: set[int] = set()
     before = [one for one in decisions if _span(one) < span]

@@ -45,9 +45,9 @@ class Embedder:
         if _SIGNATURE not in self._model.signatures:
             raise ValueError(
                 f"TrainingDecision: the model {path} has the signatures "
-                f"{', '.join(sorted(self._model.signatures))}, but {_SIGNATURE!r} is needed (encoded "
-                "images to `embedding`). Remove [retraining] tolerated_drop, and the next run makes "
-                "a model that has it."
+                f"{', '.join(sorted(self._model.signatures))}, but {_SIGNATURE!r} is needed "
+                "(encoded images to `embedding`). Remove [retraining] tolerated_drop, and the next "
+                "run makes a model that has it."
             )
         self._embed = self._model.signatures[_SIGNATURE]
 

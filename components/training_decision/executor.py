@@ -134,8 +134,9 @@ def _compare(
         searched = embedder.gallery(reference, split, columns)
         if searched is None:
             raise ValueError(
-                f"TrainingDecision: gallery_split is {split!r}, but the spans that the served model "
-                "was trained on have no images in such a split. Correct [evaluation] gallery_split."
+                f"TrainingDecision: gallery_split is {split!r}, but the spans that the served "
+                "model was trained on have no images in such a split. Correct [evaluation] "
+                "gallery_split."
             )
     if before is None or now is None:
         return Comparison({}, 0, 0)
@@ -177,7 +178,9 @@ def _figures(comparison: Comparison) -> dict[str, Any]:
         "classes": comparison.classes,
         "queries": comparison.queries,
         "changes": {
-            name: {key: None if math.isnan(value) else value for key, value in one._asdict().items()}
+            name: {
+                key: None if math.isnan(value) else value for key, value in one._asdict().items()
+            }
             for name, one in comparison.changes.items()
         },
     }

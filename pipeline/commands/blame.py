@@ -96,15 +96,15 @@ def conclusion(found: Blame) -> str:
             )
         case Outcome.ACCEPTED:
             return (
-                "Nobody is to blame: with the whole window the gate passes now. The settings or the "
-                "code have changed since; run the pipeline again."
+                "Nobody is to blame: with the whole window the gate passes now. The settings or "
+                "the code have changed since; run the pipeline again."
             )
         case _:
             return (
-                "No span is to blame: the model is rejected without any part of the window that was "
-                "left out. Several spans that are far apart may hurt, or the window as a whole is "
-                "not better than what the last blessed model has learned; look at the thresholds "
-                "and at the metrics of the trials above."
+                "No span is to blame: the model is rejected without any part of the window that "
+                "was left out. Several spans that are far apart may hurt, or the window as a whole "
+                "is not better than what the last blessed model has learned; look at the "
+                "thresholds and at the metrics of the trials above."
             )
 
 
@@ -112,7 +112,8 @@ def notes(found: Blame) -> Iterator[str]:
     """What the tables do not say."""
     if found.verdict:
         for label, number in found.verdict.new_classes.items():
-            yield f"Class {shown(label)!r} is in no other span, so its {number:,} images have no judge."
+            images = "1 image has" if number == 1 else f"{number:,} images have"
+            yield f"Class {shown(label)!r} is in no other span: its {images} nobody to be like."
         if not found.verdict.classes:
             yield "Its images look like their classes; the labels are not what is wrong."
     if found.kept:
@@ -173,6 +174,7 @@ def verdict_tables(verdict: SpanVerdict, images: int) -> Iterator[Table]:
 def as_values(found: Blame) -> dict[str, Any]:
     """What `--json` prints."""
     verdict = found.verdict
+    new_classes = verdict.new_classes if verdict else {}
     return {
         "run_id": found.run.run_id,
         "window": list(found.run.window),
@@ -201,9 +203,7 @@ def as_values(found: Blame) -> dict[str, Any]:
             }
             for image in (verdict.images if verdict else ())
         ],
-        "new_classes": {
-            shown(label): number for label, number in (verdict.new_classes if verdict else {}).items()
-        },
+        "new_classes": {shown(label): number for label, number in new_classes.items()},
         "kept": found.kept,
     }
 

@@ -102,15 +102,16 @@ def rejected_run(config: Config, run_id: str | None) -> RunSummary:
     (run,) = chosen
     if run.state is not RunState.REJECTED:
         raise NotRunError(
-            f"Nothing to blame in the run of {run.started}: it is {run.state}, and blame asks why a "
-            "model was rejected. `python -m pipeline history --json` lists the runs; name one with "
-            "--run."
+            f"Nothing to blame in the run of {run.started}: it is {run.state}, and blame asks why "
+            "a model was rejected. `python -m pipeline history --json` lists the runs; name one "
+            "with --run."
         )
     if len(run.window) < 2:
         spans = f"span {run.window[0]}" if run.window else "data without spans"
         raise NotRunError(
             f"The model of {run.started} was trained on {spans} alone: there is nothing to compare "
-            "it with. Look at the images themselves, or set [data] window to train on several spans."
+            "it with. Look at the images themselves, or set [data] window to train on several "
+            "spans."
         )
     return run
 
@@ -264,6 +265,6 @@ def _check_there(inputs: RunInputs) -> None:
     for uri in inputs.uris:
         if not fileio.exists(uri):
             raise NotRunError(
-                f"What the run read is gone: {uri}. `gc` removed it, or the folder is out of reach. "
-                "Ask earlier, or keep more runs with `gc --keep`."
+                f"What the run read is gone: {uri}. `gc` removed it, or the folder is out of "
+                "reach. Ask earlier, or keep more runs with `gc --keep`."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 
@@ -44,4 +45,4 @@ def find_culprits(
 def _split(items: list[int], parts: int) -> list[list[int]]:
     """Parts of nearly the same size, in order, the small ones first."""
     ends = [number * len(items) // parts for number in range(parts + 1)]
-    return [items[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [items[start:end] for start, end in itertools.pairwise(ends)]

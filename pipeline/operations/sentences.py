@@ -8,8 +8,8 @@ from pipeline.metadata import (
     BASELINE,
     CANDIDATE,
     Rejections,
-    RunSummary,
     RunState,
+    RunSummary,
     data_rejections,
     model_rejections,
 )

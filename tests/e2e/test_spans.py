@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
 from modules.contract import make_example
+from pipeline.__main__ import main
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, RunSummary, latest_run, read_runs
@@ -59,12 +63,15 @@ lower = 0.1
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image)
 
-    def records(self, path: str, number: int, *, label: bool = True) -> None:
+    def records(
+        self, path: str, number: int, *, label: bool = True, labels: Sequence[bytes] | None = None
+    ) -> None:
         """The same as a file of tf.Examples."""
         (self.data / path).parent.mkdir(parents=True, exist_ok=True)
         with tf.io.TFRecordWriter(str(self.data / path)) as writer:
-            for row in digits(PER_CLASS, start=number * PER_CLASS):
-                example = make_example(*row)
+            rows = digits(PER_CLASS, start=number * PER_CLASS)
+            for (image, own, id_), given in zip(rows, labels or len(rows) * [None], strict=True):
+                example = make_example(image, own if given is None else given, id_)
                 if not label:
                     del example.features.feature["label"]
                 writer.write(example.SerializeToString())
@@ -211,3 +218,41 @@ def test_records_by_day_and_version_with_a_rolling_evaluation(tmp_path, monkeypa
     assert summary.trained
     assert trained.pushed_to is not None
     assert model.decision is None
+    _one_span_is_to_blame(arriving)
+
+
+def _one_span_is_to_blame(arriving: Arriving) -> None:
+    """The labels of a span are mixed up where it is trained on, and the model is rejected."""
+    text = arriving.config.read_text().replace("lower = 0.1", "lower = 0.1\nmax_drop = 0.0")
+    arriving.config.write_text(text.partition("[retraining]")[0].replace("precision@1", "map@r"))
+    rows = digits(PER_CLASS, start=14 * PER_CLASS)
+    labels = [label for _, label, _ in rows]
+    random.Random(0).shuffle(labels)
+    arriving.records("2026-02-04/v01/train.tfrecord", 14, labels=labels)
+    arriving.records("2026-02-04/v01/eval.tfrecord", 15)
+    arriving.run()
+    run = arriving.summary()
+    assert run.state == "rejected"
+    before = [*arriving.summaries()], sorted((arriving.config.parent / "spans").iterdir())
+
+    done = CliRunner().invoke(main, ["blame", "--config", str(arriving.config), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["outcome"], found["spans"]) == ("training", [run.window[-1]])
+    assert [(t["without"], t["blessed"]) for t in found["trials"]] == [
+        ([], False),
+        (found["spans"], True),
+    ]
+    # The whole window comes to what it came to.
+    again = found["trials"][0]["metrics"]
+    assert again == pytest.approx({k: run.metrics["candidate"][k] for k in again})
+    right = {id_.decode(): label.decode() for _, label, id_ in rows}
+    given = dict(zip(right, (label.decode() for label in labels), strict=True))
+    clear = [one for one in found["images"] if one["share"] == 1]
+    assert len(clear) > 20
+    assert all(one["label"] == given[one["id"]] for one in clear)
+    assert sum(right[one["id"]] == one["neighbours"] for one in clear) > 0.7 * len(clear)
+    assert len(found["classes"]) > 5
+    # Nothing is left of it, and nothing has changed.
+    after = [*arriving.summaries()], sorted((arriving.config.parent / "spans").iterdir())
+    assert after == before

@@ -1,4 +1,4 @@
-"""Which model a decision judges, by which examples, after which decisions: a real metadata store."""
+"""Which model a decision judges, by which examples and after which decisions."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tfx.types import standard_artifacts
 
 from components.training_decision import Decision
 from components.training_decision.executor import Executor

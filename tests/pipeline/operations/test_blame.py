@@ -61,6 +61,10 @@ def test_two_culprits_side_by_side_are_found_and_two_far_apart_are_not() -> None
     assert search(0, 7) == ()
 
 
+def only(gallery, rows):
+    return make_gallery(gallery.ids[rows], gallery.labels[rows], gallery.embeddings[rows])
+
+
 def by_loops(span, rest) -> list[tuple]:
     """The strangers of a span, one query after the other."""
     found = []
@@ -95,10 +99,7 @@ def test_strangers_are_those_of_plain_loops(seed: int, size: int, rest_size: int
             others = np.delete(np.arange(rest_size), row)
             if not len(others):
                 continue
-            one = rest._replace(**{k: getattr(rest, k)[[row]] for k in ("ids", "labels", "embeddings")})
-            left = rest._replace(
-                **{k: getattr(rest, k)[others] for k in ("ids", "labels", "embeddings")}
-            )
+            one, left = only(rest, [row]), only(rest, others)
             # The label may be gone with its last image, and is a stranger's then.
             found = by_loops(one, left)
             strange += bool(found) or label not in left.labels

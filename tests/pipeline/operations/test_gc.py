@@ -91,9 +91,13 @@ def test_no_run_can_tell_whether_something_was_collected(
     with tempfile.TemporaryDirectory() as folder:
         plain, collected = (
             Simulation(
-                Path(folder) / name, window=window, fixed=fixed, warm=warm, rounds=rounds,
+                Path(folder) / name,
+                window=window,
+                fixed=fixed,
+                warm=warm,
+                rounds=rounds,
                 decides=decides,
-            )  # fmt: skip
+            )
             for name in ("plain", "collected")
         )
         rolled_back = False  # a second time before gc has seen the first may go too far back
