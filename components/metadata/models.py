@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata.executions import plain_values
 from components.metadata.lineage import MADE, READ, artifacts_by_type, find_events
 
-# Properties that TFX's Evaluator and Pusher set.
+# Properties that TFX's Evaluator and Pusher set, and ours besides.
 MODEL_ID, BLESSED, REASON = "current_model_id", "blessed", "reason"
-PUSHED, VERSION = "pushed", "pushed_version"
+PUSHED, VERSION, EXTRAS = "pushed", "pushed_version", "pushed_extras"
 
 
 def serving_files(model_uri: str) -> str:
@@ -31,10 +33,14 @@ class Models:
         by_type = artifacts_by_type(store, pipeline)
         self._models = {artifact.id: artifact for artifact in by_type.get("Model", [])}
         self._blessings = by_type.get("ModelBlessing", [])
-        self._pushes = {
-            artifact.id: int(values[VERSION])
+        pushes = {
+            artifact.id: values
             for artifact in by_type.get("PushedModel", [])
             if (values := plain_values(artifact)).get(PUSHED) == 1
+        }
+        self._pushes = {number: int(values[VERSION]) for number, values in pushes.items()}
+        self._extras = {
+            int(values[VERSION]): str(values.get(EXTRAS, "{}")) for values in pushes.values()
         }
 
     def by_id(self, model: int | None) -> proto.Artifact | None:
@@ -64,3 +70,18 @@ class Models:
     def of_version(self, version: int) -> int | None:
         """The model that a version holds; None if this pipeline did not push it."""
         return self.versions().get(version)
+
+    def extras_of(self, model: int, version: int | None = None) -> dict[str, str]:
+        """What lay beside a model in the serving folder, as `components.pusher.push` takes it.
+
+        Args:
+            model: Its id.
+            version: That was pushed of it; default: the latest.
+
+        Returns:
+            Where each of them was copied from; nothing if the model was never pushed.
+        """
+        own = [one for one, held in self.versions().items() if held == model]
+        chosen = max(own, default=None) if version is None else version
+        extras: dict[str, str] = json.loads(self._extras.get(chosen, "{}") if chosen else "{}")
+        return extras

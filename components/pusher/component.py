@@ -19,8 +19,10 @@ class Pusher(tfx_component.Pusher):
     needed so that every push has a greater one than the last. A push of what the newest version
     holds already, byte for byte, makes no new version; so a node can be tried again.
 
-    Output `pushed_model`: a copy of the model, with TFX's custom properties `pushed` (1 or 0),
-    `pushed_destination` (the version folder) and `pushed_version`.
+    Output `pushed_model`: a copy of the version, with TFX's custom properties `pushed` (1 or 0),
+    `pushed_destination` (the version folder) and `pushed_version`, and with `pushed_extras`: what
+    lies beside the model in the version, as JSON, by its path there where it was copied from. That
+    is the operating point, where the Evaluator has written one beside its verdict.
 
     Source: `tfx.components.pusher.component.Pusher`.
     """

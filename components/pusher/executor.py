@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from absl import logging
 from tfx import types
 from tfx.components.pusher import executor as tfx_executor
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
-from components.pusher.versioned_push import push, version_path
+from components.pusher.versioned_push import copy_extras, push, version_path
+from modules.gate import OPERATING_POINT_FILE, operating_point_path
 
 KEEP_VERSIONS_KEY = "keep_versions"
+EXTRAS_PROPERTY = "pushed_extras"  # where each extra was copied from, as JSON
 
 
 class Executor(tfx_executor.Executor):
-    """TFX's executor with another way of copying.
+    """TFX's executor with another way of copying, which takes a model's extras along.
 
     Source: `tfx.components.pusher.executor.Executor`.
     """
@@ -32,7 +36,7 @@ class Executor(tfx_executor.Executor):
 
         Args:
             input_dict: `model`, and `model_blessing` if the push depends on one.
-            output_dict: `pushed_model`, which gets a copy of the model.
+            output_dict: `pushed_model`, which gets a copy of the model and of its extras.
             exec_properties: `push_destination`, and `custom_config` with `keep_versions`.
 
         Raises:
@@ -52,11 +56,24 @@ class Executor(tfx_executor.Executor):
         )
         model = self.GetModelPath(input_dict)
         # The copy first: when it fails, nothing was handed over that the metadata do not know.
+        extras = _extras(input_dict)
         io_utils.copy_dir(model, pushed.uri)
-        version = push(model, base, (custom_config or {}).get(KEEP_VERSIONS_KEY, 0))
+        copy_extras(extras, pushed.uri)
+        version = push(model, base, (custom_config or {}).get(KEEP_VERSIONS_KEY, 0), extras)
         path = version_path(base, version)
+        pushed.set_string_custom_property(EXTRAS_PROPERTY, json.dumps(extras))
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=str(version))
         logging.info("Pusher: the model is %s.", path)
+
+
+def _extras(input_dict: dict[str, list[types.Artifact]]) -> dict[str, str]:
+    """What to put beside the model, as `push` takes it; a rollback reads it from the metadata."""
+    extras = {}
+    for blessing in input_dict.get(standard_component_specs.MODEL_BLESSING_KEY) or []:
+        path = operating_point_path(blessing.uri)
+        if fileio.exists(path):
+            extras[OPERATING_POINT_FILE] = path
+    return extras
 
 
 def _base_directory(push_destination: str) -> str:

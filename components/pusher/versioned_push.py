@@ -12,6 +12,8 @@ Object stores (`gs://`) have no such rename. There the files are copied into the
 again. A numbered folder without that file is what a killed push has left, or a killed removal,
 which takes that file first; a later push removes it when nothing was written to it for a day, since
 it may also be a push that goes on.
+
+What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -56,13 +58,16 @@ def version_path(base: str, version: int) -> str:
     return f"{base.rstrip('/')}/{version}"
 
 
-def push(model: str, base: str, keep_versions: int = 0) -> int:
+def push(
+    model: str, base: str, keep_versions: int = 0, extras: Mapping[str, str] | None = None
+) -> int:
     """Makes a model the newest version.
 
     Args:
         model: Folder of a SavedModel.
         base: The serving folder.
         keep_versions: Only so many of the newest versions stay; 0 for all.
+        extras: Files and folders to put beside the model: path in the version folder → where it is.
 
     Returns:
         The version: the Unix time in seconds, or one more than the newest version if that is
@@ -70,14 +75,17 @@ def push(model: str, base: str, keep_versions: int = 0) -> int:
 
     Raises:
         OSError: The folder cannot be written; no version has appeared then.
+        ValueError: An extra would replace a file of the model.
     """
     remote = "://" in base
+    extras = extras or {}
+    _sources(model, extras)
     fileio.makedirs(base)
     with contextlib.nullcontext() if remote else _alone(base):
         _remove_leftovers(base, remote)
         version = max(versions(base), default=None)
-        if version is None or not same_files(model, version_path(base, version)):
-            version = (_push_remote if remote else _push_local)(model, base)
+        if version is None or not same_files(model, version_path(base, version), extras):
+            version = (_push_remote if remote else _push_local)(model, base, extras)
         if keep_versions:
             _remove_old(base, keep_versions, remote)
         return version
@@ -94,17 +102,45 @@ def _alone(base: str) -> Iterator[None]:
         os.close(lock)
 
 
-def same_files(one: str, other: str) -> bool:
-    """Whether two folders hold files of the same names and bytes."""
-    files = _files(one)
-    return files == _files(other) and all(
-        _same_bytes(f"{one}/{name}", f"{other}/{name}") for name in sorted(files)
+def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
+    """Whether two folders hold files of the same names and bytes.
+
+    Args:
+        one: A folder.
+        other: A folder.
+        extras: What the other should hold besides, as for `push`.
+    """
+    sources, files = _sources(one, extras or {}), _files(other)
+    return (
+        sources.keys() == files.keys()
+        and all(fileio.stat(path).length == files[name] for name, path in sources.items())
+        and all(_same_bytes(sources[name], f"{other}/{name}") for name in sorted(files))
     )
 
 
-def _push_local(model: str, base: str) -> int:
+def copy_extras(extras: Mapping[str, str], folder: str) -> None:
+    """Copies extras, as for `push`, into a folder."""
+    for name, source in extras.items():
+        copy = io_utils.copy_dir if fileio.isdir(source) else io_utils.copy_file
+        copy(source, f"{folder}/{name}")
+
+
+def _sources(model: str, extras: Mapping[str, str]) -> dict[str, str]:
+    """Where each file of a version comes from, by its path in the version."""
+    sources = {name: f"{model}/{name}" for name in _files(model)}
+    for name, source in extras.items():
+        inside = {f"{name}/{file}": f"{source}/{file}" for file in _files(source)}
+        found = inside if fileio.isdir(source) else {name: source}
+        if both := sorted(found.keys() & sources.keys()):
+            raise ValueError(f"the extra {source} would replace {', '.join(both)} of {model}")
+        sources |= found
+    return sources
+
+
+def _push_local(model: str, base: str, extras: Mapping[str, str]) -> int:
     incoming = f"{base}/{INCOMING}{uuid.uuid4().hex}"
     io_utils.copy_dir(model, incoming)
+    copy_extras(extras, incoming)
     _force_to_disk(incoming)
     while True:
         version = _next_version(base)
@@ -118,10 +154,11 @@ def _push_local(model: str, base: str) -> int:
     return version
 
 
-def _push_remote(model: str, base: str) -> int:
+def _push_remote(model: str, base: str, extras: Mapping[str, str]) -> int:
     version = _next_version(base)
     path = version_path(base, version)
     io_utils.copy_dir(model, path, deny_regex_patterns=[f"^{re.escape(f'{model}/{_MODEL_FILE}')}$"])
+    copy_extras(extras, path)
     io_utils.copy_file(f"{model}/{_MODEL_FILE}", f"{path}/{_MODEL_FILE}")
     return version
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -143,27 +144,19 @@ def walk(
     units = _units(triplets, rng)
     _, numbers = np.unique(labels, return_inverse=True)
     codes: list[int] = numbers.tolist()
-    order = rng.permutation(len(units)).tolist()
-    of_row: list[list[int]] = [[] for _ in codes]
-    of_class: list[list[int]] = [[] for _ in range(max(codes, default=-1) + 1)]
-    members: list[list[int]] = [[] for _ in of_class]
-    for unit in order:
-        anchor = units[unit][0]
-        of_row[anchor].append(unit)
-        of_class[codes[anchor]].append(unit)
-    for row in rng.permutation(len(codes)).tolist():
-        members[codes[row]].append(row)
-    used = bytearray(len(units))
+    order = rng.permutation(len(units.anchors))
+    anchors = np.array(units.anchors, np.int64)[order]
+    of_row = _Stacks(order, anchors, len(codes))
+    of_class = _Stacks(order, numbers[anchors], len(codes))
+    all_units = _Stacks(order, np.zeros_like(order), 1)
+    shuffled = rng.permutation(len(codes))
+    members = _Stacks(shuffled, numbers[shuffled], len(codes))
+    used = bytearray(len(order))
     batch = 1
     in_batch = [0] * len(codes)  # the last batch of each row
-    followed = [0] * len(of_class)  # the last batch that each class was followed in
+    followed = [0] * len(codes)  # the last batch that each class was followed in
     rows: list[int] = []
     to_follow: deque[int] = deque()
-
-    def next_of(candidates: list[int]) -> int | None:
-        while candidates and used[candidates[-1]]:
-            candidates.pop()
-        return candidates[-1] if candidates else None
 
     def add(row: int) -> None:
         if in_batch[row] != batch:
@@ -175,7 +168,7 @@ def walk(
         for row in rows[::-1]:
             if len(rows) >= size:
                 break
-            second = next((r for r in members[codes[row]] if in_batch[r] != batch), row)
+            second = next((r for r in members.of(codes[row]) if in_batch[r] != batch), row)
             add(second)
         return np.array(rows)
 
@@ -184,15 +177,15 @@ def walk(
         while to_follow and unit is None:
             negative = to_follow.popleft()
             if followed[codes[negative]] != batch:
-                unit = next_of(of_row[negative])
+                unit = of_row.last_unused(negative, used)
                 if unit is None:
-                    unit = next_of(of_class[codes[negative]])
+                    unit = of_class.last_unused(codes[negative], used)
         if unit is None:
-            unit = next_of(order)
+            unit = all_units.last_unused(0, used)
         if unit is None:
             break
-        anchor, positives, negatives = units[unit]
-        together = (anchor, *positives, *negatives)
+        anchor, negatives = units.anchors[unit], units.negatives_of(unit)
+        together = (anchor, *units.positives_of(unit), *negatives)
         new = len({row for row in together if in_batch[row] != batch})
         if rows and len(rows) + new > size:
             yield filled()
@@ -208,21 +201,67 @@ def walk(
         yield filled()
 
 
-def _units(
-    triplets: np.ndarray, rng: np.random.Generator
-) -> list[tuple[int, list[int], list[int]]]:
-    """The triplets of each anchor, in parts of at most 8: (anchor, positives, negatives)."""
-    if not len(triplets):
-        return []
+class _Stacks:
+    """Stacks of values by the number of their owner, without a list for each owner.
+
+    Args:
+        values: int [V]; of those with one owner the last is on top.
+        owners: Of each value, int [V], from 0 to `count` - 1.
+        count: How many owners there are.
+    """
+
+    def __init__(self, values: np.ndarray, owners: np.ndarray, count: int) -> None:
+        self._values: list[int] = values[np.argsort(owners, kind="stable")].tolist()
+        stops = np.cumsum(np.bincount(owners, minlength=count))
+        self._starts: list[int] = [0, *stops[:-1].tolist()]
+        self._stops: list[int] = stops.tolist()
+
+    def of(self, owner: int) -> Iterator[int]:
+        """What is on a stack, the lowest first."""
+        return map(self._values.__getitem__, range(self._starts[owner], self._stops[owner]))
+
+    def last_unused(self, owner: int, used: bytearray) -> int | None:
+        """The highest value that is not marked as used; takes off those above."""
+        start, stop = self._starts[owner], self._stops[owner]
+        while stop > start and used[self._values[stop - 1]]:
+            stop -= 1
+        self._stops[owner] = stop
+        return self._values[stop - 1] if stop > start else None
+
+
+class _Units(NamedTuple):
+    """Triplets of one anchor, at most 8, that go together.
+
+    Attributes:
+        anchors: The anchor of each unit.
+        starts: Where its triplets start among all.
+        stops: Where they end.
+        positives: Of all triplets, those of a unit side by side.
+        negatives: Likewise.
+    """
+
+    anchors: list[int]
+    starts: list[int]
+    stops: list[int]
+    positives: list[int]
+    negatives: list[int]
+
+    def positives_of(self, unit: int) -> list[int]:
+        return self.positives[self.starts[unit] : self.stops[unit]]
+
+    def negatives_of(self, unit: int) -> list[int]:
+        return self.negatives[self.starts[unit] : self.stops[unit]]
+
+
+def _units(triplets: np.ndarray, rng: np.random.Generator) -> _Units:
+    """Parts the triplets of each anchor, in random order, in units."""
     # In random order within the anchor.
     shuffled = triplets[np.lexsort((rng.random(len(triplets)), triplets[:, 0]))]
     first = np.flatnonzero(np.diff(shuffled[:, 0], prepend=-1))
     counts = np.diff(np.r_[first, len(shuffled)])
     place = np.arange(len(shuffled)) - np.repeat(first, counts)
     starts = np.flatnonzero(place % _TOGETHER == 0)
-    stops = [*starts[1:].tolist(), len(shuffled)]
-    anchors, positives, negatives = (column.tolist() for column in shuffled.T)
-    return [
-        (anchors[start], positives[start:stop], negatives[start:stop])
-        for start, stop in zip(starts.tolist(), stops, strict=True)
-    ]
+    stops = np.r_[starts, len(shuffled)][1:]
+    anchors, positives, negatives = shuffled.T
+    columns = (anchors[starts], starts, stops, positives, negatives)
+    return _Units(*(column.tolist() for column in columns))

@@ -1,6 +1,10 @@
 from .change_tests import describe_undecided as describe_undecided
 from .eval_config import METRIC_CLASS as METRIC_CLASS, make_eval_config as make_eval_config
 from .gallery_bounds import describe_meaningless as describe_meaningless
+from .operating_point import (
+    OPERATING_POINT_FILE as OPERATING_POINT_FILE,
+    operating_point_path as operating_point_path,
+)
 from .report import (
     BASELINE as BASELINE,
     CANDIDATE as CANDIDATE,

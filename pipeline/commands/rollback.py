@@ -29,5 +29,7 @@ def rollback_command(config_name: str | None, kubeflow: bool, to: int | None) ->
         f"Version {done.version} in {config.pipeline.serving_directory} is the model of "
         f"{done.model.uri}."
     )
+    if done.missing:
+        click.echo(f"Without {', '.join(done.missing)}, which it had before: the files are gone.")
     if done.revoked:
         click.echo(f"No longer blessed: {', '.join(f'model {i}' for i in done.revoked)}.")

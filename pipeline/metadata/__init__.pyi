@@ -15,6 +15,7 @@ from .rejections import (
 )
 from .rollbacks import (
     end_rollback as end_rollback,
+    extras_to_push as extras_to_push,
     served_before as served_before,
     start_rollback as start_rollback,
     unfinished_rollbacks as unfinished_rollbacks,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
+    EXTRAS,
     PUSHED,
     READ,
     VERSION,
@@ -20,7 +24,11 @@ _SERVED = "served_version"
 
 
 def start_rollback(
-    store: mlmd.MetadataStore, pipeline: str, target: proto.Artifact, served: int
+    store: mlmd.MetadataStore,
+    pipeline: str,
+    target: proto.Artifact,
+    served: int,
+    extras: Mapping[str, str],
 ) -> proto.Execution:
     """Notes what is about to be done, so that a later call can complete it.
 
@@ -29,6 +37,7 @@ def start_rollback(
         pipeline: Name of the pipeline.
         target: The Model artifact to push.
         served: The newest version before.
+        extras: What to push beside the model, see `components.pusher.push`.
 
     Returns:
         The execution, which is running.
@@ -36,6 +45,7 @@ def start_rollback(
     type_id = store.put_execution_type(proto.ExecutionType(name=NODE))
     execution = proto.Execution(type_id=type_id, last_known_state=proto.Execution.RUNNING)
     execution.custom_properties[_SERVED].string_value = str(served)
+    execution.custom_properties[EXTRAS].string_value = json.dumps(dict(extras))
     contexts = [
         _context(store, "pipeline", pipeline),
         _context(store, "node", f"{pipeline}.{NODE}"),
@@ -63,6 +73,12 @@ def served_before(execution: proto.Execution) -> int:
     return int(plain_values(execution)[_SERVED])
 
 
+def extras_to_push(execution: proto.Execution) -> dict[str, str]:
+    """What a rollback pushes beside the model."""
+    extras: dict[str, str] = json.loads(str(plain_values(execution).get(EXTRAS, "{}")))
+    return extras
+
+
 def end_rollback(
     store: mlmd.MetadataStore, pipeline: str, execution: proto.Execution, version: int, path: str
 ) -> None:
@@ -81,6 +97,7 @@ def end_rollback(
     pushed.custom_properties[PUSHED].int_value = 1
     pushed.custom_properties["pushed_destination"].string_value = path
     pushed.custom_properties[VERSION].string_value = str(version)
+    pushed.custom_properties[EXTRAS].string_value = json.dumps(extras_to_push(execution))
     execution.last_known_state = proto.Execution.COMPLETE
     made = proto.Event(type=proto.Event.OUTPUT, path=_path("pushed_model"))
     store.put_execution(execution, [(pushed, made)], [_context(store, "pipeline", pipeline)])

@@ -106,7 +106,17 @@ class Needed:
         }
         blessed = [model for model in self._models.blessed() if model in self.artifacts]
         before = {max((b for b in blessed if b < model), default=model) for model in served}
-        return served | before | self._verdicts(served | before)
+        models = served | before
+        return models | self._verdicts(models) | self._with_extras(models)
+
+    def _with_extras(self, models: Iterable[int]) -> set[int]:
+        """What holds the files that were pushed beside the models."""
+        paths = [f"{path}/" for model in models for path in self._models.extras_of(model).values()]
+        return {
+            artifact.id
+            for artifact in self.artifacts.values()
+            if any(path.startswith(f"{artifact.uri}/") for path in paths)
+        }
 
     def _of_decision(self, decisions: list[proto.Artifact]) -> set[int]:
         """`ServedModelResolver` chooses among these, and among the blessed models."""

@@ -12,6 +12,7 @@ from components.metadata import Models, serving_files, update_execution
 from pipeline.config import Config
 from pipeline.metadata import (
     end_rollback,
+    extras_to_push,
     hold_pipeline,
     make_latest,
     served_before,
@@ -30,16 +31,20 @@ class Rollback:
         model: The Model artifact that it holds.
         revoked: Ids of the models that were blessed before.
         done_before: The served version held this model already, so nothing was pushed.
+        missing: What lay beside the model when it was pushed, and is gone.
     """
 
     version: int
     model: proto.Artifact
     revoked: list[int]
     done_before: bool = False
+    missing: list[str] = dataclasses.field(default_factory=list)
 
 
 def roll_back(config: Config, to: int | None = None) -> Rollback:
     """Pushes an earlier model as a new version, and revokes the blessings of all later ones.
+
+    With it goes again what lay beside it when it was pushed, such as its operating point.
 
     It stands in the metadata as an execution `Rollback` with the model as its input and a
     PushedModel as its output. One that was killed is completed by the next call without `to`.
@@ -69,7 +74,8 @@ def roll_back(config: Config, to: int | None = None) -> Rollback:
             if target.id == served:
                 return Rollback(found[-1], target, [], done_before=True)
             _check_files(models, target)
-            execution = start_rollback(store, config.pipeline.name, target, found[-1])
+            extras = models.extras_of(target.id, to)
+            execution = start_rollback(store, config.pipeline.name, target, found[-1], extras)
         return _finish(store, config, models, execution, target)
 
 
@@ -142,11 +148,21 @@ def _unfinished(
     for execution, target in unfinished_rollbacks(store, config.pipeline.name) if found else ():
         newest = version_path(config.pipeline.serving_directory, found[-1])
         if _has_files(target) and (
-            served_before(execution) == found[-1] or same_files(serving_files(target.uri), newest)
+            served_before(execution) == found[-1]
+            or same_files(serving_files(target.uri), newest, _extras(execution)[0])
         ):
             return execution, target
         update_execution(store, execution, proto.Execution.FAILED)
     return None
+
+
+def _extras(execution: proto.Execution) -> tuple[dict[str, str], list[str]]:
+    """What to push beside the model, and what of it is gone; the model itself must not wait."""
+    from tfx.dsl.io import fileio
+
+    wanted = extras_to_push(execution)
+    found = {name: path for name, path in wanted.items() if fileio.exists(path)}
+    return found, sorted(wanted.keys() - found.keys())
 
 
 def _finish(
@@ -161,7 +177,8 @@ def _finish(
 
     base = config.pipeline.serving_directory
     try:
-        version = push(serving_files(target.uri), base, config.pipeline.keep_versions)
+        extras, missing = _extras(execution)
+        version = push(serving_files(target.uri), base, config.pipeline.keep_versions, extras)
     except OSError:
         update_execution(store, execution, proto.Execution.FAILED)
         raise
@@ -171,4 +188,4 @@ def _finish(
     revoked = make_latest(store, models, target, reason)
     path = version_path(base, version)
     end_rollback(store, config.pipeline.name, execution, version, path)
-    return Rollback(version, target, revoked)
+    return Rollback(version, target, revoked, missing=missing)

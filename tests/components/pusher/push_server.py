@@ -25,14 +25,16 @@ from components.pusher import Pusher
 from components.pusher.executor import Executor
 
 
-def push(kind: str, model: str, serving: str, archive: str, keep: int = 0) -> object:
+def push(
+    kind: str, model: str, serving: str, archive: str, keep: int = 0, blessing_folder: str = ""
+) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
         standard_artifacts.Model(),
         standard_artifacts.ModelBlessing(),
         standard_artifacts.PushedModel(),
     )
-    source.uri, pushed.uri = model, archive
+    source.uri, pushed.uri, blessing.uri = model, archive, blessing_folder
     blessing.set_int_custom_property("blessed", 1)
     node = Pusher(
         model=channel.Channel(standard_artifacts.Model),

@@ -26,3 +26,11 @@ def contents(folder: Path | str) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def make_extras(folder: Path, point: str) -> dict[str, str]:
+    """A file and a folder with a folder, as extras."""
+    (folder / "deep").mkdir(parents=True, exist_ok=True)
+    (folder / "deep" / "rows").write_text("rows")
+    (folder / "point.json").write_text(point)
+    return {"index": str(folder / "deep"), "point.json": str(folder / "point.json")}

@@ -21,7 +21,7 @@ from pipeline.config import PROJECT, parse_config
 from pipeline.definition import create_pipeline
 from pipeline.runtime import ConfigError
 from tests.components.pusher.push_server import push
-from tests.components.pusher.pushed_models import contents, make_model
+from tests.components.pusher.pushed_models import contents, make_extras, make_model
 
 
 @pytest.fixture
@@ -54,7 +54,11 @@ def test_a_real_model_is_served_as_it_was(tmp_path) -> None:
         lambda x: x @ module.weights, input_signature=[tf.TensorSpec([None, 1], tf.float32)]
     )
     tf.saved_model.save(module, str(tmp_path / "model"))
-    version = hand_over_push(str(tmp_path / "model"), str(tmp_path / "serving"))
+    extra = tmp_path / "operating_point.json"
+    extra.write_text("{}")
+    version = hand_over_push(
+        str(tmp_path / "model"), str(tmp_path / "serving"), extras={extra.name: str(extra)}
+    )
     served = tf.saved_model.load(str(tmp_path / "serving" / str(version)))
     assert served.call(tf.constant([[3.0]])).numpy().tolist() == [[3.0 * 1.0, 3.0 * 2.0]]
 
@@ -188,9 +192,12 @@ def test_everything_is_forced_to_the_disk_before_it_appears(tmp_path, monkeypatc
 
     monkeypatch.setattr(hand_over.os, "fsync", spy_fsync)
     monkeypatch.setattr(hand_over.os, "rename", spy_rename)
-    hand_over_push(str(model), str(serving))
+    extras = make_extras(tmp_path, "1")
+    hand_over_push(str(model), str(serving), extras=extras)
     incoming = next(call for call in calls if call.startswith("rename ")).split()[1]
-    everything = {incoming} | {f"{incoming}/{path.relative_to(model)}" for path in model.rglob("*")}
+    names = {str(path.relative_to(model)) for path in model.rglob("*")}
+    names |= {*extras, "index/rows"}
+    everything = {incoming} | {f"{incoming}/{name}" for name in names}
     position = calls.index(f"rename {incoming}")
     assert set(calls[:position]) == everything
     assert calls[position + 1 :] == [str(serving)]

@@ -1,0 +1,21 @@
+from .description import (
+    IndexDescription as IndexDescription,
+    IndexFileError as IndexFileError,
+    IndexMismatchError as IndexMismatchError,
+    NoIndexError as NoIndexError,
+)
+from .fingerprint import model_fingerprint as model_fingerprint
+from .gallery import GalleryIndex as GalleryIndex, open_index as open_index
+from .layout import (
+    GALLERY_FILE as GALLERY_FILE,
+    INDEX_FOLDER as INDEX_FOLDER,
+    THUMBNAIL as THUMBNAIL,
+    VECTOR as VECTOR,
+    VECTORS_FILE as VECTORS_FILE,
+    gallery_schema as gallery_schema,
+    has_index as has_index,
+    index_folder as index_folder,
+    read_description as read_description,
+    write_index as write_index,
+)
+from .matching import check_same_model as check_same_model
