@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import Config
 from pipeline.metadata import RunState, RunSummary, open_store, read_latest, read_runs
 from pipeline.operations.blame_search import find_culprits
-from pipeline.runtime import NodeFailedError, NotRunError, hold_lock, quiet_imports
+from pipeline.runtime import NodeFailedError, NotRunError, hold_lock, lock_path, quiet_imports
 
 if TYPE_CHECKING:
     from modules.retrieval import Gallery
@@ -153,13 +153,18 @@ def find_blame(
     scratch = _scratch(config, work)
     folder = Path(scratch.pipeline.directory) / _NAME
     with _folder(scratch, folder, keep=keep):
-        trials = _Trials(scratch, inputs, on_trial)
-        outcome, spans = _search(trials)
+        trials = Trials(scratch, inputs, on_trial)
+        outcome, spans = search_window(trials)
         verdict = trials.judge_images(spans) if spans else None
     return Blame(run, outcome, spans, trials.done, verdict, str(folder) if keep else None)
 
 
-def _search(trials: _Trials) -> tuple[Outcome, tuple[int, ...]]:
+def search_window(trials: Trials) -> tuple[Outcome, tuple[int, ...]]:
+    """Asks what the gate says without parts of the window.
+
+    Returns:
+        What it comes to, and the spans to blame, ascending; none if there are none.
+    """
     window = sorted(trials.inputs.trained)
     if trials.run((), ()).blessed:
         return Outcome.ACCEPTED, ()
@@ -172,8 +177,14 @@ def _search(trials: _Trials) -> tuple[Outcome, tuple[int, ...]]:
     return (Outcome.EVALUATION, spans) if spans else (Outcome.NOBODY, ())
 
 
-class _Trials:
-    """Runs trials, each once."""
+class Trials:
+    """Runs trials, each once.
+
+    Args:
+        config: A pipeline in a folder of its own.
+        inputs: Of the run.
+        on_trial: Called with each trial that has ended.
+    """
 
     def __init__(
         self, config: Config, inputs: RunInputs, on_trial: Callable[[Trial], None]
@@ -183,6 +194,7 @@ class _Trials:
         self._config, self._on_trial = config, on_trial
 
     def run(self, without: Collection[int], not_evaluated: Collection[int]) -> Trial:
+        """Trains without some spans and evaluates without some, or returns what that came to."""
         left_out = tuple(sorted(without)), tuple(sorted(not_evaluated))
         for trial in self.done:
             if (trial.without, trial.not_evaluated) == left_out:
@@ -251,12 +263,18 @@ def _scratch(config: Config, work: str | None) -> Config:
 
 @contextlib.contextmanager
 def _folder(scratch: Config, folder: Path, *, keep: bool) -> Iterator[None]:
+    """Holds the folder of the trials, and empties it in the end."""
     with hold_lock(scratch, "blame"):
         try:
             yield
         finally:
-            if not keep:
-                shutil.rmtree(folder, ignore_errors=True)
+            for path in [] if keep else folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path != lock_path(scratch):
+                    path.unlink()
+    if [*folder.iterdir()] == [lock_path(scratch)]:  # else another call has begun
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_there(inputs: RunInputs) -> None:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from rich.console import Console
 
 from modules.retrieval import make_gallery
+from pipeline.commands import blame as command
 from pipeline.config import Config, parse_config
+from pipeline.imported import RunInputs
 from pipeline.metadata import RunState, RunSummary
 from pipeline.operations import blame as blame_module, blame_search
-from pipeline.operations.blame import rejected_run
-from pipeline.operations.blame_images import NEIGHBOURS, judge_span
+from pipeline.operations.blame import Blame, Outcome, Trial, rejected_run, search_window
+from pipeline.operations.blame_images import (
+    NEIGHBOURS,
+    ClassVerdict,
+    ImageVerdict,
+    SpanVerdict,
+    judge_span,
+)
 from pipeline.runtime import NotRunError
 
 
@@ -179,3 +192,86 @@ def test_the_last_judged_run_or_the_one_that_is_named(monkeypatch) -> None:
     monkeypatch.setattr(blame_module, "read_runs", lambda config: runs)
     assert rejected_run(config(), None).run_id == "late"
     assert rejected_run(config(), "ear").run_id == "early"
+
+
+class Gate:
+    """Trials whose outcome is a rule of what is trained and evaluated on."""
+
+    def __init__(self, rule, evaluated=(1, 2, 3, 4)) -> None:
+        spans = {key: {} for key in (1, 2, 3, 4)}
+        self.inputs = RunInputs(spans, {key: {} for key in evaluated}, [], [], [], {})
+        self.rule, self.asked = rule, []
+
+    def run(self, without, not_evaluated) -> Trial:
+        self.asked.append((set(without), set(not_evaluated)))
+        blessed = self.rule({1, 2, 3, 4} - set(without), {1, 2, 3, 4} - set(not_evaluated))
+        return Trial(tuple(without), tuple(not_evaluated), blessed, {}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (lambda trained, evaluated: 3 not in trained, (Outcome.TRAINING, (3,))),
+        (lambda trained, evaluated: 2 not in evaluated, (Outcome.EVALUATION, (2,))),
+        (lambda trained, evaluated: False, (Outcome.NOBODY, ())),
+        (lambda trained, evaluated: True, (Outcome.ACCEPTED, ())),
+    ],
+)
+def test_training_is_asked_before_evaluation(rule, expected) -> None:
+    gate = Gate(rule)
+    assert search_window(gate) == expected
+    assert gate.asked[0] == (set(), set())
+    if expected[0] is Outcome.TRAINING:
+        assert not any(not_evaluated for _, not_evaluated in gate.asked)
+
+
+def test_an_evaluation_span_of_its_own_is_never_left_out() -> None:
+    gate = Gate(lambda trained, evaluated: 2 not in evaluated, evaluated=[2])
+    assert search_window(gate) == (Outcome.NOBODY, ())
+    assert not any(not_evaluated for _, not_evaluated in gate.asked)
+
+
+def test_what_the_command_shows() -> None:
+    scores = {"precision@1": 0.5, "precision@5": 0.4, "map@r": 0.25, "queries": 9.0}
+    trials = [
+        Trial((), (), False, scores, 10.0),
+        Trial((3,), (3,), True, scores | {"map@r": 0.5}, 12.4),
+        Trial((1, 2), (), False, {}, 1.0, error="TripletGen failed: one class only"),
+    ]
+    verdict = SpanVerdict(
+        [ClassVerdict(b"[red]dog", 4, 3, 0.25, b"cat")],
+        [ImageVerdict(b"a\x1b.png", b"[red]dog", b"cat", 0.8), ImageVerdict(b"b", b"x", b"y", 0.6)],
+        {b"owl": 1},
+    )
+    found = Blame(
+        run("id", RunState.REJECTED, (1, 2, 3)), Outcome.EVALUATION, (3,), trials, verdict, "folder"
+    )
+    console = Console(width=200, record=True, file=io.StringIO())
+    tables = [command.trial_table(trials), *command.verdict_tables(verdict, 1)]
+    for table in tables:
+        console.print(table)
+    text = console.export_text()
+    assert "span 3, nor evaluated on" in text
+    for row in (
+        ("nothing", "rejects", "0.5000", "0.2500", "10"),
+        ("passes", "0.5000", "0.5000", "12"),
+        ("spans 1, 2", "failed"),
+        ("[red]dog", "4", "75%", "25%", "cat"),
+        ("a\\x1b.png", "[red]dog", "cat", "80%"),
+    ):
+        assert re.search(".*".join(map(re.escape, row)), text), row
+    assert "1 more with --images or --json" in text
+    assert "To blame: span 3." in command.conclusion(found)
+    assert [*command.notes(found)] == [
+        "Class 'owl' is in no other span: its 1 image has nobody to be like.",
+        "The trials are in folder",
+    ]
+    values = json.loads(json.dumps(command.as_values(found)))
+    assert values["spans"] == [3]
+    assert values["images"][0]["id"] == "a\\x1b.png"
+    assert values["trials"][2]["error"] == "TripletGen failed: one class only"
+    assert values["trials"][0]["metrics"] == {"precision@1": 0.5, "map@r": 0.25}
+    for outcome in (Outcome.NOBODY, Outcome.ACCEPTED):
+        nobody = dataclasses.replace(found, outcome=outcome, spans=(), verdict=None)
+        assert "to blame" in command.conclusion(nobody)
+        assert command.as_values(nobody)["classes"] == []
