@@ -19,8 +19,7 @@ from pipeline.runtime import quiet_imports
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.operations import Blame, Trial
-    from pipeline.operations.blame_images import SpanVerdict
+    from pipeline.operations import Blame, SpanVerdict, Trial
 
 _METRICS = ("precision@", "map@r")
 

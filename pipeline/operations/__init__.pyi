@@ -5,6 +5,7 @@ from .blame import (
     find_blame as find_blame,
     rejected_run as rejected_run,
 )
+from .blame_images import SpanVerdict as SpanVerdict
 from .crontab import (
     cron_line as cron_line,
     install_entry as install_entry,
