@@ -50,14 +50,15 @@ def blame_command(
     from pipeline.operations import find_blame, rejected_run
 
     run = rejected_run(config, run_id)
-    say = click.get_text_stream("stderr" if as_json else "stdout")
     click.echo(
         f"The run of {run.started} was rejected: {run.reason}\nIts window: {_spans(run.window)}.",
-        file=say,
+        err=as_json,
     )
 
     def show(trial: Trial) -> None:
-        click.echo(f"Trial: {_left_out(trial)}: {_result(trial)}, {trial.seconds:.0f} s", file=say)
+        click.echo(
+            f"Trial: {_left_out(trial)}: {_result(trial)}, {trial.seconds:.0f} s", err=as_json
+        )
 
     # With --json nothing but JSON goes to stdout.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
