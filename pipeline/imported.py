@@ -134,8 +134,6 @@ def _import(nodes: dict[str, Importer], key: str, artifact: Values) -> BaseChann
         kept = {k: v for k, v in artifact.items() if k != "uri" and not isinstance(v, float)}
         properties = {k: v for k, v in kept.items() if k in typed}
         custom = {k: v for k, v in kept.items() if k not in typed}
-        if key == "examples":  # `span` is both: a typed one of 0, and the driver's
-            custom["span"] = properties.pop("span", custom.get("span", 0))
         nodes[uri] = Importer(
             source_uri=uri,
             artifact_type=kind,
