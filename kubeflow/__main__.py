@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kubeflow.local import local
-from kubeflow.run_commands import deploy, run, status
+from kubeflow.run_commands import cancel, deploy, run, status
 from kubeflow.schedule_commands import schedule
 from pipeline.config import cluster_values, load_config, parse_config
 from pipeline.runtime import PipelineError, quiet_imports, report
@@ -58,7 +58,7 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
     click.echo(f"{output}: prepare and {len(nodes)} nodes: {', '.join(nodes)}")
 
 
-for command in (deploy, run, schedule, status, local):
+for command in (deploy, run, status, cancel, schedule, local):
     main.add_command(command)
 
 

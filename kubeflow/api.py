@@ -168,6 +168,14 @@ def list_schedules(client: kfp.Client) -> Iterator[kfp_server_api.V2beta1Recurri
     )
 
 
+def list_runs(client: kfp.Client) -> Iterator[kfp_server_api.V2beta1Run]:
+    """All runs, the newest first."""
+    return _all_pages(
+        lambda token: client.list_runs(page_token=token, page_size=100, sort_by="created_at desc"),
+        "runs",
+    )
+
+
 def _all_pages(request: Callable[[str], Any], field: str) -> Iterator[Any]:
     """Yields the items of all pages of a list; kfp's client returns one page.
 

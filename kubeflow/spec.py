@@ -16,7 +16,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import default_parameters
-from pipeline.config import Config, KubeflowSettings, cluster_values
+from pipeline.config import Config, KubeflowSettings, NodeResources, PodSettings, cluster_values
 from pipeline.metadata import PASSWORD, USERNAME
 from pipeline.runtime import ConfigError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "2.1.0"  # the only one that the backend accepts
 PREPARE = "prepare"
 TRAINER = "Trainer"  # the node that gets the accelerators
+_WAIT, _FACTOR = 10, 2  # seconds before the second try, and how much longer before each further one
 # Of the parameters that are not text, in the words of a component file.
 _INPUT_TYPES = {
     "train_steps": "Integer",
@@ -65,11 +66,27 @@ def pipeline_yaml(config: Config, nodes: Mapping[str, list[str]], image: str) ->
             pipeline_func=_pipeline(config.pipeline.name, settings, values, nodes, image),
             package_path=str(path),
         )
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    # kfp's comment at the top lists maps in an order that changes from process to process.
-    text = "".join(line for line in lines if not line.startswith("#"))
+        spec, platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    _let_retries_last(spec, settings, nodes)
+    text = yaml.safe_dump_all([spec, platforms], sort_keys=True)
     parse_yaml(text)
     return text
+
+
+def _let_retries_last(
+    spec: dict[str, Any], settings: KubeflowSettings, nodes: Mapping[str, list[str]]
+) -> None:
+    """Gives all tries of a node the time that they may take.
+
+    Argo ends a task when `backoffMaxDuration` has gone by since its first try began, the tries
+    themselves counted, and kfp writes an hour at most.
+    """
+    for node in (PREPARE, *nodes):
+        policy = spec["root"]["dag"]["tasks"][task_name(node)].get("retryPolicy")
+        if policy:
+            tries = settings.timeout_seconds(node) * (settings.retries + 1)
+            waits = _WAIT * (_FACTOR**settings.retries - 1)
+            policy["backoffMaxDuration"] = f"{tries + waits}s"
 
 
 def parse_yaml(text: str) -> tuple[pipeline_spec_pb2.PipelineSpec, dict[str, Any]]:
@@ -181,9 +198,14 @@ def _configure(task: dsl.PipelineTask, node: str, settings: KubeflowSettings) ->
         task.set_accelerator_type(settings.accelerator)
         task.set_accelerator_limit(settings.accelerators)
     if settings.retries:
-        task.set_retry(
-            settings.retries, backoff_duration="10s", backoff_factor=2, backoff_max_duration="300s"
-        )
+        task.set_retry(settings.retries, backoff_duration=f"{_WAIT}s", backoff_factor=_FACTOR)
+    kubernetes.set_timeout(task, settings.timeout_seconds(node))
+    if settings.run_as_non_root:
+        kubernetes.set_security_context(task, run_as_non_root=True)
+    if settings.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, settings.image_pull_secrets)
+    for pods in (settings, own or NodeResources()):
+        _place(task, pods)
     if settings.claim:
         kubernetes.mount_pvc(task, pvc_name=settings.claim, mount_path=settings.directory)
     # The image works with a read-only root file system; this is its scratch space.
@@ -192,3 +214,19 @@ def _configure(task: dsl.PipelineTask, node: str, settings: KubeflowSettings) ->
         kubernetes.use_secret_as_env(
             task, settings.metadata_secret, {"username": USERNAME, "password": PASSWORD}
         )
+
+
+def _place(task: dsl.PipelineTask, pods: PodSettings) -> None:
+    """Where the pod may run, and what is written on it; later calls add or replace."""
+    for name, value in sorted(pods.node_selector.items()):
+        kubernetes.add_node_selector(task, name, value)
+    for toleration in pods.tolerations:
+        kubernetes.add_toleration(
+            task, toleration.key, toleration.operator, toleration.value, toleration.effect
+        )
+    for name, value in sorted(pods.env.items()):
+        task.set_env_variable(name, value)
+    for name, value in sorted(pods.labels.items()):
+        kubernetes.add_pod_label(task, name, value)
+    for name, value in sorted(pods.annotations.items()):
+        kubernetes.add_pod_annotation(task, name, value)

@@ -14,7 +14,15 @@ Besides there may be
 | `is_gallery` | int64 | not 0: a query may find it; without the feature all           |
 | any other    |       | bytes, int64 or float, such as a camera: to slice by, or to exclude |
 
-TripletGen writes the first three, and what makes it an anchor:
+Besides `train` and `eval` there may be the splits
+
+| split         | what it holds                                                        |
+|---------------|----------------------------------------------------------------------|
+| `gallery`     | what the queries of `eval` search in, such as a catalogue            |
+| `distractors` | images that no query looks for: they are in the gallery, and nowhere |
+|               | else; their labels are no classes                                    |
+
+TripletGen writes the first three features, and what makes it an anchor:
 
 | feature     | type      | meaning                                                            |
 |-------------|-----------|--------------------------------------------------------------------|
@@ -43,6 +51,9 @@ ROLES = ("anchor", "positive", "negative")
 POSITIVES = "positives"
 NEGATIVES = "negatives"
 COPY = "copy"
+# Splits that only the Evaluator reads.
+GALLERY = "gallery"
+DISTRACTORS = "distractors"
 # The part of the train split that the Trainer selects its weights on.
 VALIDATION = "validation"
 

@@ -6,12 +6,13 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
    Images end here: what goes on is ids, labels, embeddings, and the features that slices and the
    choice of neighbours ask for.
 2. ExtractRetrievalScores: each query becomes its row of scores (`modules.retrieval.definitions`).
-   The gallery is the whole split, or the files that the configuration names; the flags `is_query`
-   and `is_gallery` say which of the examples count. One more extract holds the metrics of all
-   queries together.
+   The gallery is the whole split, or the files that the configuration names, and the distractors;
+   the flags `is_query` and `is_gallery` say which of the examples count. One more extract holds
+   the metrics of all queries together.
 3. TFMA's own SliceKeyExtractor.
 
-`RetrievalMetrics` averages the rows per slice. `modules.gate.make_eval_config` writes the
+`RetrievalMetrics` averages the rows per slice, and `OperatingPointMetrics` adds up the accepted
+pairs. `modules.gate.make_eval_config` writes the
 tfma.EvalConfig that fits them.
 """
 
@@ -55,10 +56,11 @@ def custom_extractors(
     same: list[str] = options["exclude_same"]
     of_queries = [*same, *([IS_QUERY] if options["query_flag"] else [])]
     of_gallery = [*same, *([IS_GALLERY] if options["gallery_flag"] else [])]
-    gallery = None
-    if options["gallery_files"]:
-        gallery = EmbedGallery(options["gallery_files"], models, eval_config, of_gallery)
-    else:
+    gallery, distractors = (
+        EmbedGallery(options[files], models, eval_config, of_gallery) if options[files] else None
+        for files in ("gallery_files", "distractor_files")
+    )
+    if gallery is None:
         of_queries += of_gallery
     slices = {key for spec in eval_config.slicing_specs for key in spec.feature_keys}
     slices |= {key for spec in eval_config.slicing_specs for key in spec.feature_values}
@@ -76,8 +78,10 @@ def custom_extractors(
             ptransform=ExtractRetrievalScores(
                 options["ks"],
                 verification=options["verification"],
+                false_accept_rate=options["false_accept_rate"],
                 clustering=options["clustering"],
                 gallery=gallery,
+                distractors=distractors,
                 exclude_same=same,
                 query_flag=options["query_flag"],
                 gallery_flag=options["gallery_flag"],

@@ -88,6 +88,8 @@ def run_fn(fn_args: FnArgs) -> None:
     write_choices(fn_args.model_run_dir, choices)
     transform = transform_output.transform_features_layer()
 
+    # One graph for all that call it: to write it out for each again would take longer than it runs.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def transform_images(encoded: tf.Tensor) -> tf.Tensor:
         return transform({IMAGE: encoded[:, tf.newaxis]})[IMAGE]
 

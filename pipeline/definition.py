@@ -14,6 +14,7 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
+from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
 from components.record_example_gen import RecordExampleGen
 from components.resolvers import (
@@ -21,6 +22,7 @@ from components.resolvers import (
     EXAMPLES_KEY,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
+    PreviousIndexStrategy,
     PreviousModelStrategy,
     PreviousStatisticsStrategy,
     WindowStrategy,
@@ -30,6 +32,7 @@ from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
 from components.triplet_gen import TripletGen
+from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
@@ -54,7 +57,8 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → Pusher; TrainingDecision before Transform where it is asked for.
+        Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before Transform where it is
+        asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -73,7 +77,11 @@ def _start(config: Config) -> Start:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
-        examples=examples, stats_options=statistics_options(), background=config.image.background
+        examples=examples,
+        stats_options=statistics_options(),
+        # They are of no class, and none of their features says anything of those that are.
+        exclude_splits=[DISTRACTORS] if config.data.distractors else None,
+        background=config.image.background,
     )
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema_gen(config.data, statistics_gen)
@@ -86,6 +94,8 @@ def _start(config: Config) -> Start:
         settings=config.validation,
         # Nobody should have to write a schema to have a column more.
         further_features=config.data.is_sheet and config.data.schema_file == "contract",
+        # Of spans the eval splits are searched together.
+        eval_is_gallery=config.evaluation.gallery_split is None and not config.data.has_spans,
     )
     # Nothing is computed from data that did not pass the validation.
     resolvers = _span_resolvers(config.data, example_gen, validator)
@@ -150,11 +160,19 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(config.judged_by),
         gallery_split=config.evaluation.gallery_split,
+        # Its operating point; without one the baseline's verdict is no input of the cache.
+        baseline_blessing=baseline.outputs["model_blessing"]
+        if config.evaluation.false_accept_rate is not None
+        else None,
+        max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
+    blessing = evaluator.outputs["blessing"]
+    index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=blessing,
+        index=index_nodes[-1].outputs["index"] if index_nodes else None,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=config.pipeline.serving_directory
@@ -175,7 +193,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         *([resolver] if resolver else []),
         triplet_gen, trainer,
         *([] if start.baseline else [latest_blessed]),
-        evaluator, pusher,
+        evaluator, *index_nodes, pusher,
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
@@ -224,6 +242,28 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
     ).with_id("PreviousModelResolver")
 
 
+def _index_nodes(
+    config: Config, examples: BaseChannel, model: BaseChannel, blessing: BaseChannel
+) -> list[BaseNode]:
+    """Makes the index of a blessed model; nothing if there is to be none."""
+    if not config.index.enabled:
+        return []
+    inputs = {"examples": examples, "model": model, "model_blessing": blessing}
+    previous = Resolver(
+        strategy_class=PreviousIndexStrategy,
+        config={"settings": settings_text(config.index)},
+        previous_index=Channel(type=Index),
+        **inputs,
+    ).with_id("PreviousIndexResolver")
+    index_gen = IndexGen(
+        settings=config.index,
+        previous_index=previous.outputs[PREVIOUS_KEY],
+        background=config.image.background,
+        **inputs,
+    )
+    return [previous, index_gen]
+
+
 def _span_resolvers(
     data: DataSettings, example_gen: BaseComponent, validator: BaseComponent
 ) -> list[Resolver]:
@@ -264,6 +304,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             output_config=output,
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
+            distractors=data.distractors,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -273,6 +314,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             output_config=output,
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
+            distractors=data.distractors,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -280,6 +322,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         output_config=output,
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
+        distractors=data.distractors,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,15 @@ def brute_force(
     return scores
 
 
+def with_distractors(gallery: Rows, distractors: Rows) -> Rows:
+    """Both as one gallery. Each distractor has a label of its own, which no query has."""
+    return Rows(
+        [*gallery.ids, *distractors.ids],
+        [*gallery.labels, *(object() for _ in distractors.ids)],
+        [*gallery.embeddings, *distractors.embeddings],
+    )
+
+
 def gain(hits: Sequence[bool]) -> float:
     """Discounted cumulative gain with binary relevance."""
     return sum(hit / math.log2(i + 1) for i, hit in enumerate(hits, start=1))
@@ -124,12 +134,44 @@ def pairs(
     queries: Rows, gallery: Rows, columns: Columns = (), gallery_columns: Columns = ()
 ) -> tuple[list[float], list[bool]]:
     """Every query with each of its neighbours: squared distance, same label."""
-    distances, same = [], []
+    found = list(labelled_pairs(queries, gallery, columns, gallery_columns))
+    return [pair[3] for pair in found], [pair[1] == pair[2] for pair in found]
+
+
+def labelled_pairs(
+    queries: Rows, gallery: Rows, columns: Columns = (), gallery_columns: Columns = ()
+) -> Iterator[tuple[bytes, bytes, bytes, float]]:
+    """Every query with each of its neighbours: its id, both labels, squared distance."""
     for i, (query_id, label, embedding) in enumerate(zip(*queries, strict=True)):
         mine = [column[i] for column in columns]
         for j, (row_id, row_label, row) in enumerate(zip(*gallery, strict=True)):
             theirs = [column[j] for column in gallery_columns]
             if row_id != query_id and not is_junk(label, mine, row_label, theirs):
-                distances.append(squared_distance(embedding, row))
-                same.append(label == row_label)
-    return distances, same
+                yield query_id, label, row_label, squared_distance(embedding, row)
+
+
+def verification(same: Sequence[float], different: Sequence[float]) -> dict[str, float]:
+    """Every pair of pairs, every threshold; squared distances of pairs of one class, and of two."""
+    wins = sum((s < d) + (s == d) / 2 for s, d in itertools.product(same, different))
+    thresholds = sorted({*same, *different})
+    points = [(0.0, 0.0)]
+    for threshold in thresholds:
+        points.append(
+            (
+                sum(d <= threshold for d in different) / len(different),
+                sum(s <= threshold for s in same) / len(same),
+            )
+        )
+    expected = {"roc_auc": wins / (len(same) * len(different))}
+    for rate in (0.1, 0.01, 0.001):
+        expected[f"tar@far={rate}"] = max(tar for far, tar in points if far <= rate)
+    for threshold, ((far0, tar0), (far1, tar1)) in zip(
+        thresholds, itertools.pairwise(points), strict=True
+    ):
+        if far1 >= 1 - tar1:
+            # far0 + u·(far1 − far0) = 1 − tar0 − u·(tar1 − tar0)
+            u = (1 - tar0 - far0) / (far1 - far0 + tar1 - tar0)
+            expected["eer"] = far0 + u * (far1 - far0)
+            expected["eer_threshold"] = threshold
+            break
+    return expected

@@ -14,6 +14,7 @@ from tfx.types import component_spec, standard_artifacts, standard_component_spe
 from tfx.utils import json_utils
 
 from components.evaluator import executor
+from components.evaluator.operating_point import BASELINE_BLESSING_KEY, MAX_SHIFT_KEY
 
 
 class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
@@ -22,11 +23,15 @@ class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
     PARAMETERS: ClassVar = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         executor.GALLERY_SPLIT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        MAX_SHIFT_KEY: component_spec.ExecutionParameter(type=float, optional=True),
     }
     INPUTS: ClassVar = {
         **standard_component_specs.EvaluatorSpec.INPUTS,
         executor.GALLERY_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples, optional=True
+        ),
+        BASELINE_BLESSING_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelBlessing, optional=True
         ),
     }
 
@@ -48,11 +53,15 @@ class Evaluator(TfxEvaluator):
       `better`); what too few queries cannot tell is named as such (`modules.gate.change_tests`).
     - A threshold at a k that the gallery makes meaningless is not met
       (`modules.gate.gallery_bounds`).
+    - With `[evaluation] false_accept_rate` the operating point lies beside the verdict, as
+      `operating_point.json`, from where Pusher takes it along. It may be bound to that of the last
+      blessed model.
     - Queries and gallery may differ: with `gallery_split` each query searches in another split,
       of the same examples or of `gallery`, such as a catalogue. A query that is in the gallery,
       by its id, is left out of its own results.
     - Examples may have the features `is_query` and `is_gallery`, int64: only queries are scored,
       and only the gallery is searched.
+    - A split `distractors` of the examples is part of the gallery: images that no query looks for.
     - `[evaluation] exclude_same` leaves out what has a query's label and, say, its camera.
     """
 
@@ -69,6 +78,8 @@ class Evaluator(TfxEvaluator):
         example_splits: Sequence[str] | None = None,
         gallery: types.BaseChannel | None = None,
         gallery_split: str | data_types.RuntimeParameter | None = None,
+        baseline_blessing: types.BaseChannel | None = None,
+        max_threshold_shift: float | None = None,
     ) -> None:
         """Constructs the node.
 
@@ -81,6 +92,9 @@ class Evaluator(TfxEvaluator):
             example_splits: Names of the splits of `examples` to evaluate; default: `eval`.
             gallery: Examples to search in, in place of `examples`; needs `gallery_split`.
             gallery_split: Name of the split to search in; default: the evaluated splits.
+            baseline_blessing: The blessing of the last blessed model, with its operating point.
+            max_threshold_shift: How far the candidate's threshold may be from that, as a fraction
+                of it; default: at any distance.
 
         Raises:
             ValueError: `gallery` without `gallery_split`.
@@ -96,6 +110,8 @@ class Evaluator(TfxEvaluator):
             fairness_indicator_thresholds=json_utils.dumps(None),
             gallery=gallery,
             gallery_split=gallery_split,
+            baseline_blessing=baseline_blessing,
+            max_threshold_shift=max_threshold_shift,
             module_path=module_path,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -18,22 +18,33 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.evaluator.operating_point import judge_operating_point
 from components.evaluator.revocation import revocation
-from modules.contract import IS_GALLERY, IS_QUERY
+from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
 from modules.gate import (
     BASELINE,
     CANDIDATE,
+    CHANGE,
     METRIC_CLASS,
     OVERALL,
     Failure,
+    Intervals,
     Metrics,
     describe_failures,
     describe_meaningless,
     describe_undecided,
     drop_undefined_failures,
+    operating_point_path,
     read_intervals,
     read_metrics,
     write_report,
+)
+from modules.retrieval import (
+    INTERVAL_LEVEL,
+    OPERATING_FRR,
+    OPERATING_THRESHOLD,
+    lower_end,
+    upper_end,
 )
 from modules.storage import feature_types
 
@@ -44,6 +55,7 @@ REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
 NO_REASON = "TFMA rejected the model and named no threshold: see its validation result"
 
+_OF_POINT = (OPERATING_THRESHOLD, OPERATING_FRR)
 _LINES_IN_PROPERTY = 50  # a metadata database may hold 64 KB in a property
 
 
@@ -62,17 +74,20 @@ class Executor(tfx_executor.Executor):
         """Evaluates the candidate, blesses it or not, and writes why, also to `evaluation.json`.
 
         Args:
-            input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`.
+            input_dict: `examples`, `model`, and if there are any `baseline_model`, `gallery`,
+                `baseline_blessing`.
             output_dict: `evaluation` and `blessing`. The main metrics of the whole split are kept
-                on the former as double properties `candidate NAME` and `baseline NAME`, so that
-                many runs can be compared without reading their files.
-            exec_properties: TFX's, and `gallery_split`.
+                on the former as double properties `candidate NAME` and `baseline NAME`, and the
+                intervals of their changes as `change NAME lower`, `change NAME upper` and
+                `change interval level`, so that many runs can be compared without their files.
+                The latter gets the operating point, if one was asked for.
+            exec_properties: TFX's, `gallery_split` and `max_threshold_shift`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
 
         The flags `is_query` and `is_gallery` count where the first example has them; then each
-        must.
+        must. A split `distractors` of the inputs is part of the gallery.
         """
         exec_properties = _with_gallery(input_dict, exec_properties)
         super().Do(input_dict, output_dict, exec_properties)
@@ -81,10 +96,11 @@ class Executor(tfx_executor.Executor):
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
-        _keep_main_metrics(
-            artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY]), metrics
-        )
         intervals = read_intervals(evaluation)
+        operating = judge_operating_point(input_dict, exec_properties, metrics, intervals)
+        artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
+        _keep_main_metrics(artifact, metrics)
+        _keep_changes(artifact, metrics, intervals)
         failures: list[Failure] = []
         undecided: list[Failure] = []
         if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
@@ -93,11 +109,11 @@ class Executor(tfx_executor.Executor):
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
             eval_config = _eval_config(exec_properties)
-            if meaningless := describe_meaningless(eval_config, metrics):
+            if ours := [*describe_meaningless(eval_config, metrics), *operating.failures]:
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            failures = [*meaningless, *describe_failures(evaluation, metrics, intervals)]
-            undecided = describe_undecided(eval_config, metrics, intervals)
+            failures = [*ours, *describe_failures(evaluation, metrics, intervals)]
+            undecided = describe_undecided(eval_config, metrics, intervals) + operating.notes
             lines = [str(failure) for failure in failures]
             if not lines:
                 lines = [ALL_MET if blessed else NO_REASON]
@@ -109,7 +125,18 @@ class Executor(tfx_executor.Executor):
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
                 verdict, text = ("NOT BLESSED", revoked), revoked
             io_utils.write_string_file(_path(blessing, REASONS_FILE), text + "\n")
-        write_report(evaluation, metrics, failures, intervals=intervals, undecided=undecided)
+        if operating.point:
+            text = operating.point.model_dump_json(indent=1) + "\n"
+            io_utils.write_string_file(operating_point_path(blessing.uri), text)
+        write_report(
+            evaluation,
+            metrics,
+            failures,
+            intervals=intervals,
+            undecided=undecided,
+            operating_point=operating.point,
+            shift=operating.shift,
+        )
         blessing.set_string_custom_property(REASON_PROPERTY, verdict[1])
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
@@ -117,7 +144,7 @@ class Executor(tfx_executor.Executor):
 def _with_gallery(
     input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
 ) -> dict[str, Any]:
-    """Tells the metric where the gallery is, and which flags the examples have."""
+    """Tells the metric where gallery and distractors are, and which flags the examples have."""
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
@@ -134,6 +161,10 @@ def _with_gallery(
                 )
         found["gallery_files"] = _files(input_dict[source], split)
         features = _features(found["gallery_files"])
+    sources = [*examples, *(input_dict.get(GALLERY_KEY) or [])]
+    if files := list(dict.fromkeys(_files(sources, DISTRACTORS))):
+        found["distractor_files"] = files
+        features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
     eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
@@ -211,6 +242,18 @@ def _main_metrics(values: dict[str, float]) -> list[str]:
 def _keep_main_metrics(evaluation: types.Artifact, metrics: Metrics) -> None:
     for model in (CANDIDATE, BASELINE):
         values = metrics.get(model, {}).get(OVERALL, {})
-        for name in [*_main_metrics(values), "queries"] if values else ():
+        kept = [*_main_metrics(values), "queries"] if values else []
+        for name in kept + [one for one in _OF_POINT if one in values]:
             if math.isfinite(values[name]):  # a database has no NaN
                 evaluation.set_float_custom_property(f"{model} {name}", values[name])
+
+
+def _keep_changes(evaluation: types.Artifact, metrics: Metrics, intervals: Intervals) -> None:
+    """The intervals of the changes of the main metrics, and their level."""
+    found = intervals.get(CHANGE, {}).get(OVERALL, {})
+    for name in _main_metrics(metrics[CANDIDATE][OVERALL]):
+        if name in found:
+            for end, value in zip((lower_end, upper_end), found[name], strict=True):
+                evaluation.set_float_custom_property(f"{CHANGE} {end(name)}", value)
+            level = metrics[CHANGE][OVERALL][INTERVAL_LEVEL]
+            evaluation.set_float_custom_property(f"{CHANGE} {INTERVAL_LEVEL}", level)

@@ -26,6 +26,7 @@ class ExampleValidatorSpec(specs.ExampleValidatorSpec):
         **specs.ExampleValidatorSpec.PARAMETERS,
         executor.SETTINGS: component_spec.ExecutionParameter(type=str),
         executor.FURTHER_FEATURES: component_spec.ExecutionParameter(type=int),
+        executor.EVAL_IS_GALLERY: component_spec.ExecutionParameter(type=int),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         **specs.ExampleValidatorSpec.INPUTS,
@@ -67,6 +68,7 @@ class ExampleValidator(TfxExampleValidator):
         exclude_splits: list[str] | None = None,
         settings: ValidationSettings | None = None,
         further_features: bool = False,
+        eval_is_gallery: bool = False,
     ) -> None:
         """Configures the node.
 
@@ -80,6 +82,9 @@ class ExampleValidator(TfxExampleValidator):
                 `ValidationSettings`.
             further_features: Whether the examples may have features that the schema does not name,
                 one value each.
+            eval_is_gallery: Whether the queries of `eval` search in this split and no other. Then
+                one of its classes must have two images. An eval split whose queries search
+                elsewhere needs none.
         """
         spec = ExampleValidatorSpec(
             statistics=statistics,
@@ -88,6 +93,7 @@ class ExampleValidator(TfxExampleValidator):
             exclude_splits=json_utils.dumps(exclude_splits or []),
             settings=(settings or ValidationSettings()).model_dump_json(),
             further_features=int(further_features),
+            eval_is_gallery=int(eval_is_gallery),
             anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
         )
         base_component.BaseComponent.__init__(self, spec)  # TFX's own makes its own spec

@@ -21,6 +21,7 @@ from modules.settings import ValidationSettings
 
 PREVIOUS_STATISTICS, SETTINGS = "previous_statistics", "settings"
 FURTHER_FEATURES = "further_features"
+EVAL_IS_GALLERY = "eval_is_gallery"
 DRIFT, SKEW = "drift", "skew"  # what was measured, by split and feature
 _CLASSES = ("new_classes", "vanished_classes")
 _TRAIN, _EVAL = "train", "eval"
@@ -45,8 +46,8 @@ class Executor(tfx_executor.Executor):
             input_dict: `statistics` and `schema`, one artifact each; `previous_statistics`, at most
                 one.
             output_dict: `anomalies`, one artifact.
-            exec_properties: `exclude_splits` and `settings` as JSON, `further_features`; see
-                `ExampleValidator`.
+            exec_properties: `exclude_splits` and `settings` as JSON, `further_features`,
+                `eval_is_gallery`; see `ExampleValidator`.
 
         Returns:
             The output artifact with its properties.
@@ -77,6 +78,7 @@ class Executor(tfx_executor.Executor):
                 previous=_load(previous, split),
                 serving=_load(statistics, _EVAL) if split == _TRAIN and _EVAL in splits else None,
                 further_features=bool(exec_properties.get(FURTHER_FEATURES)),
+                needs_pairs=split == _EVAL and bool(exec_properties.get(EVAL_IS_GALLERY)),
             )
             uri = artifact_utils.get_split_uri([output], split)
             writer_utils.write_anomalies(

@@ -36,6 +36,7 @@ def validate_split(
     previous: Statistics | None = None,
     serving: Statistics | None = None,
     further_features: bool = False,
+    needs_pairs: bool = False,
 ) -> tuple[anomalies_pb2.Anomalies, ClassChanges | None]:
     """Validates a split, and compares it with others.
 
@@ -47,10 +48,12 @@ def validate_split(
         serving: Of another split of this span; skew.
         further_features: Whether features that the schema does not name may be there; then every
             example must have one value.
+        needs_pairs: Whether a class must have two images, since these images look for each other.
 
     Returns:
         What `tfdv.validate_statistics` found, and further findings in the same form: images that
-        cannot be decoded and features that vanished. How the classes changed, where that is known.
+        cannot be decoded, features that vanished, and no pairs where they are needed. How the
+        classes changed, where that is known.
     """
     (dataset,) = statistics.datasets
     if further_features:
@@ -72,6 +75,8 @@ def validate_split(
     if serving:
         _explain(anomalies, dataset, serving.datasets[0], None)
     _add_undecodable(anomalies, dataset, schema)
+    if needs_pairs:
+        _add_no_pairs(anomalies, dataset)
     changes = None
     if previous and dataset.num_examples:
         changes = ClassChanges.of(dataset, previous.datasets[0])
@@ -202,6 +207,23 @@ def _add_undecodable(
                 f"at least {least:.0%} must be.",
             )
             _add(anomalies, feature.name, [reason])
+
+
+def _add_no_pairs(
+    anomalies: anomalies_pb2.Anomalies, dataset: statistics_pb2.DatasetFeatureStatistics
+) -> None:
+    """Told before the training: without a pair no query has a right answer and no score."""
+    label = find_feature(dataset, LABEL)
+    if label is None or not 0 < dataset.num_examples == label.string_stats.unique:
+        return
+    reason = anomalies_pb2.AnomalyInfo.Reason(
+        type=_Type.UNKNOWN_TYPE,
+        short_description="No pairs",
+        description=f"Each of the {dataset.num_examples} classes has one image, so no query has a "
+        "right answer among the others. Add images, or let queries search in another split "
+        "([evaluation] gallery_split).",
+    )
+    _add(anomalies, LABEL, [reason])
 
 
 def _add_vanished(

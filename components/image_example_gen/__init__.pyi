@@ -1,6 +1,16 @@
 from .component import ImageExampleGen as ImageExampleGen
 from .executor import Executor as Executor, read_options as read_options
-from .faults import Checked as Checked, check_image as check_image
+from .faults import (
+    Checked as Checked,
+    check_image as check_image,
+    header_fault as header_fault,
+    turns_late as turns_late,
+)
+from .files import (
+    SUFFIXES as SUFFIXES,
+    FileFaultError as FileFaultError,
+    check_regular as check_regular,
+)
 from .limits import (
     MAX_PIXELS as MAX_PIXELS,
     MAX_UNDECODABLE as MAX_UNDECODABLE,
@@ -10,8 +20,6 @@ from .reading import (
     CONVERTED as CONVERTED,
     IGNORED as IGNORED,
     UNDECODABLE as UNDECODABLE,
-    FileFaultError as FileFaultError,
     ReadImages as ReadImages,
-    check_regular as check_regular,
 )
 from .splits import given_splits as given_splits, hash_split as hash_split

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
@@ -22,7 +24,8 @@ class ImageExampleGen(FileBasedExampleGen):
     could not decode becomes a PNG, see `check_image`.
 
     The output `examples` carries the custom properties `images`, `undecodable`, `ignored_files`,
-    `converted` and `similar_classes` (groups of classes that differ only by case or normal form).
+    `converted` and `similar_classes` (groups of classes that differ only by case or normal form),
+    and with distractors, which are not counted among the images, `distractors`.
     Unlike the other file-based ExampleGens, a renamed file or class folder is new data to the
     cache: the name is the label.
 
@@ -40,6 +43,7 @@ class ImageExampleGen(FileBasedExampleGen):
         range_config: range_config_pb2.RangeConfig | None = None,
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
+        distractors: Sequence[str] = (),
     ) -> None:
         """Configures the node.
 
@@ -53,6 +57,8 @@ class ImageExampleGen(FileBasedExampleGen):
                 dropped; one file more fails the node.
             max_pixels: Largest width × height. An image that declares more is undecodable, and
                 is never decoded.
+            distractors: Class folders of images that no query looks for; these go into a split
+                `distractors` of the output, wherever they are.
 
         Raises:
             ValueError: A setting out of range, or a pattern without a class folder.
@@ -71,6 +77,6 @@ class ImageExampleGen(FileBasedExampleGen):
             input_base=input_base,
             input_config=input_config,
             output_config=output_config,
-            custom_config=check_limits(max_undecodable_fraction, max_pixels),
+            custom_config=check_limits(max_undecodable_fraction, max_pixels, distractors),
             range_config=range_config,
         )

@@ -16,8 +16,10 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.image_example_gen.class_names import find_similar
-from components.image_example_gen.limits import MAX_PIXELS, MAX_UNDECODABLE
+from components.image_example_gen.distractors import missing_labels, set_apart
+from components.image_example_gen.limits import DISTRACTOR_LABELS, MAX_PIXELS, MAX_UNDECODABLE
 from components.image_example_gen.reading import CONVERTED, IGNORED, UNDECODABLE, ReadImages
+from modules.contract import DISTRACTORS
 from modules.runtime import shown
 from modules.storage import read_file, write_file
 
@@ -35,6 +37,7 @@ def _write_report(
     converted: Mapping[str, int],
     undecodable: list[tuple[str, str]],
     similar_classes: list[list[str]],
+    distractors: Mapping[str, int],
 ) -> None:
     undecodable = sorted(undecodable)
     lines = "".join(f"{path}\t{reason}\n" for path, reason in undecodable)
@@ -44,6 +47,7 @@ def _write_report(
         "ignored": ignored,
         "converted": converted,
         "similar_classes": sorted(similar_classes),
+        "distractors": distractors,
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
@@ -59,6 +63,11 @@ def read_options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
     options = struct_pb2.Struct()
     custom_config.custom_config.Unpack(options)
     return options
+
+
+def _distractor_labels(exec_properties: Mapping[str, Any]) -> list[str]:
+    options = read_options(exec_properties)
+    return list(options[DISTRACTOR_LABELS]) if DISTRACTOR_LABELS in options else []
 
 
 class Executor(base_example_gen_executor.BaseExampleGenExecutor):
@@ -89,12 +98,17 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     ) -> dict[str, beam.PCollection]:
         """Builds the splits of TFX, and beside them the report of what was read."""
         self._others: list[Any] = []  # outputs by tag
-        splits = self.read_splits(pipeline, exec_properties)
+        splits, distractors = set_apart(
+            self.read_splits(pipeline, exec_properties), _distractor_labels(exec_properties)
+        )
+        # TFX knows none that neither input nor output configuration names.
+        self._examples.split_names = artifact_utils.encode_split_names(list(splits))
         images = [
             split
             | f"Count[{name}]" >> beam.combiners.Count.Globally()
             | f"Name[{name}]" >> beam.Map(lambda count, name=name: (name, count))
             for name, split in splits.items()
+            if name != DISTRACTORS
         ]
         ignored, converted = (
             [outputs[tag] for outputs in self._others]
@@ -112,7 +126,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         _ = (
             pipeline
-            | "Artifact" >> beam.Create([self._uri])
+            | "Artifact" >> beam.Create([self._examples.uri])
             | "Report"
             >> beam.Map(
                 _write_report,
@@ -121,6 +135,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                 beam.pvalue.AsDict(converted),
                 beam.pvalue.AsList(undecodable),
                 beam.pvalue.AsList(similar),
+                {} if distractors is None else beam.pvalue.AsDict(distractors),
             )
         )
         return splits
@@ -145,13 +160,13 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             exec_properties: Those of FileBasedExampleGen; `custom_config` holds the options.
 
         Raises:
-            ValueError: No image was found, a split got none, or more than the allowed share of
-                the images cannot be decoded.
+            ValueError: No image was found, a split or a label of distractors got none, or more than
+                the allowed share of the images cannot be decoded.
         """
         examples = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        self._uri = examples.uri
+        self._examples = examples
         super().Do(input_dict, output_dict, exec_properties)
         counts = json.loads(read_file(f"{examples.uri}/{COUNTS_FILE}"))
         images, ignored = sum(counts["images"].values()), sum(counts["ignored"].values())
@@ -160,6 +175,10 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         examples.set_int_custom_property("ignored_files", ignored)
         examples.set_int_custom_property("converted", sum(counts["converted"].values()))
         examples.set_int_custom_property("similar_classes", len(counts["similar_classes"]))
+        if _distractor_labels(exec_properties):
+            found = sum(counts["distractors"].values())
+            examples.set_int_custom_property(DISTRACTORS, found)
+            logging.info("%d distractors besides the images.", found)
         logging.info("%d images, %s ignored files by suffix.", images, counts["ignored"])
         if counts["converted"]:
             logging.warning(
@@ -185,7 +204,7 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expect
     )
     patterns = ", ".join(f"{split.name}: {split.pattern!r}" for split in input_config.splits)
     undecodable = counts["undecodable"]
-    total = sum(counts["images"].values()) + undecodable
+    total = sum(counts["images"].values()) + sum(counts["distractors"].values()) + undecodable
     if not total:
         raise ValueError(
             f"No image in {shown(input_base)} with the pattern {patterns}; other files ignored, "
@@ -201,6 +220,8 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expect
             f"be decoded, more than {MAX_UNDECODABLE} = {limit:.2%} allows. The first:\n  "
             f"{listed}\nRepair or remove these files, or raise {MAX_UNDECODABLE}."
         )
+    if text := missing_labels(_distractor_labels(exec_properties), counts["distractors"]):
+        raise ValueError(f"{text} Looked in {shown(input_base)} with the pattern {patterns}.")
     for name, count in counts["images"].items():
         if not count:
             raise ValueError(

@@ -48,23 +48,38 @@ def check_image(image: bytes, max_pixels: int) -> Checked:
     Returns:
         The image to go on with, or the reason why there is none.
     """
-    if not image:
-        return Checked(None, "the file is empty")
-    read_size = _kind(image)
-    if read_size is None:
-        return Checked(None, "neither JPEG, PNG, WebP, BMP nor GIF by its first bytes")
-    try:
-        width, height = read_size(image)
-    except Exception as error:
-        return Checked(None, f"broken header ({error})")
-    if width * height > max_pixels:
-        return Checked(None, f"declares {width} × {height} pixels, more than {max_pixels:,}")
-    if _turns_late(image):
+    if fault := header_fault(image, max_pixels):
+        return Checked(None, fault)
+    if turns_late(image):
         return _converted(image)
     fault = _decoding_fault(image)
     if fault and REFUSED in fault:
         return _converted(image)
     return Checked(None, fault) if fault else Checked(image)
+
+
+def header_fault(image: bytes, max_pixels: int) -> str | None:
+    """What is wrong with an image by its header alone, before anything is decoded.
+
+    Args:
+        image: The content of the file.
+        max_pixels: Largest width × height.
+
+    Returns:
+        The reason why it cannot be used; None if the header is good.
+    """
+    if not image:
+        return "the file is empty"
+    read_size = _kind(image)
+    if read_size is None:
+        return "neither JPEG, PNG, WebP, BMP nor GIF by its first bytes"
+    try:
+        width, height = read_size(image)
+    except Exception as error:
+        return f"broken header ({error})"
+    if width * height > max_pixels:
+        return f"declares {width} × {height} pixels, more than {max_pixels:,}"
+    return None
 
 
 def _decoding_fault(image: bytes) -> str | None:
@@ -126,7 +141,7 @@ def _png_size(image: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _turns_late(image: bytes) -> bool:
+def turns_late(image: bytes) -> bool:
     """Whether a PNG has its eXIf behind the pixels, where the graph does not look for it."""
     if not image.startswith(_PNG) or b"eXIf" not in image:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,41 +10,13 @@ import apache_beam as beam
 import tensorflow as tf
 
 from components.image_example_gen.faults import Checked, check_image
+from components.image_example_gen.files import SUFFIXES, FileFaultError, check_regular
 from components.spans import list_files
 from modules.contract import make_example
 from modules.runtime import shown, work_done
 from modules.storage import read_file
 
 UNDECODABLE, IGNORED, CONVERTED = "undecodable", "ignored", "converted"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-_NO_FILE = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISSOCK: "a socket",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-}
-
-
-class FileFaultError(Exception):
-    """A file that cannot be used; the message says why."""
-
-
-def check_regular(path: str) -> None:
-    """Checks that reading will not wait for ever, as on a pipe that nobody writes to.
-
-    Raises:
-        FileFaultError: It is a folder, a pipe or a link to nothing.
-    """
-    if "://" in path:
-        return
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 — any bytes
-    except OSError as error:  # also a link to itself
-        raise FileFaultError(f"the file cannot be read ({error.strerror})") from error
-    for is_kind, name in _NO_FILE.items():
-        if is_kind(mode):
-            raise FileFaultError(f"{name}, not a file")
 
 
 def _read(path: str) -> bytes:
@@ -71,7 +42,7 @@ class _ReadImage(beam.DoFn):
         example_id = path.removeprefix(self._root)
         parts = example_id.split("/")
         suffix = os.path.splitext(parts[-1])[1].lower()  # noqa: PTH122 — may be a URI
-        if suffix not in _SUFFIXES or any(part.startswith(".") for part in parts):
+        if suffix not in SUFFIXES or any(part.startswith(".") for part in parts):
             yield beam.pvalue.TaggedOutput(IGNORED, shown(suffix))
             return
         try:

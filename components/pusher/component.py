@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tfx.components.pusher import component as tfx_component
 from tfx.dsl.components.base import executor_spec
 from tfx.orchestration import data_types
 from tfx.proto import pusher_pb2
-from tfx.types import BaseChannel
+from tfx.types import (
+    BaseChannel,
+    Channel,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
+from tfx.utils import json_utils
 
+from components.index_gen import INDEX_KEY, Index
 from components.pusher import executor
+
+
+class PusherSpec(standard_component_specs.PusherSpec):
+    """TFX's specification, with an index besides."""
+
+    INPUTS: ClassVar = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        INDEX_KEY: component_spec.ChannelParameter(type=Index, optional=True),
+    }
 
 
 class Pusher(tfx_component.Pusher):
@@ -19,14 +38,19 @@ class Pusher(tfx_component.Pusher):
     needed so that every push has a greater one than the last. A push of what the newest version
     holds already, byte for byte, makes no new version; so a node can be tried again.
 
-    Output `pushed_model`: a copy of the version, with TFX's custom properties `pushed` (1 or 0),
-    `pushed_destination` (the version folder) and `pushed_version`, and with `pushed_extras`: what
-    lies beside the model in the version, as JSON, by its path there where it was copied from. That
-    is the operating point, where the Evaluator has written one beside its verdict.
+    Model and index are one version: they appear by the same rename, and an index of another model
+    is refused.
+
+    Output `pushed_model`: a copy of the version but for its index, with TFX's custom properties
+    `pushed` (1 or 0), `pushed_destination` (the version folder) and `pushed_version`, and with
+    `pushed_extras`: what lies beside the model in the version, as JSON, by its path there where it
+    was copied from. That is the index, and the operating point where the Evaluator has written one
+    beside its verdict.
 
     Source: `tfx.components.pusher.component.Pusher`.
     """
 
+    SPEC_CLASS = PusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
@@ -35,6 +59,7 @@ class Pusher(tfx_component.Pusher):
         push_destination: pusher_pb2.PushDestination | data_types.RuntimeParameter,
         model_blessing: BaseChannel | None = None,
         keep_versions: int = 0,
+        index: BaseChannel | None = None,
     ) -> None:
         """Describes the node.
 
@@ -44,15 +69,20 @@ class Pusher(tfx_component.Pusher):
                 one folder.
             model_blessing: Of type ModelBlessing, from Evaluator; without it every model is pushed.
             keep_versions: After a push, only so many of the newest versions stay; 0 for all.
+            index: Of type Index, from IndexGen; without it a version is a model alone.
 
         Raises:
             ValueError: `keep_versions` is negative.
         """
         if keep_versions < 0:
             raise ValueError(f"keep_versions must be at least 0 (0 keeps all), not {keep_versions}")
-        super().__init__(
+        spec = PusherSpec(
             model=model,
             model_blessing=model_blessing,
+            index=index,
             push_destination=push_destination,
-            custom_config={executor.KEEP_VERSIONS_KEY: keep_versions},
+            custom_config=json_utils.dumps({executor.KEEP_VERSIONS_KEY: keep_versions}),
+            pushed_model=Channel(type=standard_artifacts.PushedModel),
         )
+        # Past TFX's own __init__, which would build TFX's specification.
+        super(tfx_component.Pusher, self).__init__(spec=spec)

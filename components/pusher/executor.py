@@ -13,8 +13,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.index_gen import BUILT, INDEX_KEY
 from components.pusher.versioned_push import copy_extras, push, version_path
 from modules.gate import OPERATING_POINT_FILE, operating_point_path
+from modules.index import INDEX_FOLDER, IndexMismatchError, model_fingerprint, read_description
 
 KEEP_VERSIONS_KEY = "keep_versions"
 EXTRAS_PROPERTY = "pushed_extras"  # where each extra was copied from, as JSON
@@ -35,14 +37,16 @@ class Executor(tfx_executor.Executor):
         """Pushes the model if it is blessed.
 
         Args:
-            input_dict: `model`, and `model_blessing` if the push depends on one.
-            output_dict: `pushed_model`, which gets a copy of the model and of its extras.
+            input_dict: `model`; `model_blessing` if the push depends on one; `index` if it has one.
+            output_dict: `pushed_model`, which gets a copy of the model and of its extras but for
+                the index.
             exec_properties: `push_destination`, and `custom_config` with `keep_versions`.
 
         Raises:
             NotImplementedError: The destination is not a file system, or its versions are not
                 Unix times.
             OSError: The folder cannot be written; no version has appeared then.
+            IndexMismatchError: The index was made by another model.
         """
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -56,9 +60,10 @@ class Executor(tfx_executor.Executor):
         )
         model = self.GetModelPath(input_dict)
         # The copy first: when it fails, nothing was handed over that the metadata do not know.
-        extras = _extras(input_dict)
+        extras = _extras(input_dict, model)
         io_utils.copy_dir(model, pushed.uri)
-        copy_extras(extras, pushed.uri)
+        # Not the index: it can be larger than the model by far, and stays where IndexGen made it.
+        copy_extras({k: v for k, v in extras.items() if k != INDEX_FOLDER}, pushed.uri)
         version = push(model, base, (custom_config or {}).get(KEEP_VERSIONS_KEY, 0), extras)
         path = version_path(base, version)
         pushed.set_string_custom_property(EXTRAS_PROPERTY, json.dumps(extras))
@@ -66,14 +71,29 @@ class Executor(tfx_executor.Executor):
         logging.info("Pusher: the model is %s.", path)
 
 
-def _extras(input_dict: dict[str, list[types.Artifact]]) -> dict[str, str]:
+def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str, str]:
     """What to put beside the model, as `push` takes it; a rollback reads it from the metadata."""
     extras = {}
+    for index in input_dict.get(INDEX_KEY) or []:
+        if index.get_int_custom_property(BUILT):
+            _check_fits(index.uri, model)
+            extras[INDEX_FOLDER] = index.uri
     for blessing in input_dict.get(standard_component_specs.MODEL_BLESSING_KEY) or []:
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
     return extras
+
+
+def _check_fits(index: str, model: str) -> None:
+    """Makes sure that an index was made by the model, whoever has wired the nodes."""
+    made_by, pushed = read_description(index).model, model_fingerprint(model)
+    if made_by != pushed:
+        raise IndexMismatchError(
+            f"Pusher: the index {index} was made by model {made_by[:12]}, and the model to push, "
+            f"{model}, is {pushed[:12]}. Their distances mean nothing. Give IndexGen and Pusher "
+            "the same model."
+        )
 
 
 def _base_directory(push_destination: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
@@ -36,6 +38,7 @@ class RecordExampleGen(FileBasedExampleGen):
         range_config: range_config_pb2.RangeConfig | None = None,
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
+        distractors: Sequence[str] = (),
     ) -> None:
         """Configures the node.
 
@@ -46,6 +49,7 @@ class RecordExampleGen(FileBasedExampleGen):
             range_config: Which spans to read when the patterns hold `{SPAN}` or a date.
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height. An image that declares more is undecodable.
+            distractors: Labels of images that no query looks for, see `ImageExampleGen`.
 
         Raises:
             ValueError: A setting out of range.
@@ -54,6 +58,6 @@ class RecordExampleGen(FileBasedExampleGen):
             input_base=input_base,
             input_config=input_config or given_splits({"all": "*"}),
             output_config=output_config,
-            custom_config=check_limits(max_undecodable_fraction, max_pixels),
+            custom_config=check_limits(max_undecodable_fraction, max_pixels, distractors),
             range_config=range_config,
         )

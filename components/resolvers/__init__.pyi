@@ -1,4 +1,5 @@
 from .baseline import LatestBlessedBaselineStrategy as LatestBlessedBaselineStrategy
+from .previous_index import PreviousIndexStrategy as PreviousIndexStrategy
 from .previous_model import PreviousModelStrategy as PreviousModelStrategy
 from .previous_statistics import PreviousStatisticsStrategy as PreviousStatisticsStrategy
 from .served_model import (

@@ -1,1 +1,4 @@
 from .component import SheetExampleGen as SheetExampleGen
+from .reading import read_row as read_row, read_rows as read_rows
+from .rows import Row as Row
+from .tables import Format as Format, SheetError as SheetError

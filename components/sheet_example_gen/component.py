@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from google.protobuf import struct_pb2
+from collections.abc import Sequence
+
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.image_example_gen import MAX_PIXELS, MAX_UNDECODABLE, given_splits
+from components.image_example_gen import check_limits, given_splits
 from components.sheet_example_gen import driver, executor
 from components.sheet_example_gen.tables import Format
 
@@ -39,6 +40,7 @@ class SheetExampleGen(FileBasedExampleGen):
         range_config: range_config_pb2.RangeConfig | None = None,
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
+        distractors: Sequence[str] = (),
     ) -> None:
         """Configures the node.
 
@@ -53,6 +55,7 @@ class SheetExampleGen(FileBasedExampleGen):
             range_config: Which spans to read when the patterns hold `{SPAN}` or a date.
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height of a file.
+            distractors: Labels of images that no query looks for, see `ImageExampleGen`.
         """
         input_config = input_config or given_splits({"all": f"*.{format}"})
         by_column = output_config is None and len(input_config.splits) == 1
@@ -63,21 +66,15 @@ class SheetExampleGen(FileBasedExampleGen):
                     splits=[split(name=name, hash_buckets=1) for name in ("train", "eval")]
                 )
             )
-        options = struct_pb2.Struct()
-        options.update(
-            {
-                MAX_UNDECODABLE: max_undecodable_fraction,
-                MAX_PIXELS: max_pixels,
-                executor.FORMAT: format,
-                executor.BY_COLUMN: by_column,
-            }
-        )
-        custom_config = example_gen_pb2.CustomConfig()
-        custom_config.custom_config.Pack(options)
         super().__init__(
             input_base=input_base,
             input_config=input_config,
             output_config=output_config,
-            custom_config=custom_config,
+            custom_config=check_limits(
+                max_undecodable_fraction,
+                max_pixels,
+                distractors,
+                **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
+            ),
             range_config=range_config,
         )

@@ -44,6 +44,28 @@ def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Ite
         yield row
 
 
+def read_row(row: Row, max_pixels: int) -> Checked:
+    """Reads the image of a row.
+
+    Args:
+        row: Of a sheet.
+        max_pixels: Largest width × height.
+
+    Returns:
+        The image, cut to its box, or why there is none.
+    """
+    try:
+        check_regular(row.path)
+        checked = check_image(read_file(row.path), max_pixels)
+        if checked.image is not None and row.box is not None:
+            return checked._replace(image=crop(checked.image, row.box))
+        return checked
+    except tf.errors.OpError as error:
+        return Checked(None, f"the file cannot be read ({error.message})")
+    except (FileFaultError, ValueError, OSError) as error:  # of the file, or of the box
+        return Checked(None, str(error))
+
+
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
 class _ReadImage(beam.DoFn):
     """Turns a row into an example, in its split's output if it names one, or into a finding."""
@@ -54,7 +76,7 @@ class _ReadImage(beam.DoFn):
     def process(self, row: Row) -> Iterator[Any]:
         """Yields one element for the row."""
         work_done.add("files")
-        checked = self._read(row)
+        checked = read_row(row, self._max_pixels)
         if checked.image is None:
             place = shown(f"{row.place}: {row.path}")
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (place, checked.fault))
@@ -64,19 +86,6 @@ class _ReadImage(beam.DoFn):
             yield beam.pvalue.TaggedOutput(CONVERTED, shown(suffix))
         example = make_example(checked.image, row.label.encode(), row.id.encode(), row.further)
         yield example if row.split is None else beam.pvalue.TaggedOutput(row.split, example)
-
-    def _read(self, row: Row) -> Checked:
-        """The image, cut to its box, or why there is none."""
-        try:
-            check_regular(row.path)
-            checked = check_image(read_file(row.path), self._max_pixels)
-            if checked.image is not None and row.box is not None:
-                return checked._replace(image=crop(checked.image, row.box))
-            return checked
-        except tf.errors.OpError as error:
-            return Checked(None, f"the file cannot be read ({error.message})")
-        except (FileFaultError, ValueError, OSError) as error:  # of the file, or of the box
-            return Checked(None, str(error))
 
 
 class ReadSheets(beam.PTransform):

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from components.triplet_gen.embedding import SharedEmbedder, embed_rows
+from components.triplet_gen.embedding import embed_rows
 from components.triplet_gen.hashes import RANK
 from components.triplet_gen.neighbourhood import SAMPLE, Centroids
 from components.triplet_gen.results import load_result, save_result
 from components.triplet_gen.spool import Segment, SegmentKey, read_rows
 from components.triplet_gen.statistics import InputStats, OutputStats
+from modules.models import SharedEmbedder
 from modules.settings import TripletSettings
 
 

@@ -13,9 +13,9 @@ from components.triplet_gen.hashes import RANK, hash_ids
 from components.triplet_gen.ranks import Ranks
 from components.triplet_gen.rows import Rows, concatenate
 from components.triplet_gen.spool import Segment, SegmentWriter
-from components.triplet_gen.statistics import InputStats, explain
+from components.triplet_gen.statistics import InputStats
 from modules.contract import ID, IMAGE, LABEL
-from modules.runtime import work_done
+from modules.runtime import explain, work_done
 from modules.settings import TripletSettings
 from modules.storage import read_examples
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from components.triplet_gen.hashes import threshold
 from components.triplet_gen.neighbourhood import SAMPLE
@@ -229,15 +227,6 @@ class OutputStats:
             else:
                 merged = mine + others
             setattr(self, field.name, merged)
-
-
-def explain(error: tf.errors.OpError) -> str:
-    """What went wrong, without the Python frames before and the graph names around it."""
-    text = error.message.split("\n\n")[-1]
-    text = text.split("<stack traces unavailable>\n")[-1]
-    text = re.sub(r"\{\{.*?\}\}|\s*\[(\[|Op:).*", "", text, flags=re.DOTALL).strip()
-    # tf.data puts the names of its stages before the message of the function it maps.
-    return re.sub(r"^Error in user-defined function .*? iterator: [\w:]+: ", "", text)[:200]
 
 
 def _show(value: bytes) -> str:

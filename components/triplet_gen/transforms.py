@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import apache_beam as beam
 
 from components.triplet_gen.assigning import AssignToBuckets
-from components.triplet_gen.embedding import SharedEmbedder
 from components.triplet_gen.embedding_classes import EmbedClasses, save_centroids
 from components.triplet_gen.reading import Read, ReadFile
 from components.triplet_gen.results import save_result
 from components.triplet_gen.spool import SegmentKey
 from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.writing import WriteTriplets
+from modules.models import SharedEmbedder
 from modules.runtime import work_done
 from modules.settings import TripletSettings
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import apache_beam as beam
 import numpy as np
 
-from components.triplet_gen.embedding import SharedEmbedder, embed_rows
+from components.triplet_gen.embedding import embed_rows
 from components.triplet_gen.hashes import derive_key
 from components.triplet_gen.mining import squared_distances
 from components.triplet_gen.records import make_records, write_records
@@ -22,6 +22,7 @@ from components.triplet_gen.sampling import (
 from components.triplet_gen.spool import Segment, read_ids, read_rows
 from components.triplet_gen.statistics import OutputStats
 from components.triplet_gen.validation import TRAIN
+from modules.models import SharedEmbedder
 from modules.runtime import work_done
 from modules.settings import TripletSettings
 

@@ -18,6 +18,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from modules.gate.report import CANDIDATE, CHANGE, OVERALL, Failure, Intervals, Metrics
 from modules.retrieval import (
     INTERVAL_LEVEL,
+    LEAST_CLASSES,
     LOWER_IS_BETTER,
     RESAMPLED_CLASSES,
     RESAMPLED_QUERIES,
@@ -102,11 +103,15 @@ class ChangeTest:
         """
         of_slice = metrics[CHANGE][where]
         ends = intervals.get(CHANGE, {}).get(where, {}).get(self.metric)
-        if ends is None:
-            return f"{_TOO_FEW}: {_NO_INTERVAL}"
-        level = of_slice[INTERVAL_LEVEL]
         classes, queries = of_slice[RESAMPLED_CLASSES], of_slice[RESAMPLED_QUERIES]
         units, noun = (classes, "classes") if classes else (queries, "queries")
+        if ends is None:
+            return (
+                f"too few {noun} to tell: an interval of the change takes scored queries of "
+                f"{LEAST_CLASSES} classes or more, or as many of the slice's one class, and there "
+                f"are {units:,.0f} {noun}"
+            )
+        level = of_slice[INTERVAL_LEVEL]
         change = of_slice[self.metric]
         found = (
             f"its change from the last blessed model is {change:+.4f}, with the {100 * level:.4g}% "
@@ -180,6 +185,3 @@ def describe_undecided(
 
 
 _TOO_FEW = "too few queries to tell"
-_NO_INTERVAL = (
-    "an interval of the change needs scored queries of two classes, or two of the slice's one class"
-)

@@ -12,7 +12,13 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from modules.contract import LABEL
 from modules.gate.change_tests import ROUNDING, interval_thresholds
-from modules.retrieval import LOWER_IS_BETTER, NEVER, SIGNATURE, RetrievalChanges
+from modules.retrieval import (
+    LOWER_IS_BETTER,
+    NEVER,
+    SIGNATURE,
+    OperatingPointMetrics,
+    RetrievalChanges,
+)
 from modules.settings import Confidence, EvaluationSettings, Threshold
 
 METRIC_CLASS = "RetrievalMetrics"
@@ -54,6 +60,7 @@ def make_eval_config(
         "clustering": settings.clustering,
         "gallery_files": None if gallery_files is None else list(gallery_files),
         "exclude_same": settings.exclude_same,
+        "false_accept_rate": settings.false_accept_rate,
     }
     metric = config_pb2.MetricConfig(
         class_name=METRIC_CLASS, module=METRIC_MODULE, config=json.dumps(of_metric)
@@ -64,6 +71,13 @@ def make_eval_config(
         module=RetrievalChanges.__module__,
         config=json.dumps(of_changes),
     )
+    of_pairs = []
+    if settings.false_accept_rate is not None:
+        of_pairs.append(
+            config_pb2.MetricConfig(
+                class_name=OperatingPointMetrics.__name__, module=OperatingPointMetrics.__module__
+            )
+        )
     return config_pb2.EvalConfig(
         model_specs=[
             # The type, given, spares TFMA from trying to load the model with Keras.
@@ -77,7 +91,7 @@ def make_eval_config(
         ],
         metrics_specs=[
             # MetricsSpec.thresholds would bind to every slice.
-            config_pb2.MetricsSpec(metrics=[metric, changes], per_slice_thresholds=bound)
+            config_pb2.MetricsSpec(metrics=[metric, changes, *of_pairs], per_slice_thresholds=bound)
         ],
         options=_options(settings.confidence),
     )

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from modules.gate.operating_point import OperatingPoint, ThresholdShift
 from modules.runtime import shown
 from modules.settings import Settings
 from modules.storage import read_text
@@ -55,13 +56,17 @@ class EvaluationReport(Settings):
     that have them: those of `change` with every baseline, of the level that `interval level` among
     its metrics states; those of the models (95%) if `[evaluation] confidence` asks for them.
     `failures`: the thresholds that were not met, the whole split first.
-    `undecided`: those with too few queries to tell, which were passed: `undecided = "bless"`.
+    `undecided`: those with too few queries to tell, which were passed: `undecided = "bless"`, and
+    an operating point that few errors speak for.
+    `operating_point`, `shift`: with a false accept rate, see `modules.gate.operating_point`.
     """
 
     metrics: Metrics
     intervals: Intervals = Field({})
     failures: list[Failure] = Field([])
     undecided: list[Failure] = Field([])
+    operating_point: OperatingPoint | None = None
+    shift: ThresholdShift | None = None
 
 
 def report_path(evaluation: str) -> str:

@@ -14,6 +14,7 @@ from tensorflow_model_analysis import constants, load_metrics, load_validation_r
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 
 from modules.gate.change_tests import ChangeTest
+from modules.gate.operating_point import OperatingPoint, ThresholdShift
 from modules.gate.report import (
     BASELINE,
     CANDIDATE,
@@ -25,7 +26,14 @@ from modules.gate.report import (
     Metrics,
     report_path,
 )
-from modules.retrieval import lower_end, metric_of_end, metric_range, set_names, upper_end
+from modules.retrieval import (
+    OPERATING_SET_NAMES,
+    lower_end,
+    metric_of_end,
+    metric_range,
+    set_names,
+    upper_end,
+)
 
 
 def read_metrics(evaluation: str) -> Metrics:
@@ -39,7 +47,7 @@ def read_metrics(evaluation: str) -> Metrics:
         of the evaluated set as a whole are there for the whole of it only: TFMA fills them with NaN
         in each slice.
     """
-    of_whole = set(set_names(verification=True, clustering=True))
+    of_whole = {*set_names(verification=True, clustering=True), *OPERATING_SET_NAMES}
     metrics: Metrics = {}
     for record in load_metrics(evaluation):
         name = slice_name(record.slice_key)
@@ -99,6 +107,8 @@ def write_report(
     *,
     intervals: Intervals | None = None,
     undecided: Iterable[Failure] = (),
+    operating_point: OperatingPoint | None = None,
+    shift: ThresholdShift | None = None,
 ) -> None:
     """Writes the report of an evaluation beside TFMA's files; see `modules.gate.report`.
 
@@ -108,12 +118,16 @@ def write_report(
         failures: What `describe_failures` returned for it.
         intervals: What `read_intervals` returned for it, if they were read already.
         undecided: What `describe_undecided` returned for it.
+        operating_point: What `find_operating_point` returned for it.
+        shift: What `find_shift` returned for it.
     """
     report = EvaluationReport(
         metrics=metrics,
         intervals=read_intervals(evaluation) if intervals is None else intervals,
         failures=list(failures),
         undecided=list(undecided),
+        operating_point=operating_point,
+        shift=shift,
     )
     with tf.io.gfile.GFile(report_path(evaluation), "w") as file:
         file.write(report.model_dump_json(indent=1))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from modules.images.decode import decode_to_array
 
+THUMBNAIL_PIXELS = 96
+_QUALITY = 80
 _UNREADABLE = "gainsboro"  # grey: also what surrounds an image that is not square
 
 
@@ -41,3 +43,39 @@ def png_of(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def small_jpeg(encoded: bytes, background: str = "white", most: int = THUMBNAIL_PIXELS) -> bytes:
+    """Makes a small picture of an image: smaller ones keep their size, proportions are kept.
+
+    Args:
+        encoded: A file that `decode_images` takes.
+        background: As for `thumbnail_of`.
+        most: Height and width at most, in pixels.
+
+    Returns:
+        A JPEG file; one grey pixel where the image cannot be decoded.
+    """
+    image = _plain(encoded, most)
+    if image is None:
+        pixels = decode_to_array(encoded, background)
+        image = Image.new("RGB", (1, 1), _UNREADABLE) if pixels is None else Image.fromarray(pixels)
+    image.thumbnail((most, most), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def _plain(encoded: bytes, most: int) -> Image.Image | None:
+    """Grey or colours with nothing to interpret, read in a tenth of the time; None for the rest.
+
+    What is left to the decoder of the network: transparency, palettes, CMYK, 16 bits.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded))
+        if image.mode not in ("L", "RGB") or "transparency" in image.info:
+            return None
+        image.draft(None, (2 * most, 2 * most))  # of a JPEG no more is decoded than is needed
+        return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -1,3 +1,4 @@
+from .building import make_index as make_index
 from .description import (
     IndexDescription as IndexDescription,
     IndexFileError as IndexFileError,
@@ -8,6 +9,7 @@ from .fingerprint import model_fingerprint as model_fingerprint
 from .gallery import GalleryIndex as GalleryIndex, open_index as open_index
 from .layout import (
     GALLERY_FILE as GALLERY_FILE,
+    IMAGE_HASH as IMAGE_HASH,
     INDEX_FOLDER as INDEX_FOLDER,
     THUMBNAIL as THUMBNAIL,
     VECTOR as VECTOR,
@@ -19,3 +21,5 @@ from .layout import (
     write_index as write_index,
 )
 from .matching import check_same_model as check_same_model
+from .tuning import TunedIndex as TunedIndex, choose_index as choose_index
+from .vectors import Vectors as Vectors

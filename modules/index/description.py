@@ -46,9 +46,6 @@ class IndexDescription(BaseModel):
     recall: Annotated[
         float | None, Field(description="share of the exact k nearest that are found; flat: 1")
     ] = None
-    latency_ms: Annotated[
-        float | None, Field(description="of one query in one thread, where it was measured")
-    ] = None
     bytes: Annotated[int | None, Field(description="of vectors.faiss")] = None
     source: Annotated[str | None, Field(description="where the gallery came from")] = None
     distance: Literal["squared L2 on unit vectors"] = "squared L2 on unit vectors"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from modules.index.access import open_file, sizes
+from modules.storage import file_sizes, open_file
 
 # What a version folder holds besides its model: names on its first level.
 BESIDE_THE_MODEL = frozenset({"index", "operating_point.json"})
@@ -33,7 +33,7 @@ def model_fingerprint(folder: str) -> str:
         FileNotFoundError: There is no `saved_model.pb`.
         OSError: A file cannot be read.
     """
-    files = {path: size for path, size in sizes(folder).items() if is_of_model(path)}
+    files = {path: size for path, size in file_sizes(folder).items() if is_of_model(path)}
     if not {"saved_model.pb", "saved_model.pbtxt"} & files.keys():
         raise FileNotFoundError(f"{folder} holds no SavedModel: there is no saved_model.pb in it.")
     found = hashlib.sha256()

@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modules.contract import ID
-from modules.index.access import is_remote, read_bytes
 from modules.index.description import IndexDescription, IndexFileError
-from modules.index.layout import GALLERY_FILE, THUMBNAIL, VECTOR, VECTORS_FILE, read_description
+from modules.index.layout import (
+    GALLERY_FILE,
+    IMAGE_HASH,
+    THUMBNAIL,
+    VECTOR,
+    VECTORS_FILE,
+    read_description,
+)
+from modules.storage import is_remote, read_bytes
 
 if TYPE_CHECKING:
     import faiss
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_HEAVY = (VECTOR, THUMBNAIL)  # columns that are read where they are wanted, not at once
+_APART = (VECTOR, THUMBNAIL, IMAGE_HASH)  # columns that are read where they are wanted, if at all
 _GROUPS_KEPT = 16
 
 
@@ -36,7 +43,7 @@ class GalleryIndex:
         self.description = description
         self._vectors = vectors
         self._gallery = gallery
-        light = [name for name in gallery.schema_arrow.names if name not in _HEAVY]
+        light = [name for name in gallery.schema_arrow.names if name not in _APART]
         self._columns = gallery.read(light).combine_chunks()
         sizes = [gallery.metadata.row_group(i).num_rows for i in range(gallery.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -114,7 +121,8 @@ class GalleryIndex:
     def rows(self, numbers: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Ids, labels and further columns of some rows, by name, in the order that is asked for.
 
-        Text that the gallery keeps as bytes stays bytes.
+        Vectors, thumbnails and hashes are not among them. Text that the gallery keeps as bytes
+        stays bytes.
         """
         return self._columns.take(np.asarray(numbers, np.int64)).to_pylist()
 

@@ -4,7 +4,8 @@
 |-------------------|---------------------------------------------------------------------------|
 | `vectors.faiss`   | the faiss index; its ids are row numbers of the gallery, 0 … N−1           |
 | `gallery.parquet` | row i: `id` and `label` (binary), `vector` (float32 [D]), perhaps          |
-|                   | `thumbnail` (binary, a JPEG of at most 96 pixels), and any further columns |
+|                   | `thumbnail` (binary, a JPEG of at most 96 pixels) and `image_hash`, and    |
+|                   | any further columns                                                        |
 | `index.json`      | the description                                                           |
 
 They lie in the output of the node that makes them, and in `index/` of a version folder. The
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from modules.contract import ID, LABEL
-from modules.index.access import exists, read_bytes
 from modules.index.description import FORMAT, IndexDescription, IndexFileError, NoIndexError
+from modules.storage import path_exists, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,8 @@ VECTORS_FILE = "vectors.faiss"
 GALLERY_FILE = "gallery.parquet"
 DESCRIPTION_FILE = "index.json"
 VECTOR, THUMBNAIL = "vector", "thumbnail"
+# Of the encoded file: tells the next index which images are new.
+IMAGE_HASH = "image_hash"
 # Rows that are read together where a few are wanted, for their pictures: 1,024 of 2 kB are 2 MB.
 ROW_GROUP = 1024
 
@@ -128,7 +131,7 @@ def _check_columns(schema: pa.Schema, dimension: int) -> None:
 
 def has_index(version: str) -> bool:
     """Whether a version folder holds an index that is complete."""
-    return exists(f"{index_folder(version)}/{DESCRIPTION_FILE}")
+    return path_exists(f"{index_folder(version)}/{DESCRIPTION_FILE}")
 
 
 def read_description(folder: str) -> IndexDescription:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from modules.index.access import exists, names
 from modules.index.description import IndexDescription, IndexMismatchError, NoIndexError
 from modules.index.fingerprint import model_fingerprint
 from modules.index.layout import has_index, index_folder, read_description
+from modules.storage import list_names, path_exists
 
 
 def check_same_model(version_folder: str) -> IndexDescription:
@@ -44,9 +44,9 @@ def _message(version_folder: str, model: str, made_by: str) -> str:
     base, _, name = version_folder.rstrip("/").rpartition("/")
     models: dict[str, str] = {}
     indexes: dict[str, str] = {}
-    for version in names(base):
+    for version in list_names(base):
         folder = f"{base}/{version}"
-        if not version.isdigit() or version == name or not exists(f"{folder}/saved_model.pb"):
+        if not version.isdigit() or version == name or not path_exists(f"{folder}/saved_model.pb"):
             continue
         models.setdefault(model_fingerprint(folder), version)
         with contextlib.suppress(OSError, ValueError):  # its own fault, not of this version

@@ -1,3 +1,4 @@
+from .embedder import Embedder as Embedder, UnreadableImageError as UnreadableImageError
 from .embedding import (
     EMBED_BATCH as EMBED_BATCH,
     compile_embedding as compile_embedding,
@@ -11,4 +12,5 @@ from .embedding_network import (
 )
 from .input_range import find_input_range as find_input_range
 from .lora import add_lora as add_lora, plain_weights as plain_weights
+from .shared_embedder import SharedEmbedder as SharedEmbedder
 from .warm_start import load_weights as load_weights

@@ -1,5 +1,6 @@
 from .changes import RetrievalChanges as RetrievalChanges
 from .class_bootstrap import (
+    LEAST_CLASSES as LEAST_CLASSES,
     change_intervals as change_intervals,
     classes_needed as classes_needed,
     detectable as detectable,
@@ -10,6 +11,12 @@ from .definitions import (
     INTERVAL_LEVEL as INTERVAL_LEVEL,
     LOWER_IS_BETTER as LOWER_IS_BETTER,
     NEVER as NEVER,
+    OPERATING_FAR as OPERATING_FAR,
+    OPERATING_FRR as OPERATING_FRR,
+    OPERATING_SET_NAMES as OPERATING_SET_NAMES,
+    OPERATING_SLICE_NAMES as OPERATING_SLICE_NAMES,
+    OPERATING_THRESHOLD as OPERATING_THRESHOLD,
+    PAIR_LEVEL as PAIR_LEVEL,
     RESAMPLED_CLASSES as RESAMPLED_CLASSES,
     RESAMPLED_QUERIES as RESAMPLED_QUERIES,
     SET_NAMES as SET_NAMES,
@@ -40,3 +47,7 @@ from .metrics import (
     RetrievalMetrics as RetrievalMetrics,
     read_metric_options as read_metric_options,
 )
+from .neighbours import find_neighbours as find_neighbours
+from .operating_metrics import OperatingPointMetrics as OperatingPointMetrics
+from .order import LabelledRows as LabelledRows, OrderById as OrderById
+from .shards import Shard as Shard

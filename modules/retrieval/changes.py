@@ -48,7 +48,8 @@ class RetrievalChanges(metric_types.Metric):
 
     A slice with queries of two classes or more resamples classes. A slice with one class, such as
     each of `label`, resamples its queries: its interval speaks of this class, of which there is no
-    other to draw, and takes its queries for independent. Queries with R = 0 have no part.
+    other to draw, and takes its queries for independent. Queries with R = 0 have no part. Fewer
+    than `LEAST_CLASSES` of what is resampled have no interval.
     """
 
     def __init__(self, ks: Sequence[int] = (1, 5, 10), level: float = 0.95) -> None:

@@ -7,21 +7,28 @@ company. So whole classes are resampled (the cluster bootstrap), and a class is 
 queries or not at all.
 
 With class c of C having n_c queries and the sum d_c of their differences, the change is
-D = Σ d_c / Σ n_c, and that of a resample in which c was drawn w_c times is Σ w_c d_c / Σ w_c n_c: a
-matrix product for all scores and resamples at once. Nothing but n_c and d_c is needed.
+D = Σ d_c / Σ n_c. Class c lies u_c = d_c − n_c D off it, and has the share h_c = n_c / Σ n_c of the
+queries. Nothing but n_c and d_c is needed.
 
-The quantiles of the resamples alone are too narrow with few classes: their variance lacks the
-factor C / (C − 1), and they follow the normal distribution where Student's is due. So an end is the
-farther from D of two:
+Two things go wrong with few classes, or where few classes have most of the queries. The sum of
+u_c² is too small, since D follows the classes that it is the mean of. So, as CR2 does, each is
+divided by 1 − h_c: se² = Σ u_c² / (1 − h_c) / (Σ n_c)², without a bias if queries are alike and
+independent (Bell and McCaffrey, Survey Methodology 28, 2002). And se itself is a matter of chance,
+as with f degrees of freedom, 1 / f = Σ h² + (Σ g)² − Σ g² with g_c = h_c² / (1 − h_c) (the same;
+Imbens and Kolesár, Review of Economics and Statistics 98, 2016). f is C − 1 for classes of one
+size, and falls to 1 as one of them takes all queries.
 
-- the *expanded percentile*, the quantile Φ(−t · √(C / (C − 1))) of the resamples with Student's
-  quantile t of C − 1 degrees of freedom (Hesterberg 2015, arXiv:1411.5279, section 4.4): it follows
-  the skew of the differences;
-- Student's own end D − t · se, with se² = C / (C − 1) · Σ (d_c − D n_c)² / (Σ n_c)²: with very few
-  classes the quantile that is asked for lies outside everything that resamples can show.
+So an end of the interval is the farther from D of two:
 
-The bootstrap-t of the same paper is not used. Two models mostly agree, so with few classes many
-resamples hold no difference at all; their standard error is 0 and their t infinite.
+- Student's, D ∓ t · se with t of f degrees of freedom;
+- that of the bootstrap-t (Hesterberg 2015, arXiv:1411.5279), which follows the skew of the changes:
+  each resample, in which class c was drawn w_c times, has a t, of its own change and its own
+  standard error. The end is D less a quantile of these t, times se. A resample in which models
+  agree, or that is one class many times, has next to no error: its square counts as a tenth of the
+  whole's at least.
+
+Fewer than `LEAST_CLASSES` classes have no interval: two models mostly agree, and so few classes
+often show no difference at all where there is one.
 """
 
 from __future__ import annotations
@@ -33,10 +40,12 @@ from scipy import stats
 
 SEED = 20_150_515
 POWER = 0.8  # of a test that has enough classes
+LEAST_CLASSES = 5
 
 _FEWEST_RESAMPLES, _MOST_RESAMPLES = 2_000, 20_000
 _BEYOND_END = 20  # resamples that should lie outside an end
 _WEIGHTS_AT_ONCE = 1 << 21
+_LEAST_ERROR = 0.1  # of a resample, squared, as a part of the whole's
 
 
 def resamples_for(level: float) -> int:
@@ -64,42 +73,66 @@ def change_intervals(
 
     Returns:
         float64 [2, S], the lower and the upper ends. NaN for a score with a NaN or infinite sum,
-        and everywhere with fewer than two classes: nothing can be resampled.
+        and everywhere with fewer than `LEAST_CLASSES` classes.
 
     Example:
-        >>> change_intervals(np.array([2, 2]), np.array([[0.0], [0.0]])).tolist()
+        >>> change_intervals(np.array([2, 2, 2, 2, 9]), np.zeros((5, 1))).tolist()
         [[0.0], [0.0]]
     """
-    classes = len(counts)
-    if classes < 2:
+    if len(counts) < LEAST_CLASSES:
         return np.full((2, sums.shape[1]), np.nan)
     counts = counts.astype(np.float64)
+    total = counts.sum()
     with np.errstate(invalid="ignore", over="ignore"):
-        change = sums.sum(axis=0) / counts.sum()
-        apart = np.square(sums - counts[:, None] * change).sum(axis=0)
-    inflation = classes / (classes - 1)
-    quantile = stats.t.ppf((1 + level) / 2, classes - 1)
-    half = quantile * np.sqrt(inflation * apart) / counts.sum()
-    tail = stats.norm.cdf(-quantile * math.sqrt(inflation))
-    means = _resampled_means(counts, sums, resamples or resamples_for(level), seed)
-    lower, upper = np.quantile(means, [tail, 1 - tail], axis=0)
-    ends = np.stack([np.minimum(lower, change - half), np.maximum(upper, change + half)])
+        change = sums.sum(axis=0) / total
+        off = sums - counts[:, None] * change
+        error = np.sqrt((np.square(off) / (1 - counts / total)[:, None]).sum(axis=0)) / total
+    quantile = stats.t.ppf((1 + level) / 2, degrees_of_freedom(counts))
+    t = _resampled_t(counts, off, resamples or resamples_for(level), seed)
+    lower, upper = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    ends = change + error * np.stack([-np.maximum(upper, quantile), -np.minimum(lower, -quantile)])
     ends[:, ~np.isfinite(ends).all(axis=0)] = np.nan
     return ends
 
 
-def _resampled_means(counts: np.ndarray, sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """float64 [resamples, S]; memory holds the weights of one block of resamples."""
-    classes = len(counts)
+def degrees_of_freedom(counts: np.ndarray) -> float:
+    """Those of the standard error, from 1 to C − 1.
+
+    Args:
+        counts: float64 [C], the queries of each class.
+
+    Example:
+        >>> round(degrees_of_freedom(np.full(12, 7.0)), 9)
+        11.0
+    """
+    share = counts / counts.sum()
+    pulled = share**2 / (1 - share)
+    return float(1 / ((share**2).sum() + pulled.sum() ** 2 - (pulled**2).sum()))
+
+
+def _resampled_t(counts: np.ndarray, off: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The t of each resample, float64 [resamples, S]; memory holds one block of resamples."""
+    classes, scores = off.shape
+    inflation = classes / (classes - 1)
     random = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS_AT_ONCE // classes)
-    means = np.empty((resamples, sums.shape[1]))
-    for start in range(0, resamples, at_once):
-        rows = means[start : start + at_once]
-        weights = draw_weights(random, len(rows), classes)
-        with np.errstate(invalid="ignore", over="ignore"):
-            rows[:] = (weights @ sums) / (weights @ counts)[:, None]
-    return means
+    at_once = max(1, _WEIGHTS_AT_ONCE // (classes + 3 * scores))
+    t = np.empty((resamples, scores))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        # What one matrix product adds up: n, n², u, n·u and u² of the classes that are drawn.
+        n = counts[:, None]
+        table = np.concatenate([n, n**2, off, n * off, off**2], axis=1)
+        least = _LEAST_ERROR * inflation * np.square(off).sum(axis=0) / counts.sum() ** 2
+        for start in range(0, resamples, at_once):
+            rows = t[start : start + at_once]
+            drawn = draw_weights(random, len(rows), classes) @ table
+            queries, squares = drawn[:, :1], drawn[:, 1:2]
+            change, mixed, apart = np.split(drawn[:, 2:], 3, axis=1)
+            change = change / queries
+            # Σ w (u − n · change)², what the resample's classes lie off its own change.
+            apart = apart - 2 * change * mixed + change**2 * squares
+            rows[:] = change / np.sqrt(np.maximum(inflation * apart / queries**2, least))
+    t[:, least == 0] = 0  # all classes change alike
+    return t
 
 
 def draw_weights(random: np.random.Generator, resamples: int, classes: int) -> np.ndarray:

@@ -49,8 +49,9 @@ candidate − baseline, as `NAME lower` and `NAME upper`; `modules.retrieval.cha
 | `interval level`      | part of such intervals that hold the true change                    |
 
 On request `modules.retrieval.verification` adds how well a distance tells pairs of one label from
-others (every query with each of its neighbours), and `modules.retrieval.clustering` how well
-clusters of the queries agree with their labels.
+others (every query with each of its neighbours), `modules.retrieval.operating_threshold` the
+threshold at a rate of false accepts, with its errors in every slice, and
+`modules.retrieval.clustering` how well clusters of the queries agree with their labels.
 """
 
 from __future__ import annotations
@@ -73,15 +74,23 @@ VERIFICATION_NAMES = (
 )
 CLUSTERING_NAMES = ("nmi", "ami")
 
+# At the operating point, with `false_accept_rate`: one threshold, and the rates of errors at it, of
+# each slice too.
+OPERATING_THRESHOLD = "operating_threshold"
+OPERATING_FAR, OPERATING_FRR = "operating_far", "operating_frr"
+OPERATING_SLICE_NAMES = (OPERATING_FAR, OPERATING_FRR, "genuine_pairs", "impostor_pairs")
+PAIR_LEVEL = 0.95  # of their intervals
+
 # Variance of unit vectors (at most 1) under which all images practically share one point.
 COLLAPSED_SPREAD = 5e-4
 
 # A model with one of these above 0 is broken: no threshold of a user can bless it.
 NEVER = ("non_finite_embeddings", "non_finite_gallery", "collapsed")
 # Less is better; the others are the better the larger they are.
-LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries"})
-# A distance at which errors balance: it follows the scale of the embedding, neither way is better.
-WITHOUT_DIRECTION = frozenset({"eer_threshold"})
+LOWER_IS_BETTER = frozenset({"eer", "d_ap", "excluded_queries", OPERATING_FAR, OPERATING_FRR})
+# Distances at which errors balance or are rare: they follow the scale of the embedding, neither way
+# is better.
+WITHOUT_DIRECTION = frozenset({"eer_threshold", OPERATING_THRESHOLD})
 
 # Of the intervals of the changes.
 RESAMPLED_CLASSES, RESAMPLED_QUERIES = "resampled classes", "resampled queries"
@@ -91,6 +100,7 @@ _LOWER, _UPPER = " lower", " upper"
 _UNBOUNDED = (0.0, math.inf)
 _RANGES = {
     **dict.fromkeys(("d_ap", "d_an", "spread", "eer_threshold", *COUNTS), _UNBOUNDED),
+    **dict.fromkeys((OPERATING_THRESHOLD, "genuine_pairs", "impostor_pairs"), _UNBOUNDED),
     **dict.fromkeys(("non_finite_gallery", "gallery_size"), _UNBOUNDED),
     "ami": (-1.0, 1.0),
 }
@@ -123,6 +133,16 @@ def metric_of_end(name: str) -> str | None:
         if name.endswith(end):
             return name.removesuffix(end)
     return None
+
+
+OPERATING_SET_NAMES = (
+    OPERATING_THRESHOLD,
+    *(
+        end(name)
+        for name in (OPERATING_THRESHOLD, OPERATING_FAR, OPERATING_FRR)
+        for end in (lower_end, upper_end)
+    ),
+)
 
 
 def score_names(ks: Iterable[int]) -> list[str]:
@@ -169,20 +189,31 @@ def metric_names(
 
 
 def threshold_names(
-    ks: Iterable[int], verification: bool = False, clustering: bool = False
+    ks: Iterable[int],
+    verification: bool = False,
+    clustering: bool = False,
+    operating_point: bool = False,
 ) -> list[str]:
     """Names the metrics of the whole evaluated set that a threshold may be put on.
+
+    Args:
+        ks: The values of k.
+        verification: As for `set_names`.
+        clustering: As for `set_names`.
+        operating_point: Whether there is one.
 
     Raises:
         ValueError: As `score_names`.
     """
-    return [name for name in metric_names(ks, verification, clustering) if name not in NEVER]
+    names = [name for name in metric_names(ks, verification, clustering) if name not in NEVER]
+    return [*names, *((OPERATING_THRESHOLD, *OPERATING_SLICE_NAMES) if operating_point else ())]
 
 
-def slice_threshold_names(ks: Iterable[int]) -> list[str]:
+def slice_threshold_names(ks: Iterable[int], operating_point: bool = False) -> list[str]:
     """Names the metrics of every slice that a threshold may be put on.
 
     Raises:
         ValueError: As `score_names`.
     """
-    return [name for name in (*score_names(ks), *COUNTS) if name not in NEVER]
+    names = [name for name in (*score_names(ks), *COUNTS) if name not in NEVER]
+    return [*names, *(OPERATING_SLICE_NAMES if operating_point else ())]

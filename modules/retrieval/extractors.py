@@ -5,6 +5,7 @@ They speak TFMA's extracts (dicts), so they can stand in a list of TFMA extracto
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,12 +26,13 @@ from modules.retrieval.transforms import ScoredQueries, ScoreQueries
 from modules.runtime import work_done
 
 SCORES_KEY = "retrieval_scores"  # of a query: its row of scores by model name
+ACCEPTS_KEY = "retrieval_accepts"  # of a query: its counts of pairs by model name
 SET_KEY = "retrieval_set"  # of the one extract without a query: SetMetrics
 SIGNATURE = "serving_default"
 EMBEDDING = "embedding"
 
-# Features by name, and scores by model, of some queries.
-_Scores = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+# Features by name, and scores and counts of pairs by model, of some queries.
+_Scores = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]
 
 _EMBEDDING_BATCH = 256  # images in one call of a model, unless ModelSpec.inference_batch_size
 
@@ -195,16 +197,19 @@ class ExtractRetrievalScores(beam.PTransform):
     a dict of those by model name.
 
     Output, per query: `features` of the same names, arrays [1]; `SCORES_KEY`: float64 [S]
-    by model name, with the columns `score_names(ks)` and `COUNTS`. And one extract
+    by model name, with the columns `score_names(ks)` and `COUNTS`; with a false accept rate
+    `ACCEPTS_KEY`: int64 [4] by model name, with the columns `PAIR_COUNTS`. And one extract
     with `SET_KEY`: SetMetrics. It has no features, so the only slice it falls into is that of all
     queries.
 
     Args:
         ks: The values of k.
         verification: Add pair verification to SetMetrics.
+        false_accept_rate: Find the operating point at this rate; needs `verification`.
         clustering: Add clustering to SetMetrics.
         gallery: Makes the extracts of the gallery from the pipeline, such as `EmbedGallery`.
             Default: the evaluated examples are the gallery.
+        distractors: The same for more of the gallery, with labels that no query has.
         exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
@@ -215,36 +220,33 @@ class ExtractRetrievalScores(beam.PTransform):
         ks: Sequence[int],
         *,
         verification: bool = False,
+        false_accept_rate: float | None = None,
         clustering: bool = False,
         gallery: beam.PTransform | None = None,
+        distractors: beam.PTransform | None = None,
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
     ) -> None:
         super().__init__()
-        self._ks, self._gallery = list(ks), gallery
+        self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
         self._verification, self._clustering = verification, clustering
+        self._rate = false_accept_rate
         self._exclude_same = list(exclude_same)
         self._query_flag, self._gallery_flag = query_flag, gallery_flag
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
         queries = extracts | "Rows" >> beam.Map(_labelled_rows)
-        gallery = None  # the queries
-        if self._gallery:
-            gallery = (
-                extracts.pipeline
-                | "Gallery" >> self._gallery
-                | "GalleryRows" >> beam.Map(_labelled_rows)
-            )
-        elif self._query_flag or self._gallery_flag:
-            gallery = queries
+        gallery = self._gallery_of(queries)
         if self._query_flag:
             queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
-        if self._gallery_flag:
-            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
         scored = queries | "Score" >> ScoreQueries(
-            self._ks, gallery, verification=self._verification, exclude_same=self._exclude_same
+            self._ks,
+            gallery,
+            verification=self._verification,
+            false_accept_rate=self._rate,
+            exclude_same=self._exclude_same,
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery
@@ -256,6 +258,21 @@ class ExtractRetrievalScores(beam.PTransform):
             | "Extracts" >> beam.FlatMap(_extracts).with_output_types(tfma.Extracts)
         )
 
+    def _gallery_of(self, evaluated: beam.PCollection) -> beam.PCollection | None:
+        """LabelledRows of the gallery; None if it is the queries, all of them."""
+        if not (self._gallery or self._distractors or self._query_flag or self._gallery_flag):
+            return None
+        parts = [] if self._gallery else [evaluated]
+        for name, source in (("Gallery", self._gallery), ("Distractors", self._distractors)):
+            if source:
+                extracts = evaluated.pipeline | name >> source
+                parts.append(extracts | f"{name}Rows" >> beam.Map(_labelled_rows))
+        wanted = [*self._exclude_same, *([IS_GALLERY] if self._gallery_flag else [])]
+        gallery = parts | "WholeGallery" >> beam.Flatten() | "Of" >> beam.Map(_with_only, wanted)
+        if self._gallery_flag:
+            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
+        return gallery
+
 
 def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     features, predictions = extracts[constants.FEATURES_KEY], extracts[constants.PREDICTIONS_KEY]
@@ -263,6 +280,11 @@ def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}
     embeddings = {name: np.asarray(rows, np.float32) for name, rows in by_model.items()}
     return LabelledRows(features[ID], features[LABEL], embeddings, features)
+
+
+def _with_only(rows: LabelledRows, features: list[str]) -> LabelledRows:
+    """The same rows with the same features, wherever in the gallery they come from."""
+    return dataclasses.replace(rows, features={name: rows.features[name] for name in features})
 
 
 def _flagged(rows: LabelledRows, flag: str) -> Iterator[LabelledRows]:
@@ -273,20 +295,26 @@ def _flagged(rows: LabelledRows, flag: str) -> Iterator[LabelledRows]:
 
 
 def _without_embeddings(scored: ScoredQueries) -> _Scores:
-    return scored.queries.features, {
-        model: of_model.scores for model, of_model in scored.by_model.items()
+    by_model = scored.by_model.items()
+    scores = {model: of_model.scores for model, of_model in by_model}
+    accepts = {
+        model: of_model.accepts for model, of_model in by_model if of_model.accepts is not None
     }
+    return scored.queries.features, scores, accepts
 
 
 def _extracts(part: SetMetrics | _Scores) -> Iterator[tfma.Extracts]:
     if isinstance(part, SetMetrics):
         yield {constants.FEATURES_KEY: {}, SET_KEY: part}
         return
-    features, scores = part
+    features, scores, accepts = part
     for row in range(len(features[ID])):
-        yield {
+        extracts: tfma.Extracts = {
             constants.FEATURES_KEY: {
                 name: values[row : row + 1] for name, values in features.items()
             },
             SCORES_KEY: {model: of_model[row] for model, of_model in scores.items()},
         }
+        if accepts:
+            extracts[ACCEPTS_KEY] = {model: of_model[row] for model, of_model in accepts.items()}
+        yield extracts

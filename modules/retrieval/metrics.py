@@ -46,9 +46,11 @@ class RetrievalMetrics(metric_types.Metric):
         verification: bool = False,
         clustering: bool = False,
         gallery_files: Sequence[str] | None = None,
+        distractor_files: Sequence[str] | None = None,
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
+        false_accept_rate: float | None = None,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
 
@@ -58,33 +60,45 @@ class RetrievalMetrics(metric_types.Metric):
             clustering: Add NMI and AMI of k-means.
             gallery_files: Patterns of gzipped TFRecord files of tf.Examples that are the gallery;
                 by default the evaluated examples are.
+            distractor_files: The same of more of the gallery, with labels that no query has.
             exclude_same: Names of features. What has a query's label and the same value of one of
                 them is none of its neighbours.
             query_flag: Only examples whose feature `is_query` is not 0 are queries.
             gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
+            false_accept_rate: Find the operating point at this rate, for `OperatingPointMetrics`.
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
-                integer; or `gallery_files` is something other than a list of patterns.
+                integer; files are something other than a list of patterns; or there is a
+                `false_accept_rate` without `verification`, or one that is no rate.
         """
         score_names(ks)
-        if gallery_files is not None and (
-            isinstance(gallery_files, str)
-            or not gallery_files
-            or not all(isinstance(pattern, str) for pattern in gallery_files)
-        ):
+        if false_accept_rate is not None and not (verification and 0 < false_accept_rate < 1):
             raise ValueError(
-                f"gallery_files must be a list of file patterns or null, got {gallery_files!r}"
+                "false_accept_rate needs verification and must be above 0 and below 1, got "
+                f"{false_accept_rate} with verification = {verification}"
             )
+        for name, files in (
+            ("gallery_files", gallery_files),
+            ("distractor_files", distractor_files),
+        ):
+            if files is not None and (
+                isinstance(files, str)
+                or not files
+                or not all(isinstance(pattern, str) for pattern in files)
+            ):
+                raise ValueError(f"{name} must be a list of file patterns or null, got {files!r}")
         super().__init__(
             _computations,
             ks=list(ks),
             verification=verification,
             clustering=clustering,
             gallery_files=gallery_files,
+            distractor_files=distractor_files,
             exclude_same=list(exclude_same),
             query_flag=query_flag,
             gallery_flag=gallery_flag,
+            false_accept_rate=false_accept_rate,
         )
 
 
@@ -119,16 +133,19 @@ def _computations(
     verification: bool,
     clustering: bool,
     gallery_files: Sequence[str] | None,
+    distractor_files: Sequence[str] | None,
     exclude_same: Sequence[str],
     query_flag: bool,
     gallery_flag: bool,
+    false_accept_rate: float | None,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
     """Makes one computation per model, which yields all metrics at once.
 
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
-    del gallery_files, exclude_same, query_flag, gallery_flag
+    del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
+    del false_accept_rate
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

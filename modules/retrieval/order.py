@@ -137,6 +137,33 @@ def blocks_and_shards(
     return blocks, shards
 
 
+class OrderById(beam.PTransform):
+    """PCollection of LabelledRows → PCollection of (position, LabelledRows), ordered by id.
+
+    Args:
+        name: What the rows are, for messages.
+        shard_rows: The most rows of an element. Positions are not dense, but ascend as ids do.
+
+    Raises:
+        ValueError: At run time: no rows, or a repeated id.
+    """
+
+    def __init__(self, name: str, shard_rows: int) -> None:
+        super().__init__()
+        self._name, self._shard_rows = name, shard_rows
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Orders ranges of ids, and cuts each."""
+        census = rows | "Census" >> _take_census(self._name, self._shard_rows)
+        return rows | "Order" >> _OrderById(census) | "Cut" >> beam.FlatMap(_cut, self._shard_rows)
+
+
+def _cut(ordered: tuple[int, LabelledRows], shard_rows: int) -> Iterator[tuple[int, LabelledRows]]:
+    number, rows = ordered
+    for start in range(0, len(rows.ids), shard_rows):
+        yield (number << _RANGE_BITS) + start, rows.take(slice(start, start + shard_rows))
+
+
 @beam.ptransform_fn
 def _take_census(
     rows: beam.PCollection, name: str, shard_rows: int, exclude_same: tuple[str, ...] = ()

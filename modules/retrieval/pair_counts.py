@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from modules.retrieval.search import QueryTile
-from modules.retrieval.shards import GalleryTile
+from modules.retrieval.mean_distances import MeanDistances
+from modules.retrieval.scores import QueryBlock
+from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep
+from modules.retrieval.shards import GalleryTile, Shard, tiles_of
 from modules.retrieval.verification import add_pairs, new_histogram
 
 _PAIRS_AT_ONCE = 1 << 20  # what a histogram takes at once
+
+
+def count_block_pairs(block: QueryBlock, gallery: Iterable[Shard]) -> dict[str, np.ndarray]:
+    """Counts the pairs of queries with their neighbours, and nothing else.
+
+    Args:
+        block: The queries.
+        gallery: Its shards, in any order.
+
+    Returns:
+        A histogram by model name, as `modules.retrieval.verification.new_histogram` makes it.
+    """
+    shallow = np.ones(len(block.ids), np.int64)  # no neighbour is kept
+    tiles = {
+        model: query_tiles(embeddings, block.classes, shallow, block.groups)
+        for model, embeddings in block.embeddings.items()
+    }
+    counters = {model: PairCounters() for model in tiles}
+    any_model = next(iter(tiles))
+    means = MeanDistances(block.embeddings[any_model], block.classes, block.groups)
+    with search_threads() as pool:
+        for shard in gallery:
+            own = shard.rows_of(block.ids)
+            means.add(shard.embeddings[any_model], shard.classes, own, shard.groups)
+            for model, of_model in tiles.items():
+                sweep(of_model, tiles_of(shard, model), own, counters[model].count, pool)
+    for counter in counters.values():
+        counter.end_pass(means.counts, means.left_out)
+    return {model: counter.total() for model, counter in counters.items()}
 
 
 class PairCounters:
@@ -20,15 +52,22 @@ class PairCounters:
         self._idle: SimpleQueue[_PairCounter] = SimpleQueue()
         self._left_out = np.zeros(2, np.int64)
 
-    def leave_out(self, same: int, other: int) -> None:
-        """Notes how many visited pairs are no neighbours: of one class, and of two."""
-        self._left_out += [same, other]
+    def start_pass(self, rows: np.ndarray) -> None:
+        """Nothing is counted by query."""
+
+    def end_pass(self, neighbours: np.ndarray, left_out: np.ndarray) -> None:
+        """Ends a pass; see `modules.retrieval.scores.CountsPairs`."""
+        self._left_out += left_out.sum(axis=1)
 
     def select_and_count(
         self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
     ) -> None:
-        """Visits as `sweep` asks."""
+        """Visits as `sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
         tile.select(gallery_tile, distances)
+        self.count(tile, gallery_tile, distances)
+
+    def count(self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray) -> None:
+        """Visits as `sweep` asks."""
         try:
             counter = self._idle.get_nowait()
         except Empty:
@@ -43,6 +82,9 @@ class PairCounters:
             total += self._idle.get().flushed()
         total[:, -1] -= self._left_out  # their distance was NaN, which has the last bin
         return total
+
+    def of_queries(self) -> None:
+        """Nothing is counted by query."""
 
 
 class _PairCounter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from modules.retrieval.search import (
     unpack,
 )
 from modules.retrieval.shards import GalleryTile, Shard, tiles_of
+
+if TYPE_CHECKING:  # training scores its validation part without them
+    from modules.retrieval.accept_counts import AcceptTables
 
 _KEPT = 1 << 25  # neighbours kept at once, 8 bytes each; more queries wait for another pass
 
@@ -57,25 +60,38 @@ class BlockScores:
         scores: float64 [Q, S], the columns `score_names(ks)` and `COUNTS`.
         pairs: What `count_pairs` of `score_block` has counted: every query with each of its
             neighbours; None if not asked for.
+        accepts: int64 [Q, 4], the columns `accept_counts.PAIR_COUNTS`; None if not asked for.
     """
 
     scores: np.ndarray
-    pairs: np.ndarray | None
+    pairs: np.ndarray | AcceptTables | None
+    accepts: np.ndarray | None = None
 
 
 class CountsPairs(Protocol):
-    """Counts all pairs of a query and a gallery row, such as `modules.retrieval.pair_counts`."""
+    """Counts all pairs of a query and a gallery row: `modules.retrieval.pair_counts`."""
 
-    def leave_out(self, same: int, other: int) -> None:
-        """Notes how many visited pairs are no neighbours: of one class, and of two."""
+    def start_pass(self, rows: np.ndarray) -> None:
+        """Begins a pass through the gallery with some queries of the block: int64 [Q]."""
+
+    def end_pass(self, neighbours: np.ndarray, left_out: np.ndarray) -> None:
+        """Notes what the pass has visited.
+
+        Args:
+            neighbours: int64 [2, Q], how many neighbours of one class they have, and of two.
+            left_out: int64 [2, Q], visited pairs that are no neighbours; their distance is NaN.
+        """
 
     def select_and_count(
         self, tile: QueryTile, gallery_tile: GalleryTile, distances: np.ndarray
     ) -> None:
         """Visits as `sweep` asks, and keeps the nearest rows as `QueryTile.select` does."""
 
-    def total(self) -> np.ndarray:
+    def total(self) -> np.ndarray | AcceptTables:
         """Ends the counting and returns the counts."""
+
+    def of_queries(self) -> np.ndarray | None:
+        """The counts of each query, if it has some."""
 
 
 def score_block(
@@ -83,7 +99,7 @@ def score_block(
     gallery: Iterable[Shard],
     ks: Sequence[int],
     *,
-    count_pairs: Callable[[], CountsPairs] | None = None,
+    count_pairs: Callable[[str], CountsPairs] | None = None,
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
@@ -94,7 +110,8 @@ def score_block(
         block: The queries.
         gallery: Its shards, in any order; gone through again where one pass is not enough.
         ks: The values of k.
-        count_pairs: Makes what also counts the pairs of one model; None for no counting.
+        count_pairs: Makes what also counts the pairs of one model, by its name; None for no
+            counting.
 
     Returns:
         The scores by model name.
@@ -103,7 +120,7 @@ def score_block(
     order = np.argsort(-depths, kind="stable")
     of_pass = np.cumsum(depths[order]) // _KEPT
     searches = [
-        _Search(block, model, ks, count_pairs and count_pairs()) for model in block.embeddings
+        _Search(block, model, ks, count_pairs and count_pairs(model)) for model in block.embeddings
     ]
     with search_threads() as pool:
         for number in np.unique(of_pass):
@@ -140,6 +157,8 @@ class _Search:
         groups = None if self._groups is None else self._groups[rows]
         self._tiles = query_tiles(embeddings, classes, depths, groups)
         self._means = MeanDistances(embeddings, classes, groups)
+        if self._pairs is not None:
+            self._pairs.start_pass(rows)
 
     def add(self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """Compares this pass's queries with a shard; `own` as in `sweep`."""
@@ -152,7 +171,7 @@ class _Search:
     def finish(self, gallery: Iterable[Shard], pool: ThreadPoolExecutor) -> None:
         """Scores this pass's queries."""
         if self._pairs is not None:
-            self._pairs.leave_out(*map(int, self._means.left_out.sum(axis=1)))
+            self._pairs.end_pass(self._means.counts, self._means.left_out)
         relevant = self._means.counts[0]
         scores = np.empty((len(self._rows), len(self._names)))
 
@@ -186,7 +205,9 @@ class _Search:
 
     def result(self) -> BlockScores:
         """The scores of all passes."""
-        return BlockScores(self._scores, None if self._pairs is None else self._pairs.total())
+        if self._pairs is None:
+            return BlockScores(self._scores, None)
+        return BlockScores(self._scores, self._pairs.total(), self._pairs.of_queries())
 
 
 def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 import numpy as np
 
+from modules.retrieval.accept_counts import AcceptTables
 from modules.retrieval.definitions import COLLAPSED_SPREAD
 from modules.retrieval.order import LabelledRows, hash_id
+from modules.retrieval.pair_bootstrap import operating_metrics
 from modules.retrieval.transforms import ScoredQueries
 from modules.retrieval.verification import new_histogram, verification_metrics
 
@@ -21,7 +23,8 @@ class SetMetrics:
 
     Attributes:
         queries: Their number.
-        by_model: Metric by name by model name, the names as `set_names` gives them.
+        by_model: Metric by name by model name, the names as `set_names` gives them, and
+            `OPERATING_SET_NAMES` where an operating point was asked for.
     """
 
     queries: int
@@ -38,7 +41,7 @@ class _Model:
 
     total: np.ndarray | float = 0.0
     squares: float = 0.0
-    pairs: np.ndarray | None = None
+    pairs: np.ndarray | AcceptTables | None = None
 
 
 @dataclass
@@ -55,7 +58,8 @@ class MeasureSet(beam.PTransform):
     memory is bounded and the choice does not depend on the runner.
 
     Args:
-        verification: Add `VERIFICATION_NAMES`; `ScoreQueries` must have counted the pairs.
+        verification: Add `VERIFICATION_NAMES`; `ScoreQueries` must have counted the pairs. With a
+            false accept rate it has counted what `OPERATING_SET_NAMES` need too.
         clustering: Add `CLUSTERING_NAMES`.
         gallery: PCollection of LabelledRows. Default: the queries are the gallery.
     """
@@ -138,6 +142,7 @@ class _MeasureSetFn(beam.CombineFn):
                 model.squares += float((exact**2).sum())
             if self._verification:
                 pairs = scored.by_model[name].pairs
+                assert pairs is not None  # ScoreQueries has counted them
                 model.pairs = pairs if model.pairs is None else model.pairs + pairs
         if self._sample:
             sums.sample += [
@@ -169,7 +174,7 @@ class _MeasureSetFn(beam.CombineFn):
     def _measure(self, sums: _Sums, name: str, model: _Model) -> dict[str, float]:
         metrics = spread_metrics(sums.queries, model.total, model.squares)
         if self._verification:
-            metrics |= verification_metrics(new_histogram() if model.pairs is None else model.pairs)
+            metrics |= pair_metrics(new_histogram() if model.pairs is None else model.pairs)
         if self._sample:
             from modules.retrieval.clustering import clustering_metrics
 
@@ -185,6 +190,18 @@ class _MeasureSetFn(beam.CombineFn):
         if len(sample) > slack * self._sample:
             sample = sorted(sample, key=lambda row: row[:2])[: self._sample]
         return sample
+
+
+def pair_metrics(pairs: np.ndarray | AcceptTables) -> dict[str, float]:
+    """Metrics of all pairs: those of verification, and of the operating point if one is asked for.
+
+    Args:
+        pairs: A histogram of `modules.retrieval.verification`, or tables of
+            `modules.retrieval.accept_counts`.
+    """
+    if isinstance(pairs, AcceptTables):
+        return pairs.grid.verification | operating_metrics(pairs)
+    return verification_metrics(pairs)
 
 
 def spread_metrics(queries: int, total: np.ndarray | float, squares: float) -> dict[str, float]:

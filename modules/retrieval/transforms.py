@@ -11,17 +11,19 @@ neighbours of `modules.retrieval.scores.score_block`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 
+from modules.retrieval.accept_counts import AcceptCounters, units_of
+from modules.retrieval.neighbours import find_neighbours
+from modules.retrieval.operating_threshold import OperatingGrid, find_grid
 from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
-from modules.retrieval.pair_counts import PairCounters
-from modules.retrieval.scores import BlockScores, QueryBlock, score_block
-from modules.retrieval.search import QueryTile, query_tiles, search_threads, sweep, unpack
-from modules.retrieval.shards import Shard, tiles_of
+from modules.retrieval.pair_counts import PairCounters, count_block_pairs
+from modules.retrieval.scores import BlockScores, CountsPairs, QueryBlock, score_block
+from modules.retrieval.shards import Shard
 from modules.runtime import work_done
 
 SHARD_ROWS = 16_384
@@ -34,8 +36,8 @@ class ScoredQueries:
 
     Attributes:
         queries: Ordered by id.
-        by_model: float64 [Q, S] with the columns `score_names(ks)` and `COUNTS`, and the histogram
-            of pairs, by model name.
+        by_model: float64 [Q, S] with the columns `score_names(ks)` and `COUNTS`, and what was
+            counted of the pairs, by model name.
     """
 
     queries: LabelledRows
@@ -64,6 +66,8 @@ class ScoreQueries(beam.PTransform):
         ks: The values of k.
         gallery: PCollection of LabelledRows with the same models. Default: the queries themselves.
         verification: Also count all pairs by distance.
+        false_accept_rate: Count them before, for the threshold at this rate, and then by query and
+            by class what it accepts: `modules.retrieval.accept_counts`. Needs `verification`.
         exclude_same: Names of features. What has the query's label and the same value of one of
             them is no neighbour, see `modules.retrieval.groups`.
         query_rows: How many queries are one unit of work for a runner.
@@ -79,13 +83,14 @@ class ScoreQueries(beam.PTransform):
         gallery: beam.PCollection | None = None,
         *,
         verification: bool = False,
+        false_accept_rate: float | None = None,
         exclude_same: Sequence[str] = (),
         query_rows: int = QUERY_ROWS,
         shard_rows: int = SHARD_ROWS,
     ) -> None:
         super().__init__()
         self._ks, self._gallery, self._verification = list(ks), gallery, verification
-        self._exclude_same = list(exclude_same)
+        self._exclude_same, self._rate = list(exclude_same), false_accept_rate
         self._query_rows, self._shard_rows = query_rows, shard_rows
 
     def expand(self, queries: beam.PCollection) -> beam.PCollection:
@@ -93,9 +98,26 @@ class ScoreQueries(beam.PTransform):
         blocks, shards = blocks_and_shards(
             queries, self._gallery, self._query_rows, self._shard_rows, self._exclude_same
         )
-        return blocks | "Score" >> beam.ParDo(
-            _score, beam.pvalue.AsIter(shards), self._ks, self._verification
-        )
+        gallery, grids = beam.pvalue.AsIter(shards), None
+        if self._rate is not None:
+            grids = beam.pvalue.AsSingleton(
+                blocks
+                | "CountPairs" >> beam.ParDo(_count_pairs, gallery)
+                | "AddPairs" >> beam.CombinePerKey(sum)
+                | "FindThreshold" >> beam.Map(_grid, self._rate)
+                | "OfModels" >> beam.CombineGlobally(beam.combiners.ToDictCombineFn())
+            )
+        return blocks | "Score" >> beam.ParDo(_score, gallery, self._ks, self._verification, grids)
+
+
+def _count_pairs(block: QueryRows, gallery: Iterable[Shard]) -> Iterator[tuple[str, np.ndarray]]:
+    """The histogram of the pairs of a block, by model name."""
+    yield from count_block_pairs(_queries(block), gallery).items()
+
+
+def _grid(of_model: tuple[str, np.ndarray], rate: float) -> tuple[str, OperatingGrid]:
+    model, histogram = of_model
+    return model, find_grid(histogram, rate)
 
 
 def _score(
@@ -103,12 +125,29 @@ def _score(
     gallery: Iterable[Shard],
     ks: Sequence[int],
     verification: bool,
+    grids: Mapping[str, OperatingGrid] | None,
 ) -> Iterator[ScoredQueries]:
     rows = block.rows
-    queries = QueryBlock(rows.ids, block.classes, block.members, rows.embeddings, block.groups)
-    scores = score_block(queries, gallery, ks, count_pairs=PairCounters if verification else None)
+    count_pairs: Callable[[str], CountsPairs] | None = None
+    if grids is not None:
+        units = units_of(block.classes, rows.labels)
+
+        def count_pairs(model: str) -> CountsPairs:
+            return AcceptCounters(grids[model], units)
+
+    elif verification:
+
+        def count_pairs(model: str) -> CountsPairs:
+            return PairCounters()
+
+    scores = score_block(_queries(block), gallery, ks, count_pairs=count_pairs)
     work_done.add(EVALUATED, len(rows.ids))
     yield ScoredQueries(rows, scores)
+
+
+def _queries(block: QueryRows) -> QueryBlock:
+    rows = block.rows
+    return QueryBlock(rows.ids, block.classes, block.members, rows.embeddings, block.groups)
 
 
 class FindNeighbours(beam.PTransform):
@@ -159,18 +198,11 @@ def _find(
     k: int,
     model: str,
 ) -> Iterator[Neighbours]:
-    rows, total = block.rows, len(block.rows.ids)
-    tiles = query_tiles(rows.embeddings[model], block.classes, np.full(total, k))
-    with search_threads() as pool:
-        for shard in gallery:
-            sweep(tiles, tiles_of(shard, model), shard.rows_of(rows.ids), QueryTile.select, pool)
-    positions = np.full((total, k), -1)
-    distances = np.full((total, k), np.nan, np.float32)
-    for tile in tiles:
-        found, apart, _ = unpack(tile.neighbours())
-        positions[tile.rows, : found.shape[1]] = found
-        distances[tile.rows, : found.shape[1]] = apart
-    ids = np.full((total, k), None, dtype=object)
+    rows = block.rows
+    positions, distances = find_neighbours(
+        rows.ids, rows.embeddings[model], gallery, k, model=model
+    )
+    ids = np.full(positions.shape, None, dtype=object)
     for position, shard_ids in gallery_ids:
         here = (positions >= position) & (positions < position + len(shard_ids))
         ids[here] = shard_ids[positions[here] - position]

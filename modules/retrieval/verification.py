@@ -26,8 +26,8 @@ import numpy as np
 
 from modules.retrieval.definitions import FALSE_ACCEPT_RATES, VERIFICATION_NAMES
 
-_SHIFT = 12  # of 23 bits of mantissa, 11 are kept
-_INFINITY = 0x7F800000 >> _SHIFT  # the bits of float32 infinity; NaN lies above
+BIN_SHIFT = 12  # of 23 bits of mantissa, 11 are kept
+_INFINITY = 0x7F800000 >> BIN_SHIFT  # the bits of float32 infinity; NaN lies above
 BINS = _INFINITY + 1  # the last bin holds infinity and NaN: farther than every distance
 _PAIRS_AT_ONCE = 1 << 20  # so the working arrays stay in the caches
 
@@ -61,7 +61,7 @@ def add_pairs(histogram: np.ndarray, squared_distances: np.ndarray, same: np.nda
     distances, flags = squared_distances.reshape(-1), same.reshape(-1)
     for start in range(0, distances.size, _PAIRS_AT_ONCE):
         keys = distances[start : start + _PAIRS_AT_ONCE].view(np.uint32) & np.uint32(0x7FFFFFFF)
-        keys >>= np.uint32(_SHIFT)
+        keys >>= np.uint32(BIN_SHIFT)
         np.minimum(keys, _INFINITY, out=keys)
         # The class bit below the bin: one counting pass instead of two.
         keys <<= np.uint32(1)
@@ -100,7 +100,7 @@ def verification_metrics(histogram: np.ndarray) -> dict[str, float]:
     before = behind - 1
     share = -difference[before] / (difference[behind] - difference[before])
     eer = far[before] + share * (far[behind] - far[before])
-    edge = np.array(filled[before] + 1, np.uint32) << np.uint32(_SHIFT)
+    edge = np.array(filled[before] + 1, np.uint32) << np.uint32(BIN_SHIFT)
     return dict(
         zip(VERIFICATION_NAMES, [*values, float(eer), float(edge.view(np.float32))], strict=True)
     )

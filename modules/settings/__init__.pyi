@@ -17,6 +17,11 @@ from .image import (
     ImageTable as ImageTable,
     rgb as rgb,
 )
+from .index import (
+    IndexKind as IndexKind,
+    IndexSettings as IndexSettings,
+    IndexStorage as IndexStorage,
+)
 from .loss import LossSettings as LossSettings, loss_keys as loss_keys
 from .model import (
     KERAS_HUB as KERAS_HUB,

@@ -88,12 +88,27 @@ class EvaluationSettings(Settings):
     )
     slice_by: list[str] = Field([LABEL], description="features")
     gallery_split: Annotated[
-        str | None, Field(min_length=1, description="split to search in; default: eval itself")
+        str | None,
+        Field(
+            min_length=1, description="split to search in, train or gallery; default: eval itself"
+        ),
     ] = None
     exclude_same: list[str] = Field(
         [], max_length=3, description="features: same label and same value is no neighbour"
     )
     verification: Annotated[bool, Field(description="ROC AUC, TAR at FAR, EER of pairs")] = False
+    false_accept_rate: Annotated[
+        float | None,
+        Field(gt=0, lt=1, description="finds the operating point, the threshold with this FAR"),
+    ] = None
+    max_threshold_shift: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="how far that may be from the last blessed model's, as a fraction of it",
+        ),
+    ] = None
     clustering: Annotated[bool, Field(description="NMI and AMI of k-means")] = False
     confidence: Annotated[
         Confidence | None, Field(description="how 95% intervals are estimated; default: not")
@@ -117,6 +132,20 @@ class EvaluationSettings(Settings):
             raise ValueError("exclude_same names a feature twice; remove one")
         return self
 
+    @model_validator(mode="after")
+    def _operating_point_has_pairs(self) -> EvaluationSettings:
+        if self.false_accept_rate is not None and not self.verification:
+            raise ValueError(
+                "false_accept_rate is a rate of pairs, which verification counts; set "
+                "verification = true, or remove it"
+            )
+        if self.max_threshold_shift is not None and self.false_accept_rate is None:
+            raise ValueError(
+                "max_threshold_shift binds the threshold that false_accept_rate finds; set one, "
+                "such as 0.001, or remove it"
+            )
+        return self
+
     @property
     def features(self) -> set[str]:
         """Features that the evaluation reads besides those of every example."""
@@ -125,8 +154,9 @@ class EvaluationSettings(Settings):
     @model_validator(mode="after")
     def _thresholds_bind_to_something(self) -> EvaluationSettings:
         # TFMA silently blesses nothing where a threshold has a name that no metric has.
-        known = threshold_names(self.ks, self.verification, self.clustering)
-        of_slices = slice_threshold_names(self.ks)
+        has_point = self.false_accept_rate is not None
+        known = threshold_names(self.ks, self.verification, self.clustering, has_point)
+        of_slices = slice_threshold_names(self.ks, has_point)
         tables = [("thresholds", self.thresholds, known)] + [
             (f"slice_thresholds.{feature}", table, of_slices)
             for feature, table in self.slice_thresholds.items()

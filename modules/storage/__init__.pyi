@@ -1,3 +1,12 @@
+from .access import (
+    file_sizes as file_sizes,
+    is_remote as is_remote,
+    list_names as list_names,
+    open_file as open_file,
+    path_exists as path_exists,
+    read_bytes as read_bytes,
+    walk_files as walk_files,
+)
 from .examples import (
     feature_types as feature_types,
     read_examples as read_examples,

@@ -22,10 +22,20 @@ COMMANDS = {
         "blame_command",
         "Find the span, the classes and the images for which a model was rejected.",
     ),
+    "cluster": Place(
+        "pipeline.commands.cluster",
+        "cluster_command",
+        "Group IMAGES, files or folders, that look alike; no labels are needed.",
+    ),
     "data": Place(
         "pipeline.commands.data",
         "data_command",
         "Write a data set as TFRecords of labelled images, with a train and an eval split.",
+    ),
+    "embed": Place(
+        "pipeline.commands.embed",
+        "embed_command",
+        "Embed the images of SOURCE: a folder, a sheet, or TFRecords.",
     ),
     "gc": Place(
         "pipeline.commands.gc",
@@ -36,6 +46,11 @@ COMMANDS = {
         "pipeline.commands.history",
         "history_command",
         "Show the runs over time: spans, metrics, blessings, pushes.",
+    ),
+    "index": Place(
+        "pipeline.commands.index",
+        "index_command",
+        "Hand the index of a pushed version to a vector database.",
     ),
     "reference-scores": Place(
         "pipeline.commands.reference_scores",
@@ -62,6 +77,16 @@ COMMANDS = {
         "schedule_command",
         "Print or install a systemd user timer, or a cron entry, that runs `retrain`.",
     ),
+    "search": Place(
+        "pipeline.commands.search",
+        "search_command",
+        "Find the images of the gallery that are nearest to IMAGES, files or folders.",
+    ),
+    "serve": Place(
+        "pipeline.commands.serve",
+        "serve_command",
+        "Answer searches by HTTP, with a page to try it, until it is ended.",
+    ),
     "summary": Place(
         "pipeline.commands.summary",
         "summary_command",
@@ -71,6 +96,11 @@ COMMANDS = {
         "pipeline.commands.tune",
         "tune_command",
         "Try other settings for some minutes and write a configuration with the best.",
+    ),
+    "verify": Place(
+        "pipeline.commands.verify",
+        "verify_command",
+        "Tell whether two images show the same, at the threshold calibrated with the model.",
     ),
 }
 

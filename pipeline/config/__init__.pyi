@@ -5,7 +5,11 @@ from .cluster import (
     cluster_values as cluster_values,
 )
 from .data import DataSettings as DataSettings
-from .kubeflow import KubeflowSettings as KubeflowSettings
+from .kubeflow import (
+    KubeflowSettings as KubeflowSettings,
+    NodeResources as NodeResources,
+    PodSettings as PodSettings,
+)
 from .loading import (
     CONFIG_VARIABLE as CONFIG_VARIABLE,
     Config as Config,
@@ -15,5 +19,5 @@ from .loading import (
 )
 from .model import PretrainedModelSettings as PretrainedModelSettings
 from .paths import PROJECT as PROJECT, ProjectPath as ProjectPath
-from .pipeline import PipelineSettings as PipelineSettings
+from .pipeline import LOCAL_BEAM as LOCAL_BEAM, PipelineSettings as PipelineSettings
 from .retraining import RetrainingSettings as RetrainingSettings

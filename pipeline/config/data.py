@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.spans import SpanPattern, date_to_span
+from modules.contract import GALLERY
 from modules.settings import Fraction, Settings
 from pipeline.config.paths import DataPath, ProjectPath
 
@@ -18,6 +19,9 @@ class DataSettings(Settings):
     `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
     for the splits by hash. They default to `train/*`, `eval/*` and `*` for TFRecord files, and to
     one level deeper for images in class folders.
+
+    Images with a label that `distractors` names are nobody's right answer: only the Evaluator reads
+    them, see docs/metrics.md.
 
     Of sheets (`csv`, `parquet`) `given` is what the column `split` says, `train` or `eval`, unless
     `train` and `eval` name a sheet each; `pattern` is by default `*.csv` or `*.parquet`.
@@ -37,12 +41,19 @@ class DataSettings(Settings):
     ] = "given"
     train: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
     eval: Annotated[str | None, Field(description="glob pattern, with `given`")] = None
+    gallery: Annotated[
+        str | None,
+        Field(description="glob pattern, with `given`: what `[evaluation] gallery_split` searches"),
+    ] = None
     pattern: Annotated[
         str | None, Field(description="glob pattern, with the other splits; of sheets with all")
     ] = None
     eval_fraction: Annotated[
         float, Field(gt=0, lt=1, description="of the images, or of the classes")
     ] = 0.2
+    distractors: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="labels of images that no query looks for: in the gallery, and nowhere else"
+    )
     max_undecodable_fraction: Annotated[
         Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01
@@ -69,6 +80,7 @@ class DataSettings(Settings):
             return {
                 "train": self.train or f"train/*{deeper}",
                 "eval": self.eval or f"eval/*{deeper}",
+                **({GALLERY: self.gallery} if self.gallery else {}),
             }
         return {"all": self.pattern or f"*{deeper}"}
 
@@ -96,7 +108,13 @@ class DataSettings(Settings):
                 f"{named.pop()} has no effect without the other of train and eval: name a sheet "
                 "for each, or remove it and let the column split say it"
             )
-        unused = {"pattern", "eval_fraction"} if self.split == "given" else {"train", "eval"}
+        if self.is_sheet and self.gallery and not named:
+            raise ValueError(
+                "gallery has no effect without train and eval: name a sheet for each, or let the "
+                "column is_gallery of the one sheet say what is searched"
+            )
+        given = {"train", "eval", "gallery"}
+        unused = {"pattern", "eval_fraction"} if self.split == "given" else given
         if self.is_sheet and not named:
             unused -= {"pattern"}
         if unused := unused & self.model_fields_set:
@@ -107,10 +125,18 @@ class DataSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _distractors_differ(self) -> DataSettings:
+        if len(set(self.distractors)) < len(self.distractors):
+            raise ValueError("distractors names a label twice; remove one")
+        return self
+
+    @model_validator(mode="after")
     def _spans_fit(self) -> DataSettings:
         patterns = [SpanPattern.parse(pattern) for pattern in self.patterns.values()]
         if len({pattern.kind for pattern in patterns}) > 1:
-            raise ValueError("train and eval must have the same placeholders for spans")
+            raise ValueError(
+                f"{' and '.join(self.patterns)} must have the same placeholders for spans"
+            )
         if not self.has_spans:
             if unused := {"window", "evaluation_span"} & self.model_fields_set:
                 raise ValueError(

@@ -9,11 +9,13 @@ from typing import Any, Self, get_args
 
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
+from modules.contract import GALLERY
 from modules.settings import (
     AugmentationSettings,
     EvaluationSettings,
     ExportSettings,
     ImageTable,
+    IndexSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -43,6 +45,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
@@ -111,6 +114,23 @@ class Config(Settings):
                 f"{', '.join(sorted(self.evaluation.features))}, but images in class folders have "
                 "labels only; use a sheet with such columns, data.format = 'csv' or 'parquet', or "
                 "remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gallery_is_a_split(self) -> Config:
+        split, own = self.evaluation.gallery_split, self.data.gallery is not None
+        splits = ["train", *([GALLERY] if own else [])]
+        if split is not None and split not in splits:
+            raise ValueError(
+                f"evaluation.gallery_split is {split!r}, expected "
+                f"{' or '.join(map(repr, splits))}: {GALLERY!r} is what the pattern data.gallery "
+                "reads. Without gallery_split the eval split itself is searched"
+            )
+        if own and split != GALLERY:
+            raise ValueError(
+                "data.gallery has no effect without evaluation.gallery_split = 'gallery'; set it, "
+                "or remove data.gallery"
             )
         return self
 

@@ -45,17 +45,21 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _table(path: list[str], table: Schema, schema: Schema) -> Iterator[str]:
+def _table(
+    path: list[str], table: Schema, schema: Schema, brackets: tuple[str, str] = ("[", "]")
+) -> Iterator[str]:
     """A heading, the docstring of the settings, a row per key; then the tables inside."""
-    yield f"{'#' * min(1 + len(path), 3)} `[{'.'.join(path)}]`\n"
+    yield f"{'#' * min(1 + len(path), 3)} `{'.'.join(path).join(brackets)}`\n"
     text = re.sub(r"^`\[.*?\]`: ", "", table["description"])
     yield f"{text[0].upper()}{text[1:]}\n"
-    keys, inner = [], []
+    keys, inner, lists = [], [], []
     for name, value in table["properties"].items():
         target = _resolve(value, schema)
         if "properties" in target:
             inner.append(([*path, name], target))
-        elif _resolve(target.get("additionalProperties", {}), schema).get("type"):
+        elif "properties" in (item := _resolve(target.get("items", {}), schema)):
+            lists.append(([*path, name], item))
+        elif _resolve(target.get("additionalProperties", {}), schema).get("type") == "object":
             # A dictionary of tables, and not of values of any kind.
             place = [*path, name]
             while "properties" not in target:
@@ -77,6 +81,8 @@ def _table(path: list[str], table: Schema, schema: Schema) -> Iterator[str]:
         yield ""
     for place, target in inner:
         yield from _table(place, target, schema)
+    for place, target in lists:
+        yield from _table(place, target, schema, ("[[", "]]"))
 
 
 def _resolve(value: Schema, schema: Schema) -> Schema:

@@ -84,7 +84,12 @@ def _evaluation(run: PipelineRun, uri: str) -> Evaluation:
         raise OSError(f"There is no {report_path(uri)}") from error
     verdict = run.first("blessing").get(BLESSED)
     return Evaluation(
-        report.metrics, None if verdict is None else verdict == 1, report.failures, report.intervals
+        report.metrics,
+        None if verdict is None else verdict == 1,
+        report.failures,
+        report.intervals,
+        report.operating_point,
+        report.shift,
     )
 
 

@@ -11,7 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
-    from modules.gate import Failure
+    from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
 
@@ -31,6 +31,9 @@ class RunSummary:
         images: Number of examples in the span that was read, where ExampleGen counts them.
         triplets: Number of triplets that were trained on.
         metrics: `candidate`, and with a baseline `baseline`, on the same data: main metric → value.
+        intervals: Of the changes, candidate − baseline, of the main metrics: metric → lower, upper.
+            Empty without a baseline, and where there are too few classes to tell.
+        interval_level: Part of such intervals that hold the true change.
         evaluation: Folder of the evaluation, for all that is not in `metrics`.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
@@ -38,6 +41,8 @@ class RunSummary:
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
+        index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
+            empty without one.
     """
 
     run_id: str
@@ -50,6 +55,8 @@ class RunSummary:
     images: int | None = None
     triplets: int | None = None
     metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    interval_level: float | None = None
     evaluation: str | None = None
     blessed: bool | None = None
     reason: str | None = None
@@ -57,10 +64,21 @@ class RunSummary:
     trained: bool = False
     training_seconds: float | None = None
     decision: str | None = None
+    index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
         """A main metric; `precision@` takes the first k there is."""
         found = (v for key, v in self.metrics.get(model, {}).items() if key.startswith(name))
+        return next(found, None)
+
+    def change(self, name: str) -> float | None:
+        """Candidate − baseline of a main metric, named as for `metric`."""
+        now, before = self.metric(CANDIDATE, name), self.metric(BASELINE, name)
+        return None if now is None or before is None else now - before
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The interval of that change."""
+        found = (ends for key, ends in self.intervals.items() if key.startswith(name))
         return next(found, None)
 
 
@@ -89,6 +107,8 @@ class Evaluation:
     intervals: dict[str, dict[str, dict[str, tuple[float, float]]]] = dataclasses.field(
         default_factory=dict
     )
+    operating_point: OperatingPoint | None = None
+    shift: ThresholdShift | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,8 @@ from components.metadata import (
     plain_values,
     read_pipeline_runs,
 )
+from modules.gate import CHANGE
+from modules.retrieval import INTERVAL_LEVEL, lower_end, upper_end
 from pipeline.config import Config
 from pipeline.metadata.connection import open_store
 from pipeline.metadata.details import read_details
@@ -32,6 +34,10 @@ from pipeline.runtime import NotRunError, is_locked
 EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
 _DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
 _LAST_NODE = "Pusher"
+_INDEX_FACTS = (
+    "images", "added", "kept", "removed", "kind", "storage", "recall", "recall_k", "latency_ms",
+    "bytes", "instead", "model_fingerprint",
+)  # fmt: skip
 
 
 def read_runs(config: Config, *, lock_is_ours: bool = False) -> list[RunSummary]:
@@ -117,6 +123,8 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         images=_count(run.first("examples"), "images"),
         triplets=_count(run.first("triplets"), "triplets"),
         metrics=_main_metrics(evaluation),
+        intervals=_intervals(evaluation),
+        interval_level=_figure(evaluation, f"{CHANGE} {INTERVAL_LEVEL}"),
         evaluation=str(evaluation["uri"]) if evaluation else None,
         blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
         reason=None if reason is None else str(reason),
@@ -124,6 +132,7 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         trained=bool(trained),
         training_seconds=_seconds(trainer.execution) if trainer and trained else None,
         decision=None if decision is None else str(decision),
+        index=_index(run.first("index")),
     )
 
 
@@ -168,6 +177,13 @@ def _window(run: PipelineRun) -> tuple[int, ...]:
     return ()
 
 
+def _index(artifact: Values) -> Values:
+    """Of an index that was made: a model that is not blessed has none."""
+    if not artifact.get("built"):
+        return {}
+    return {key: artifact[key] for key in _INDEX_FACTS if key in artifact}
+
+
 def _count(artifact: Values, name: str) -> int | None:
     return int(artifact[name]) if name in artifact else None
 
@@ -180,3 +196,17 @@ def _main_metrics(evaluation: Values) -> dict[str, dict[str, float]]:
         if metric and model in (CANDIDATE, BASELINE):
             metrics.setdefault(model, {})[metric] = float(value)
     return metrics
+
+
+def _intervals(evaluation: Values) -> dict[str, tuple[float, float]]:
+    """What Evaluator keeps as `change METRIC lower` and `change METRIC upper`."""
+    found = {}
+    for name in _main_metrics(evaluation).get(CANDIDATE, {}):
+        lower, upper = (_figure(evaluation, f"{CHANGE} {e(name)}") for e in (lower_end, upper_end))
+        if lower is not None and upper is not None:
+            found[name] = lower, upper
+    return found
+
+
+def _figure(artifact: Values, name: str) -> float | None:
+    return float(artifact[name]) if name in artifact else None

@@ -19,6 +19,7 @@ from .gc import (
     show_plan as show_plan,
 )
 from .history import show_history as show_history
+from .index_push import alias_of as alias_of, push_index as push_index
 from .reference_scores import (
     UNTRAINED as UNTRAINED,
     latest_reference_scores as latest_reference_scores,

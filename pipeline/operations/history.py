@@ -11,15 +11,12 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pipeline.config import Config
-from pipeline.metadata import BASELINE, CANDIDATE, RunSummary, read_runs
-from pipeline.operations.sentences import describe_rejections, describe_run, format_spans
-from pipeline.runtime import ExitCode, NotRunError
-
-_RIGHT = {"images", "triplets", "P", "last blessed P", "MAP@R", "last blessed MAP@R", "seconds"}
+from pipeline.metadata import RunSummary, read_runs
+from pipeline.operations.history_table import RIGHT, describe_changes, history_rows, print_runs
+from pipeline.operations.sentences import describe_rejections, describe_run
+from pipeline.runtime import NotRunError
 
 
 def show_history(
@@ -52,14 +49,14 @@ def show_history(
         *describe_rejections(every, config.retraining.alert_after),
     ]
     runs = every[-(last or len(every)) :]
+    if changes := describe_changes(runs):
+        sentences.append(changes)
     _write_files(config.pipeline.name, runs, sentences, png, page)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
         return
-    console, table = Console(highlight=False), _table(config.pipeline.name, runs)
-    # Complete at any width: a narrow terminal wraps the lines, and a pipe has no width.
-    console.width = max(console.width, Console(width=10_000).measure(table).minimum)
-    console.print(table)
+    console = Console(highlight=False)
+    print_runs(console, config.pipeline.name, runs)
     for line in sentences:
         console.print(line, markup=False)
     for path in filter(None, (png, page)):
@@ -85,61 +82,6 @@ def _write_files(
     for path, content in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-
-
-def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
-    """The cells of the table, by column."""
-
-    def number(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    return [
-        {
-            "started": run.started,
-            "state": run.state,
-            "span": number(run.span, ""),
-            "window": format_spans(run.window),
-            "images": number(run.images, ","),
-            "triplets": number(run.triplets, ","),
-            "P": number(run.metric(CANDIDATE, "precision@"), ".4f"),
-            "last blessed P": number(run.metric(BASELINE, "precision@"), ".4f"),
-            "MAP@R": number(run.metric(CANDIDATE, "map@r"), ".4f"),
-            "last blessed MAP@R": number(run.metric(BASELINE, "map@r"), ".4f"),
-            "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
-            "version": run.version or "",
-            "seconds": f"{run.seconds:,.0f}",
-            "reason": _short(run),
-        }
-        for run in runs
-    ]
-
-
-def _short(run: RunSummary) -> str:
-    """The first line of the reason, where there is something to explain."""
-    if run.state.meaning.is_unfinished:
-        return f"at {run.node}"
-    if not run.reason or (run.state.meaning.exit_code is ExitCode.OK and run.blessed):
-        return ""
-    first, _, more = run.reason.partition("\n")
-    return f"{first} …" if more else first
-
-
-def _table(pipeline: str, runs: Sequence[RunSummary]) -> Table:
-    table = Table(title=f"Runs of {pipeline}", title_justify="left")
-    rows = history_rows(runs)
-    shown = [column for column in rows[0] if any(row[column] for row in rows)]
-    for column in shown:
-        title = column.replace("last blessed ", "before: ")
-        width = 36 if column == "reason" else max(len(row[column]) for row in rows)
-        table.add_column(
-            title, justify="right" if column in _RIGHT else "left", min_width=max(width, len(title))
-        )
-    for run, row in zip(runs, rows, strict=True):
-        style = run.state.meaning.style
-        cells = {column: escape(row[column]) for column in shown}
-        cells["state"] = f"[{style}]{run.state}[/]"
-        table.add_row(*cells.values())
-    return table
 
 
 _PAGE = """<!doctype html>
@@ -179,7 +121,7 @@ def history_page(
     rows = history_rows(runs)
 
     def cell(tag: str, column: str, text: str, style: str = "") -> str:
-        kind = "right" if column in _RIGHT else column.partition(" ")[0]
+        kind = "right" if column in RIGHT else column.partition(" ")[0]
         return f'<{tag} class="{kind}"{style}>{html.escape(text)}</{tag}>'
 
     lines = []

@@ -69,6 +69,9 @@ def _judged(runs: Sequence[RunSummary]) -> list[RunSummary]:
 def _draw_metric(axes: Any, runs: Sequence[RunSummary], metric: str) -> None:
     """Candidates as markers, a line through the pushed ones, the baseline on the same data.
 
+    A bar around a candidate is the interval of its change, on the scale of the baseline: where it
+    does not reach the baseline, the candidate is surely better or worse.
+
     `axes` are matplotlib's, whose types know no times.
     """
     judged = [r for r in _judged(runs) if r.metric(CANDIDATE, metric) is not None]
@@ -85,6 +88,9 @@ def _draw_metric(axes: Any, runs: Sequence[RunSummary], metric: str) -> None:
         before = run.metric(BASELINE, metric)
         colour, marker = run.state.meaning.colour, run.state.meaning.marker
         if before is not None:
+            if ends := run.interval(metric):
+                of_candidate = [before + end for end in ends]
+                axes.vlines(when, *of_candidate, color=colour, linewidth=5, alpha=0.25, zorder=1)
             axes.plot([when, when], [before, value], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(when, before, "_", color="#24292f", markersize=11, markeredgewidth=1.6)
         axes.plot(when, value, marker, color=colour, markersize=8, markeredgecolor="w", zorder=3)
@@ -132,5 +138,10 @@ def _legend(runs: Sequence[RunSummary]) -> list[Line2D]:
         found.append(
             Line2D([], [], color="#24292f", marker="_", linestyle="", markersize=11,
                    markeredgewidth=1.6, label="last blessed, same data")
+        )  # fmt: skip
+    if any(run.intervals for run in runs):
+        found.append(
+            Line2D([], [], color="#57606a", marker="|", linestyle="", markersize=11,
+                   markeredgewidth=5, alpha=0.4, label="interval of the change")
         )  # fmt: skip
     return found

@@ -7,12 +7,12 @@ weights. What training has brought is the difference to these scores.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.contract import FEATURES, ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL
+from modules.contract import DISTRACTORS, FEATURES, ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL
 from pipeline.config import Config
 from pipeline.metadata import CANDIDATE, Run, latest_run
 from pipeline.runtime import NotRunError
@@ -57,8 +57,8 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
       pixels are averaged down to 32.
 
     The queries are the eval split of the evaluated span or spans. The gallery is the same split
-    without the query itself, or `[evaluation] gallery_split`. Flags and `exclude_same` count, all
-    as in the Evaluator. All embeddings are kept in memory.
+    without the query itself, or `[evaluation] gallery_split`, and the distractors. Flags and
+    `exclude_same` count, all as in the Evaluator. All embeddings are kept in memory.
 
     Args:
         config: The configuration of the run.
@@ -85,9 +85,12 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
         return layer({IMAGE: images[:, None]})[IMAGE]
 
     queries = _batches(config, run, "eval", IS_QUERY)
-    searched = _batches(config, run, config.evaluation.gallery_split or "eval", IS_GALLERY)
-    one_set = not config.evaluation.gallery_split and queries.flag is searched.flag is None
-    gallery = None if one_set else searched
+    gallery_split = config.evaluation.gallery_split or "eval"
+    searched = [_batches(config, run, gallery_split, IS_GALLERY)]
+    if config.data.distractors:
+        searched.append(_batches(config, run, DISTRACTORS, IS_GALLERY))
+    one_set = gallery_split == "eval" and queries.flag is searched[0].flag is None
+    gallery = None if one_set and len(searched) == 1 else searched
     keras.utils.set_random_seed(config.training.seed)
     # A network without weights to start from must be trainable as a whole.
     untrained = config.model.model_copy(update={"weights": "none", "trainable": "all"})
@@ -98,7 +101,7 @@ def reference_scores_of(config: Config, run: Run) -> dict[str, dict[str, float]]
         measured = run.evaluation.metrics[CANDIDATE]["overall"]
         scores[CANDIDATE] = {name: measured[name] for name in names if name in measured}
     embedders = {UNTRAINED: lambda x: network(x, training=False), RAW_PIXELS: _raw_pixels}
-    return scores | _scores(queries, gallery, transform, embedders, config.evaluation)
+    return scores | _scores([queries], gallery, transform, embedders, config.evaluation)
 
 
 def _transform_output(config: Config, run: Run) -> tft.TFTransformOutput:
@@ -124,6 +127,15 @@ class _Examples:
     batches: Iterable[dict[str, tf.Tensor]]
     flag: str | None
     columns: list[str]
+
+    def counted(self) -> Iterator[dict[str, tf.Tensor]]:
+        """The batches, with those examples only that count."""
+        for batch in self.batches:
+            if self.flag:
+                counts = batch[self.flag] != 0
+                batch = {name: values[counts] for name, values in batch.items()}
+            if len(batch[ID]):
+                yield batch
 
 
 def _batches(config: Config, run: Run, split: str, flag: str) -> _Examples:
@@ -167,8 +179,8 @@ def _raw_pixels(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _scores(
-    queries: _Examples,
-    gallery: _Examples | None,
+    queries: list[_Examples],
+    gallery: list[_Examples] | None,
     transform: Callable[[tf.Tensor], tf.Tensor],
     embedders: Embedders,
     settings: EvaluationSettings,
@@ -190,31 +202,27 @@ def _scores(
 
 
 def _embed(
-    examples: _Examples,
+    parts: list[_Examples],
     transform: Callable[[tf.Tensor], tf.Tensor],
     embedders: Embedders,
 ) -> dict[str, Gallery]:
-    """Labelled embeddings by embedder."""
+    """Labelled embeddings by embedder, of all parts together."""
     from modules.retrieval import make_gallery
 
     ids: list[bytes] = []
     labels: list[bytes] = []
-    columns: list[list[object]] = [[] for _ in examples.columns]
+    names = parts[0].columns
+    columns: list[list[object]] = [[] for _ in names]
     embeddings: dict[str, list[np.ndarray]] = {name: [] for name in embedders}
-    for batch in examples.batches:
-        if examples.flag:
-            counts = batch[examples.flag] != 0
-            batch = {name: values[counts] for name, values in batch.items()}
-        if not len(batch[ID]):
-            continue
+    for batch in (batch for examples in parts for batch in examples.counted()):
         ids += batch[ID].numpy().tolist()
         labels += batch[LABEL].numpy().tolist()
-        for column, name in zip(columns, examples.columns, strict=True):
+        for column, name in zip(columns, names, strict=True):
             column += batch[name].numpy().tolist()
         pixels = transform(batch[IMAGE])
         for name, embed in embedders.items():
             embeddings[name].append(embed(pixels).numpy())
     return {
-        name: make_gallery(ids, labels, np.concatenate(parts), columns)
-        for name, parts in embeddings.items()
+        name: make_gallery(ids, labels, np.concatenate(rows), columns)
+        for name, rows in embeddings.items()
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.metadata import (
     BASELINE,
     CANDIDATE,
+    Evaluation,
     Rejections,
     RunState,
     RunSummary,
@@ -59,6 +60,33 @@ def describe_rejections(runs: Sequence[RunSummary], alert_after: int) -> Iterato
         yield f"The data was {_times(data)}."
 
 
+def describe_operating_point(evaluation: Evaluation) -> Iterator[str]:
+    """Says what the operating point accepts, and how far it is from the last blessed model's."""
+    point, shift = evaluation.operating_point, evaluation.shift
+    if point is None:
+        return
+    yield (
+        f"Operating point: a squared distance below {point.threshold:.4f}"
+        f"{_ends(point.threshold_interval)}, a cosine similarity above {point.similarity:.4f}, "
+        f"accepts {point.true_accept_rate:.4f}{_ends(point.true_accept_rate_interval)} of the "
+        f"pairs of one class and {point.measured_false_accept_rate:.6f}"
+        f"{_ends(point.measured_false_accept_rate_interval, 6)} of two."
+    )
+    if shift is None:
+        return
+    apart = []
+    if shift.stored is not None and shift.from_stored is not None:
+        apart.append(
+            f"{shift.from_stored:.2%} from {shift.stored:.4f}, stored with the last blessed model"
+        )
+    if shift.baseline is not None and shift.from_baseline is not None:
+        apart.append(
+            f"{shift.from_baseline:.2%} from {shift.baseline:.4f}, that model's on these images"
+        )
+    if apart:
+        yield f"The threshold is {', '.join(apart)}."
+
+
 def _gain_and_cost(runs: Sequence[RunSummary]) -> Iterator[str]:
     """What a training would have brought and taken, going by the last ones."""
     found = [
@@ -76,6 +104,10 @@ def _gain_and_cost(runs: Sequence[RunSummary]) -> Iterator[str]:
             f"{last} changed {_GAINED} of the last blessed model by {gain:+.4f} and took the "
             f"Trainer {seconds:,.0f} s{each}: that is what skipping forgoes and saves."
         )
+
+
+def _ends(interval: tuple[float, float] | None, digits: int = 4) -> str:
+    return f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
 
 
 def _times(row: Rejections) -> str:

@@ -10,12 +10,21 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from components.metadata import Values
-from modules.retrieval import COUNTS, INTERVAL_LEVEL, NEVER
+from modules.retrieval import (
+    COUNTS,
+    INTERVAL_LEVEL,
+    NEVER,
+    OPERATING_FAR,
+    OPERATING_FRR,
+    OPERATING_SLICE_NAMES,
+)
 from modules.runtime import shown
+from modules.settings import Settings
 from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
@@ -25,7 +34,11 @@ from pipeline.metadata import (
     model_rejections,
     read_latest,
 )
-from pipeline.operations.sentences import describe_rejections, describe_run
+from pipeline.operations.sentences import (
+    describe_operating_point,
+    describe_rejections,
+    describe_run,
+)
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
 # What a node keeps on its artifact and that is worth a look.
@@ -54,13 +67,17 @@ _NOTED = (
     "validation_classes",
     "validation_by",
     "why",
+    "instead",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
 _LABELS = {"mean_d_ap": "mean d_ap", "mean_d_an": "mean d_an"}
 _IMAGE = ("image_height", "image_width", "image_channels")  # of Transform
-_COUNTS = (*COUNTS, *NEVER, "gallery_size")
-_SLICE_METRICS = ("precision@1", "r_precision", "map@r")
+_INDEX = ("added", "kept", "removed", "kind", "storage", "recall", "recall_k", "bytes")  # IndexGen
+_OF_RATES = (OPERATING_FAR, OPERATING_FRR)
+_PAIRS = tuple(name for name in OPERATING_SLICE_NAMES if name not in _OF_RATES)
+_COUNTS = (*COUNTS, *NEVER, "gallery_size", *_PAIRS)
+_SLICE_METRICS = ("precision@1", "r_precision", "map@r", *_OF_RATES)
 SLICES = 10
 _LONGEST = 2000  # characters of a text from the data
 
@@ -112,6 +129,8 @@ def show(
         console.print(_metric_table(run.evaluation))
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
+        for line in describe_operating_point(run.evaluation):
+            console.print(line, markup=False)
         _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
         console.print(problem, markup=False, style="bold yellow")
@@ -131,6 +150,8 @@ def show(
 
 def _without_nan(value: Any) -> Any:
     """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
+    if isinstance(value, Settings):
+        return value.model_dump(mode="json")
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -145,8 +166,12 @@ def _node_table(run: Run) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("")
     for node in run.nodes:
-        kept = {key: value for output in node.outputs.values() for key, value in output.items()}
+        # What a resolver hands on stands beside the node that made it.
+        made = {} if node.node.endswith("Resolver") else node.outputs
+        kept = {key: value for output in made.values() for key, value in output.items()}
         notes = [_image_note(kept)] if all(key in kept for key in _IMAGE) else []
+        if all(key in kept for key in _INDEX):
+            notes.append(_index_note(kept))
         # In this order: the metadata database has none.
         shown = [key for key in _NOTED if kept.get(key) or (key in _EVEN_ZERO and key in kept)]
         notes += [_note(key, kept[key]) for key in shown]
@@ -184,6 +209,15 @@ def _image_note(kept: Values) -> str:
         by = f"{what}chosen from the data"
     fit = f", fit {kept['image_fit']}" if "image_fit" in kept else ""
     return f"images {height:,} high, {width:,} wide, {channels} {noun} ({by}){fit}"
+
+
+def _index_note(kept: Values) -> str:
+    """What the index is, how well it finds, and what changed in its gallery."""
+    added, old, removed, kind, storage, recall, k, size = (kept[key] for key in _INDEX)
+    return (
+        f"{kind} index of {storage}, recall@{k} {recall:.4f}, {decimal(int(size))}, "
+        f"{added:,} added, {old:,} kept, {removed:,} removed"
+    )
 
 
 def _choice_table(choices: dict[str, Any]) -> Table:

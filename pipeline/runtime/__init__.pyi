@@ -20,6 +20,7 @@ from .lock import (
 )
 from .log_filters import (
     EVERYTHING as EVERYTHING,
+    TENSORFLOW_CHATTER as TENSORFLOW_CHATTER,
     held_back as held_back,
     quiet_imports as quiet_imports,
     without_garbage_collection as without_garbage_collection,

@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.runtime.errors import LockedError
+from pipeline.runtime.errors import ConfigError, LockedError
 
 # A process that holds the lock hands it to one that it starts: the number of the open file.
 LOCK_VARIABLE = "TRIPLET_LOCK_FD"
@@ -58,11 +60,12 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
 
     Raises:
         LockedError: Another process holds it; this does not wait for its end.
+        ConfigError: In its place is something else than a file.
     """
     path = lock_path(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     inherited = _inherited(path)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if inherited is None else inherited
+    lock = _open(path) if inherited is None else inherited
     before = b""
     try:
         if not _locked(lock):
@@ -99,6 +102,19 @@ def is_locked(config: Config) -> bool:
             return not _locked(file.fileno())
     except FileNotFoundError:
         return False
+
+
+def _open(path: Path) -> int:
+    """Opens the file, and makes it if missing. What a link points to would be written over."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        if stat.S_ISREG(os.fstat(lock).st_mode):
+            return lock
+        os.close(lock)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+    raise ConfigError(f"{path} must be a file, and is a link, a folder or a pipe; remove it.")
 
 
 def _locked(lock: int) -> bool:

@@ -18,7 +18,7 @@ from modules.runtime import held_back as held_back
 TENSORFLOW_CHATTER = re.compile(
     rb"All log messages before absl::InitializeLog|port\.cc.*oneDNN|cudart_stub\.cc|"
     rb"cpu_feature_guard\.cc|To enable the following instructions|TF-TRT Warning|"
-    rb"computation_placer\.cc|cuda_(dnn|fft|blas|platform)\.cc"
+    rb"util\.cc.*oneDNN supports|computation_placer\.cc|cuda_(dnn|fft|blas|platform)\.cc"
 )
 EVERYTHING = re.compile(rb"")
 # What TFX says about every node although there is nothing to do about it.

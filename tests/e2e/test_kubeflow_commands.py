@@ -137,7 +137,9 @@ def test_the_four_commands(metadata_url, tmp_path, monkeypatch) -> None:
     last = json.loads(cluster.call("summary", "--json"))
     assert last["run_id"] == third
     ran = {node["node"] for node in last["nodes"] if node["state"] != "cached"}
-    assert {node for node in ran if not node.endswith("Resolver")} <= {"Evaluator", "Pusher"}
+    assert {node for node in ran if not node.endswith("Resolver")} <= {
+        "Evaluator", "IndexGen", "Pusher",
+    }  # fmt: skip
 
     monkeypatch.setenv(PASSWORD, "wrong")
     with pytest.raises(MetadataError, match="cannot be used"):

@@ -13,6 +13,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from kubeflow.spec import task_name
+from modules.index import check_same_model
 from pipeline.config.paths import PROJECT
 from pipeline.datasets import write_dataset
 from pipeline.metadata import connect_store, find_execution
@@ -112,7 +113,8 @@ def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
     (model,) = models(metadata_url, first, "Trainer")
     assert Path(model).is_dir()
     assert models(metadata_url, first, "BaselineResolver") == []
-    assert len(volume.pushed()) == 1
+    (version,) = volume.pushed()
+    assert check_same_model(str(version)).kind == "flat"
     line, _ = volume.pods.run("trainer", first, forked=True)
     assert line.startswith("Trainer: done before, ")
 
@@ -135,7 +137,7 @@ def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
     states = run_all(volume.pods, run_id, train_steps=21)
     ran = {node for node, state in states.items() if state == "executed"}
     assert {node for node in ran if not RESOLVERS.search(node)} == {
-        "Trainer", "Evaluator", "Pusher",
+        "Trainer", "Evaluator", "IndexGen", "Pusher",
     }  # fmt: skip
     # The blessed model of the first run is the one to beat.
     assert models(volume.url, run_id, "BaselineResolver") == [model]
@@ -147,7 +149,9 @@ def _this_machine_shares_the_cache(volume: Volume, expected: dict[str, str]) -> 
     states = dict(re.findall(r"\] (\w+) (done|cached), ", output))
     assert states.keys() == expected.keys()
     ran = {node for node, state in states.items() if state == "done"}
-    assert {node for node in ran if not RESOLVERS.search(node)} <= {"Evaluator", "Pusher"}
+    assert {node for node in ran if not RESOLVERS.search(node)} <= {
+        "Evaluator", "IndexGen", "Pusher",
+    }  # fmt: skip
 
 
 def _nothing_starts_after_a_failure(volume: Volume) -> None:
@@ -172,7 +176,9 @@ def _nothing_starts_after_a_failure(volume: Volume) -> None:
     # All but the tasks that need no data: those depend on the one that failed.
     assert set(tasks) - waiting <= {"prepare", "import-schema-gen"}
     started = {_type(store, e) for e in store.get_executions_by_context(run.id)}
-    assert not any(name.endswith(("Trainer", "Evaluator", "Pusher")) for name in started)
+    assert not any(
+        name.endswith(("Trainer", "Evaluator", "IndexGen", "Pusher")) for name in started
+    )
 
 
 def _type(store: Any, execution: proto.Execution) -> str:

@@ -113,7 +113,7 @@ def test_the_second_run_mines_with_the_model_of_the_first_and_the_third_is_cache
     assert sampled(second) == ("run", "semi_hard", "semi_hard")
     third = run(tmp_path, monkeypatch, settings)
     ran = {node.node for node in third.nodes if node.state != "cached"}
-    assert ran == {"PreviousModelResolver", "BaselineResolver"}
+    assert ran == {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 
 
 def test_anomalies_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch) -> None:

@@ -6,12 +6,15 @@ That every command in it exists with its options is checked by tests/test_docs.p
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from PIL import Image
 
 from tests.documents import PROJECT, block_commands, blocks
 from tests.real_data import digits
@@ -25,6 +28,8 @@ def test_the_commands_that_people_need_first_are_there() -> None:
         "make run",
         "make test",
         "make run CONFIG=mine.toml",
+        ".venv/bin/python -m pipeline search --sample 5 --preview neighbours.png",
+        ".venv/bin/python -m pipeline serve",
         ".venv/bin/tfx run create --engine local --pipeline_name mnist-sample",
     ):
         assert command in commands
@@ -60,14 +65,47 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
     exec(snippet, names)
     assert names["embedding"].shape == (1, 128)
 
-    for command in ("summary", "history", "gc", "reference-scores"):
-        looked = run(command, tmp_path)
+    for name in ("summary", "history", "gc", "reference-scores"):
+        looked = run(name, tmp_path)
         assert looked.returncode == 0, looked.stdout + looked.stderr
 
+    picture = tmp_path / "neighbours.png"
+    looked = run("search", tmp_path, "--sample", "5", "--preview", str(picture))
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert looked.stderr == ""
+    assert f"version {version.name}, exact" in looked.stdout
+    assert Image.open(picture).size[1] > 5 * 96
+    assert_page_finds(path, tmp_path, version.name)
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+
+def assert_page_finds(photo: Path, folder: Path, version: str) -> None:
+    """The README's second command: the page is there, and finds a photo of the gallery itself."""
+    process = subprocess.Popen(
+        [*command("serve", folder), "--port", "0"],
+        cwd=PROJECT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        url = re.search(r"http://\S+", process.stdout.readline())[0]
+        assert "Choose an image" in httpx.get(url).text
+        answer = httpx.post(f"{url}/search?k=1&pictures=true", content=photo.read_bytes()).json()
+    finally:
+        process.terminate()
+    assert process.wait() == 0
+    (nearest,) = answer["results"][0]["neighbours"]
+    assert answer["version"] == version
+    assert nearest["id"] == str(photo.relative_to(folder / "photos"))
+    assert nearest["label"] == photo.parent.name
+    assert nearest["distance"] < 1e-4
+    assert nearest["picture"].startswith("data:image/jpeg;base64,")
+
+
+def command(name: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "pipeline", name, "--config", str(folder / "mine.toml")]
+
+
+def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", command, "--config", str(folder / "mine.toml")],
+        [*command(name, folder), *arguments],
         cwd=PROJECT,
         env=os.environ | {"LOCAL_HOME": str(folder / "tfx")},
         capture_output=True,

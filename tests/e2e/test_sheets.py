@@ -17,19 +17,23 @@ from tests.real_data import digits
 pytestmark = pytest.mark.slow
 
 ROWS = digits(16)
+BACKGROUND = digits(1, start=80)
 
 
 def write_sheet(root: Path) -> pd.DataFrame:
-    """A quarter is `eval`; of that every other image is a query, and all are the gallery."""
+    """A quarter is `eval`; of that every other image is a query, and all are the gallery.
+
+    Ten images more show nothing that anybody looks for.
+    """
     root.mkdir()
     rows = []
-    for i, (image, label, _) in enumerate(ROWS):
+    for i, (image, label, _) in enumerate([*ROWS, *BACKGROUND]):
         (root / f"{i:03d}.png").write_bytes(image)
-        is_eval = i % 4 == 0
+        is_eval = i % 4 == 0 or i >= len(ROWS)
         rows.append(
             {
                 "path": f"{i:03d}.png",
-                "label": f"digit {label.decode()}",
+                "label": f"digit {label.decode()}" if i < len(ROWS) else "background",
                 "split": "eval" if is_eval else "train",
                 "camera": f"camera {i % 16 // 8}",
                 "is_query": str(i % 8 == 0).lower() if is_eval else "",
@@ -59,6 +63,7 @@ directory = "{tmp_path}"
 [data]
 path = "{tmp_path}/data"
 format = "csv"
+distractors = ["background"]
 [training]
 steps = 20
 batch_size = 32
@@ -77,17 +82,25 @@ lower = 0.0
     assert first.pushed_to is not None
     assert first.evaluation is not None
     found = first.evaluation.metrics["candidate"]
-    of_eval = table[table["split"] == "eval"]
+    of_eval = table[(table["split"] == "eval") & (table["label"] != "background")]
     queries = of_eval[of_eval["is_query"] == "true"]
     assert found["overall"]["queries"] == len(queries)
     assert found["overall"]["excluded_queries"] == 0
+    assert found["overall"]["gallery_size"] == len(of_eval) + len(BACKGROUND)
     assert found["camera=camera 0"]["queries"] == sum(queries["camera"] == "camera 0")
     # Of each class 4 are in the gallery, 2 of each camera: those of the query's own are not found.
     assert found["overall"]["precision@5"] <= 2 / 5
     assert latest_reference_scores(load_config())["raw_pixels"]["precision@5"] <= 2 / 5
     nodes = {node.node: node for node in first.nodes}
     output = nodes["SheetExampleGen"].outputs["examples"]
-    assert output["images"] == len(ROWS)
+    assert (output["images"], output["distractors"]) == (len(ROWS), len(BACKGROUND))
+    # No other node has heard of them.
+    assert nodes["StatisticsGen"].outputs["statistics"]["split_names"] == '["train", "eval"]'
+    assert b"background" not in b"".join(
+        record
+        for file in Path(nodes["TripletGen"].uris["triplets"][0]).glob("Split-*/*")
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    )
     for file in Path(output["uri"]).glob("Split-eval/*"):
         for record in tf.data.TFRecordDataset(str(file), "GZIP").take(1).as_numpy_iterator():
             image = tf.train.Example.FromString(record).features.feature["image"]
@@ -96,7 +109,19 @@ lower = 0.0
     run_pipeline(load_config())
     assert executed(latest_run(load_config())) == set()
 
-    table.loc[1, "label"], table.loc[17, "label"] = table.loc[17, "label"], table.loc[1, "label"]
+    # Another sheet: one image of each class in eval, and they search in the train split.
+    first_of_class = ~table["label"].duplicated() & (table["label"] != "background")
+    table["split"] = first_of_class.map({True: "eval", False: "train"})
+    table["is_query"] = table["is_gallery"] = "true"
     table.to_csv(tmp_path / "data" / "sheet.csv", index=False)
+    config.write_text(
+        config.read_text().replace("[evaluation]\n", '[evaluation]\ngallery_split = "train"\n')
+    )
     run_pipeline(load_config())
-    assert "SheetExampleGen" in executed(latest_run(load_config()))
+    second = latest_run(load_config())
+    assert "SheetExampleGen" in executed(second)
+    assert second.evaluation is not None
+    overall = second.evaluation.metrics["candidate"]["overall"]
+    assert (overall["queries"], overall["excluded_queries"]) == (10, 0)
+    assert overall["gallery_size"] == len(ROWS) - 10 + len(BACKGROUND)
+    assert 0 < overall["map@r"] <= 1

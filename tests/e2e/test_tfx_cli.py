@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from modules.index import check_same_model, index_folder, open_index
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.config.paths import PROJECT
 from pipeline.datasets import write_dataset
@@ -20,7 +21,8 @@ from tests.real_data import digits
 
 NODES = [
     "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "Transform",
-    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "Pusher",
+    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "PreviousIndexResolver", "IndexGen",
+    "Pusher",
 ]  # fmt: skip
 ENGINE = ["--engine", "local"]
 
@@ -81,7 +83,7 @@ max_drop = 0.02
 
     def run(self) -> dict:
         output = self.tfx("run", "create", *ENGINE, "--pipeline_name", "e2e")
-        assert "[10/10] Pusher" in output  # progress is visible
+        assert "[12/12] Pusher" in output  # progress is visible
         return dataclasses.asdict(latest_run(load_config(str(self.config))))
 
     def pushed(self) -> list[str]:
@@ -116,17 +118,24 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
     pushed = tf.saved_model.load(first["pushed_to"])
     embedding = pushed.signatures["images"](images=tf.constant([digits(1)[0][0]]))["embedding"]
     assert embedding.shape == (1, 128)
+    # Beside it the index of all images, which this model made; the image finds itself.
+    description = check_same_model(first["pushed_to"])
+    assert (description.images, description.kind) == (10 * (60 + 25), "flat")
+    index = open_index(index_folder(first["pushed_to"]))
+    distances, rows = index.search(embedding.numpy(), 1)
+    assert index.rows(rows[0])[0]["id"] == digits(1)[0][2]
+    assert distances[0, 0] < 1e-5
 
     again = workspace.run()
     ran = {node for node, state in states(again).items() if state != "cached"}
-    assert ran == {"BaselineResolver"}  # TFX never caches a Resolver
+    assert ran == {"BaselineResolver", "PreviousIndexResolver"}  # TFX never caches a Resolver
     assert again["pushed_to"] is None
     assert workspace.pushed() == versions
 
     workspace.configure(steps=1)
     worse = workspace.run()
     ran = {node for node, state in states(worse).items() if state != "cached"}
-    assert ran == {"Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+    assert ran == set(NODES) - set(NODES[:6])
     metrics = worse["evaluation"]["metrics"]
     # The baseline is the model of the first run, on the same eval split.
     assert metrics["baseline"]["overall"]["map@r"] == pytest.approx(

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
 ROOT = "/apis/v2beta1"
 
 
@@ -43,10 +45,15 @@ class Api:
             case "POST", ["pipelines", "upload"]:
                 made = {"pipeline_id": next(self._ids), "display_name": query["name"]}
                 self.pipelines.append(made)
-                self._add_version(made["pipeline_id"], query["name"])
+                self._add_version(made["pipeline_id"], query["name"], body)
                 return made
             case "POST", ["pipelines", "upload_version"]:
-                return self._add_version(query["pipelineid"], query["name"])
+                return self._add_version(query["pipelineid"], query["name"], body)
+            case "GET", ["pipelines", _, "versions", version]:
+                return next((v for v in self.versions if v["pipeline_version_id"] == version), None)
+            case "DELETE", ["pipelines", _, "versions", version]:
+                self.versions = [v for v in self.versions if v["pipeline_version_id"] != version]
+                return {}
             case "GET", ["pipelines", pipeline, "versions"]:
                 found = [v for v in self.versions if v["pipeline_id"] == pipeline]
                 return _page(found[::-1], query, "pipeline_versions")
@@ -59,7 +66,11 @@ class Api:
                 self.runs.append(body | {"run_id": next(self._ids), "state": "PENDING"})
                 return self.runs[-1]
             case "GET", ["runs"]:
-                return {"runs": self.runs[::-1]}
+                return _page(self.runs[::-1], query, "runs")
+            case "POST", ["runs", target]:
+                (known,) = [r for r in self.runs if f"{r['run_id']}:terminate" == target]
+                known["state"] = "CANCELING"
+                return {}
             case "GET", ["runs", run]:
                 (known,) = [one for one in self.runs if one["run_id"] == run]
                 state = self.states.pop(0) if self.states else {}
@@ -82,11 +93,14 @@ class Api:
                 return {}
         return None
 
-    def _add_version(self, pipeline: str, name: str) -> dict:
+    def _add_version(self, pipeline: str, name: str, form: bytes) -> dict:
+        package = form.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
+        spec, platforms = yaml.safe_load_all(package)
         made = {
             "pipeline_id": pipeline,
             "pipeline_version_id": next(self._ids),
             "display_name": name,
+            "pipeline_spec": {"pipeline_spec": spec, "platform_spec": platforms},
         }
         self.versions.append(made)
         return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,7 @@ def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
     ((query, body),) = api.asked("POST", "pipelines/upload")
     assert query == {"name": "digits"}
     assert package.read_bytes() in body
+    assert [version["display_name"] for version in api.versions] == ["winter"]  # and no other one
     assert "version winter of digits is deployed already" in ok(
         "deploy", package, "--version", "winter", api=api
     )
@@ -111,23 +113,27 @@ def test_run_takes_the_newest_version_and_only_given_parameters(api, package) ->
     assert [e["display_name"] for e in api.experiments] == ["digits"]
 
     # The oldest one, which lies on the second page.
-    ok("run", "digits", "--version", "digits", "--experiment", "try", api=api)
+    ok("run", "digits", "--version", "one", "--experiment", "try", api=api)
     (_, (_, body)) = api.asked("POST", "runs")
     assert (
         body["pipeline_version_reference"]["pipeline_version_id"]
         == (api.versions[0]["pipeline_version_id"])
     )
     assert [e["display_name"] for e in api.experiments] == ["digits", "try"]
-    result = invoke("run", "digits", "--version", "four", api=api)
+    result = invoke("run", "digits", "--version", "four", "--experiment", "another", api=api)
     assert result.exit_code == ExitCode.FAILED
-    assert "no version 'four'; there are three, two, one, digits" in result.output
+    assert "no version 'four'; there are three, two, one." in result.output
+    assert [e["display_name"] for e in api.experiments] == ["digits", "try"]
 
 
 def tasks(**states: str) -> dict:
+    """As a live backend tells them: of all the same time, with its own things among them."""
     details = [
-        {"display_name": name.replace("_", "-"), "state": state, "create_time": f"2027-01-0{i}"}
-        for i, (name, state) in enumerate(states.items(), 1)
+        {"display_name": name.replace("_", "-"), "state": state, "create_time": "2027-01-01"}
+        for name, state in states.items()
     ]
+    own = ("digits-x7k2p", "root", "executor(0)", "prepare-driver(0)", "trainer-driver(0)")
+    details += [{"display_name": name, "state": "SUCCEEDED"} for name in own]
     return {"run_details": {"task_details": details}}
 
 
@@ -135,15 +141,18 @@ def tasks(**states: str) -> dict:
 def test_run_waits_and_shows_each_change_once(api, package, end, code) -> None:
     ok("deploy", package, api=api)
     api.states = [
-        {"state": "RUNNING"} | tasks(root="RUNNING", trainer_driver="SUCCEEDED", Trainer="RUNNING"),
-        {"state": "RUNNING"} | tasks(root="RUNNING", executor="RUNNING", Trainer="RUNNING"),
-        {"state": end} | tasks(root=end, Trainer=end),
+        {"state": "RUNNING"} | tasks(root="RUNNING", trainer_driver="SUCCEEDED", trainer="RUNNING"),
+        {"state": "RUNNING"} | tasks(root="RUNNING", executor="RUNNING", trainer="RUNNING"),
+        {"state": end} | tasks(root=end, trainer=end),
     ]
     result = invoke("run", "digits", "--wait", "--poll", "0.01", api=api)
     assert result.exit_code == code, result.output
     shown = [line.split("s  ")[1] for line in result.output.splitlines() if " s  " in line]
     assert shown == ["Trainer: RUNNING", f"Trainer: {end}"]
-    assert result.output.splitlines()[-1] == f"Run {api.runs[0]['run_id']}: {end}"
+    run_id = api.runs[0]["run_id"]
+    assert result.output.splitlines()[-1] == f"Run {run_id}: {end}"
+    logs = f"kubectl logs -n kubeflow -l pipeline/runid={run_id} -c main"
+    assert (logs in result.output) == (end == "FAILED")
 
 
 def test_waiting_outlives_a_restart_of_the_api(api, package) -> None:
@@ -169,10 +178,43 @@ def test_status(api, package) -> None:
     ok("run", "digits", "--name", "first", api=api)
     run_id = api.runs[0]["run_id"]
     assert f"{run_id}  " in ok("status", api=api)
-    api.states = [{"state": "RUNNING"} | tasks(ImageExampleGen="SUCCEEDED", Trainer="RUNNING")]
+    api.states = [
+        {"state": "RUNNING"}
+        | tasks(trainer="RUNNING", image_example_gen="SUCCEEDED", prepare="SUCCEEDED")
+    ]
+    details = api.states[0]["run_details"]["task_details"]
+    details[1] |= {"start_time": "2027-01-01T03:00:00Z", "end_time": "2027-01-01T03:01:30Z"}
+    details[2] |= {"start_time": "2027-01-01T02:59:00Z", "end_time": "2027-01-01T02:59:40Z"}
+    details[0] |= {"start_time": "2027-01-01T03:01:40Z"}
     assert ok("status", run_id, api=api) == (
-        "first: RUNNING\n  ImageExampleGen: SUCCEEDED\n  Trainer: RUNNING\n"
+        "first: RUNNING\n  prepare: SUCCEEDED, 40 s\n  ImageExampleGen: SUCCEEDED, 90 s\n"
+        "  Trainer: RUNNING\n"
     )
+    api.states = [{"state": "FAILED"} | tasks(trainer="FAILED")]
+    api.states[0]["run_details"]["task_details"][0]["error"] = {"message": "out of memory"}
+    shown = ok("status", run_id, "--namespace", "mine", api=api)
+    assert "  Trainer: FAILED: out of memory\n" in shown
+    assert f"kubectl logs -n mine -l pipeline/runid={run_id}" in shown
+
+
+def test_a_run_of_a_version_that_is_gone_shows_no_things_of_kubeflow(api, package) -> None:
+    ok("deploy", package, api=api)
+    ok("run", "digits", "--name", "digits-x7k2p", api=api)
+    api.versions = []
+    api.states = [{"state": "RUNNING"} | tasks(trainer="RUNNING")]
+    shown = ok("status", api.runs[0]["run_id"], api=api)
+    assert shown == "digits-x7k2p: RUNNING\n  trainer: RUNNING\n"
+
+
+def test_a_run_is_cancelled_once(api, package) -> None:
+    ok("deploy", package, api=api)
+    ok("run", "digits", api=api)
+    run_id = api.runs[0]["run_id"]
+    assert "is being ended" in ok("cancel", run_id, api=api)
+    assert api.runs[0]["state"] == "CANCELING"
+    api.runs[0]["state"] = "CANCELED"
+    assert "has ended already: CANCELED" in ok("cancel", run_id, api=api)
+    assert len(api.asked("POST", f"runs/{run_id}:terminate")) == 1
 
 
 def test_schedules(api, package) -> None:
@@ -210,6 +252,37 @@ def test_schedules(api, package) -> None:
     assert before[0] not in [one["recurring_run_id"] for one in api.schedules]
     result = invoke("schedule", "pause", "weekly", api=api)
     assert "no schedule 'weekly'; there are: hourly-1, nightly" in result.output
+
+
+def test_a_schedule_does_not_go_while_a_run_of_it_goes_on(api, package) -> None:
+    """Kubernetes would remove the workflow with it, and the run be RUNNING for ever."""
+    ok("deploy", package, api=api)
+    create = ("schedule", "create", "digits", "--name", "nightly", "--every", "60")
+    ok(*create, api=api)
+    (nightly,) = api.schedules
+    number = nightly["recurring_run_id"]
+    other = {"state": "RUNNING", "recurring_run_id": "another"}
+    api.runs = [
+        {"run_id": "r1", "state": "RUNNING", "recurring_run_id": number},
+        *({"run_id": f"o{i}"} | other for i in range(3)),  # the run of ours is on the second page
+    ]
+    for command in (("schedule", "delete", "nightly"), (*create, "--replace")):
+        result = invoke(*command, api=api)
+        assert result.exit_code == ExitCode.FAILED
+        assert "The run r1 of this schedule goes on" in result.output
+        assert api.schedules == [nightly]
+        assert nightly["status"] == "ENABLED"  # as before
+    api.runs[0]["state"] = "SUCCEEDED"
+    ok(*create, "--replace", api=api)
+    assert [one["recurring_run_id"] != number for one in api.schedules] == [True]
+    api.runs[0] |= {"state": "RUNNING", "recurring_run_id": api.schedules[0]["recurring_run_id"]}
+    threading.Timer(0.2, lambda: api.runs[0].update(state="SUCCEEDED")).start()
+    ok("schedule", "delete", "nightly", "--wait", 30, api=api)
+    assert api.schedules == []
+    ok(*create, api=api)
+    api.runs[0] |= {"state": "RUNNING", "recurring_run_id": api.schedules[0]["recurring_run_id"]}
+    ok("schedule", "delete", "nightly", "--force", api=api)
+    assert api.schedules == []
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def test_user_modules_are_imported_by_name_and_known_by_their_code(tmp_path) -> 
         for node, of_node in parameters.items()
         if CODE_FINGERPRINT in of_node
     }
-    assert len(fingerprints) == 8
-    assert len(set(fingerprints.values())) == 8
+    assert len(fingerprints) == 9
+    assert len(set(fingerprints.values())) == 9
     assert not any(of_node.get("module_file") for of_node in parameters.values())
     assert not list(tmp_path.iterdir())  # nothing was packed
     assert compile_ir(config(tmp_path)) == ir

@@ -16,6 +16,8 @@ import yaml
 
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.paths import PROJECT
+from pipeline.web.server import LAST_ANSWERS
+from tests.documents import check_command
 
 KUBEFLOW = PROJECT / "kubeflow"
 MANIFESTS = KUBEFLOW / "manifests"
@@ -37,7 +39,7 @@ def resources(folder: str) -> dict[str, dict]:
     return {**found, "Kustomization": kustomization}
 
 
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search"])
 def test_every_file_belongs_to_its_kustomization(folder: str) -> None:
     listed = resources(folder)["Kustomization"]["resources"]
     present = {path.name for path in (MANIFESTS / folder).glob("*.yaml")}
@@ -62,7 +64,7 @@ def test_every_field_is_one_of_the_kubernetes_api(path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on this machine")
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search"])
 def test_kustomize_renders_the_folder(folder: str, tmp_path) -> None:
     shutil.copytree(MANIFESTS / folder, tmp_path / folder)
     example = tmp_path / folder / "credentials.env.example"
@@ -130,8 +132,31 @@ def test_serving_reads_what_pusher_writes() -> None:
     assert "--model_name=triplet" in container["args"]
 
 
+def test_search_reads_what_pusher_writes(tmp_path) -> None:
+    """The arguments are parsed by the command itself; probes and ports are those of the server."""
+    found = resources("search")
+    pod = found["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    python, *words = container["command"]
+    assert python == "python"
+    check_command([".venv/bin/python", *words, *container["args"]], tmp_path)
+    assert f"--model={DEFAULTS.directory}/$(PIPELINE)/serving" in container["args"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "models"]
+    assert (mount["mountPath"], mount["readOnly"]) == (DEFAULTS.directory, True)
+    volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == DEFAULTS.claim
+    (port,) = container["ports"]
+    assert f"--port={port['containerPort']}" in container["args"]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    (sleep,) = container["lifecycle"]["preStop"]["exec"]["command"][1:]
+    assert pod["spec"]["terminationGracePeriodSeconds"] >= int(sleep) + LAST_ANSWERS
+
+
 @pytest.mark.parametrize(
-    ("folder", "kind"), [("metadata", "StatefulSet"), ("serving", "Deployment")]
+    ("folder", "kind"),
+    [("metadata", "StatefulSet"), ("serving", "Deployment"), ("search", "Deployment")],
 )
 def test_labels_policies_and_privileges(folder: str, kind: str) -> None:
     found = resources(folder)

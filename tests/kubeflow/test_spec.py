@@ -132,6 +132,94 @@ def test_resources() -> None:
         compiled(nodes={"Tuner": {"cpu": "1"}})
 
 
+def executors_of(**kubeflow: object) -> dict[str, dict]:
+    _, platforms = compiled(**kubeflow)
+    return platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_every_try_of_a_node_has_its_time() -> None:
+    """Argo counts from the start of the first try, and a second one must fit behind the longest."""
+    nodes = {"ImageExampleGen": {"timeout_hours": 2}}
+    found = {
+        name: int(one["activeDeadlineSeconds"])
+        for name, one in executors_of(timeout_hours=0.5, nodes=nodes).items()
+    }
+    assert found == {
+        "exec-prepare": 1800,
+        "exec-image-example-gen": 7200,
+        "exec-statistics-gen": 1800,
+        "exec-trainer": 24 * 3600,
+    }
+    spec, _ = compiled(timeout_hours=0.5, nodes=nodes, retries=3)
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        waits = 10 + 20 + 40
+        most = 4 * found[f"exec-{name}"] + waits
+        assert task["retryPolicy"]["backoffMaxDuration"] == f"{most}s"
+    longer = {"Trainer": {"timeout_hours": 72}}
+    assert executors_of(nodes=longer)["exec-trainer"]["activeDeadlineSeconds"] == str(72 * 3600)
+    assert executors_of(timeout_hours=48)["exec-trainer"]["activeDeadlineSeconds"] == str(48 * 3600)
+
+
+def test_where_pods_run_and_what_is_written_on_them() -> None:
+    spec, platforms = compiled(
+        image_pull_secrets=["registry"],
+        node_selector={"pool": "cpu", "disk": "ssd"},
+        tolerations=[{"key": "batch"}],
+        env={"TF_CPP_MIN_LOG_LEVEL": "1"},
+        labels={"team": "search"},
+        annotations={"example.com/note": "a text"},
+        nodes={
+            "Trainer": {
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [
+                    {"key": "nvidia.com/gpu", "operator": "Equal", "value": "yes",
+                     "effect": "NoSchedule"}
+                ],
+                "env": {"NCCL_DEBUG": "INFO"},
+            }
+        },
+    )  # fmt: skip
+    containers = spec["deploymentSpec"]["executors"]
+    for name, executor in platforms["platforms"]["kubernetes"]["deploymentSpec"][
+        "executors"
+    ].items():
+        trainer = name == "exec-trainer"
+        assert [one["secretName"] for one in executor["imagePullSecret"]] == ["registry"]
+        assert executor["nodeSelector"]["labels"] == {
+            "pool": "gpu" if trainer else "cpu", "disk": "ssd",
+        }  # fmt: skip
+        assert [one["key"] for one in executor["tolerations"]] == (
+            ["batch", "nvidia.com/gpu"] if trainer else ["batch"]
+        )
+        assert executor["tolerations"][0]["operator"] == "Exists"
+        assert executor["podMetadata"] == {
+            "labels": {"team": "search"}, "annotations": {"example.com/note": "a text"},
+        }  # fmt: skip
+        env = {one["name"]: one["value"] for one in containers[name]["container"]["env"]}
+        more = {"NCCL_DEBUG": "INFO"} if trainer else {}
+        assert env == {"TF_CPP_MIN_LOG_LEVEL": "1"} | more
+        assert executor["securityContext"] == {"runAsNonRoot": True}
+    assert all("securityContext" not in one for one in executors_of(run_as_non_root=False).values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"labels": {"team": "a b"}}, "'team' = 'a b' is no label of Kubernetes"),
+        ({"node_selector": {"-x": "y"}}, "is no label of Kubernetes"),
+        ({"annotations": {"a b": "y"}}, "is no name of an annotation"),
+        ({"env": {"1A": "y"}}, "is no name of an environment variable"),
+        ({"env": {"METADATA_PASSWORD": "y"}}, "comes from the Secret"),
+        ({"tolerations": [{"key": "x", "operator": "Equal"}]}, "give both or neither"),
+        ({"tolerations": [{"operator": "Equal", "value": "x"}]}, "needs a key"),
+        ({"timeout_hours": 0}, "greater than 0"),
+    ],
+)
+def test_what_kubernetes_would_refuse(wrong: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(**wrong)
+
+
 def test_every_pod_gets_the_volume_the_secret_and_scratch_space() -> None:
     _, platforms = compiled(volume="shared", metadata_secret="mysql-secret")
     executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -151,7 +239,7 @@ def test_every_pod_gets_the_volume_the_secret_and_scratch_space() -> None:
 def test_a_bucket_and_a_metadata_server_need_neither_volume_nor_secret() -> None:
     spec, platforms = compiled(directory="gs://bucket/x", metadata="grpc://metadata:8080")
     for executor in platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
-        assert set(executor) == {"emptyDirMounts"}
+        assert set(executor) == {"emptyDirMounts", "activeDeadlineSeconds", "securityContext"}
     arguments = spec["deploymentSpec"]["executors"]["exec-trainer"]["container"]["args"]
     assert "gs://bucket/x/digits/runs" in arguments
 

@@ -7,6 +7,7 @@ that ended well with the same inputs, all of whose outputs are live and there.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.index_gen import Index
 from components.metadata import Models, ends_run, find_execution
 from components.pusher.versioned_push import versions
 from components.resolvers.baseline import LatestBlessedBaselineStrategy
+from components.resolvers.previous_index import PreviousIndexStrategy
 from components.resolvers.previous_model import PreviousModelStrategy
 from components.resolvers.previous_statistics import PreviousStatisticsStrategy
 from components.resolvers.served_model import ServedModelStrategy
@@ -123,7 +126,11 @@ class Simulation:
             target = models.by_id(earlier[-1])
             assert target.state == proto.Artifact.LIVE
             assert Path(target.uri).is_dir()
-            self._made_by("Rollback", {"model": [self._tfx(target)]}, self._push)
+            extras = models.extras_of(target.id)
+            assert all(Path(path).exists() for path in extras.values())
+            self._made_by(
+                "Rollback", {"model": [self._tfx(target)]}, lambda one: self._push(one, extras)
+            )
             make_latest(self.store, models, target, "rolled back")
 
     def live(self, kind: type) -> list:
@@ -208,7 +215,16 @@ class Simulation:
             current_model_id=model[0].id,
         )["blessing"]  # fmt: skip
         inputs = {"model": model, "model_blessing": blessing}
-        self._node("Pusher", inputs, {"pushed_model": standard_artifacts.PushedModel}, event)
+        previous = self._resolve(
+            "PreviousIndexResolver", PreviousIndexStrategy(),
+            previous_index=self.live(Index), examples=trained, **inputs,
+        )["previous_index"]  # fmt: skip
+        index = self._node(
+            "IndexGen", {"examples": trained, "previous_index": previous, **inputs},
+            {"index": Index}, event, built=blessing[0].get_int_custom_property("blessed"),
+        )["index"]  # fmt: skip
+        self._node("Pusher", {**inputs, "index": index},
+                   {"pushed_model": standard_artifacts.PushedModel}, event)  # fmt: skip
 
     def _skips(self, examples: list, event: Event) -> bool:
         """The rules of TrainingDecision; the figures are the event's."""
@@ -267,7 +283,8 @@ class Simulation:
             if "span" in noted and "span" in (artifact.PROPERTIES or {}):
                 artifact.span = noted["span"]
         if node == "Pusher" and inputs["model_blessing"][0].get_int_custom_property("blessed"):
-            self._push(made["pushed_model"][0])
+            extras = {"index": inputs["index"][0].uri}
+            self._push(made["pushed_model"][0], extras)
         execution_publish_utils.publish_succeeded_execution(
             self.handle, execution.id, contexts, made
         )
@@ -289,8 +306,9 @@ class Simulation:
             self.handle, execution.id, contexts, {"pushed_model": [artifact]}
         )
 
-    def _push(self, pushed) -> None:
+    def _push(self, pushed, extras: dict[str, str]) -> None:
         """The two newest versions stay."""
+        pushed.set_string_custom_property("pushed_extras", json.dumps(extras))
         found = versions(str(self.serving))
         version = found[-1] + 1 if found else 1
         (self.serving / str(version)).mkdir()

@@ -15,7 +15,7 @@ from tfx.utils import proto_utils
 
 from components.image_example_gen import read_options
 from modules.gate import make_eval_config
-from modules.settings import EvaluationSettings, ImageTable, TripletSettings
+from modules.settings import EvaluationSettings, ImageTable, IndexSettings, TripletSettings
 from pipeline.config import load_config
 from pipeline.definition import create_pipeline
 
@@ -40,9 +40,11 @@ TRIPLETS = {
 EVALUATION = {
     "ks": [1, 3],
     "slice_by": ["label", "camera"],
-    "gallery_split": "catalogue",
+    "gallery_split": "train",
     "exclude_same": ["sequence"],
     "verification": True,
+    "false_accept_rate": 0.125,
+    "max_threshold_shift": 0.5,
     "clustering": True,
     "confidence": "jackknife",
     "change_level": 0.9,
@@ -52,6 +54,17 @@ EVALUATION = {
         "nmi": {"lower": 0.5},
     },
     "slice_thresholds": {"camera": {"map@r": {"max_drop": 0.0625}}},
+}
+
+INDEX = {
+    "gallery": "train",
+    "kind": "hnsw",
+    "storage": "int8",
+    "min_recall": 0.9,
+    "k": 5,
+    "queries": 500,
+    "thumbnails": False,
+    "seed": 2,
 }
 
 
@@ -144,17 +157,42 @@ def test_a_sheet_is_read_by_a_node_of_its_own(tmp_path: Path, data, by_column, s
     assert nodes(tmp_path, "")["ExampleValidator"].exec_properties["further_features"] == 0
 
 
+def test_eval_needs_pairs_only_where_its_queries_search_in_it(tmp_path) -> None:
+    def asked(text: str) -> int:
+        return nodes(tmp_path, text)["ExampleValidator"].exec_properties["eval_is_gallery"]
+
+    assert asked("") == 1
+    assert asked('[evaluation]\ngallery_split = "train"') == 0
+    assert asked('split = "hash"\npattern = "{SPAN}/*"') == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "node"),
+    [("images", "ImageExampleGen"), ("csv", "SheetExampleGen"), ("tfrecord", "ImportExampleGen")],
+)
+def test_distractors_reach_the_node_that_reads_and_no_statistics(tmp_path, form, node) -> None:
+    found = nodes(tmp_path, f'format = "{form}"\ndistractors = ["junk", "background"]')
+    options = read_options(found[node].exec_properties)
+    assert list(options["distractors"]) == ["background", "junk"]
+    assert json.loads(found["StatisticsGen"].exec_properties["exclude_splits"]) == ["distractors"]
+    without = nodes(tmp_path, f'format = "{form}"')
+    assert "distractors" not in read_options(without[node].exec_properties)
+    assert json.loads(without["StatisticsGen"].exec_properties["exclude_splits"]) == []
+
+
 def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
     properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
-    assert properties["gallery_split"] == "catalogue"
+    assert properties["gallery_split"] == "train"
+    assert properties["max_threshold_shift"] == 0.5
     configured = config_pb2.EvalConfig()
     proto_utils.json_to_proto(properties["eval_config"], configured)
     assert configured == make_eval_config(EvaluationSettings(**EVALUATION))
     # Nor do that function and the configuration both leave something out.
     written = json_format.MessageToDict(configured, preserving_proto_field_name=True)
     (specs,) = written["metrics_specs"]
-    metric, changes = specs["metrics"]
+    metric, changes, of_pairs = specs["metrics"]
+    assert of_pairs["class_name"] == "OperatingPointMetrics"
     assert json.loads(changes["config"]) == {"ks": [1, 3], "level": 0.9}
     assert json.loads(metric["config"]) == {
         "ks": [1, 3],
@@ -162,6 +200,7 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
         "clustering": True,
         "gallery_files": None,
         "exclude_same": ["sequence"],
+        "false_accept_rate": 0.125,
     }
     assert written["slicing_specs"] == [
         {},
@@ -231,3 +270,32 @@ def test_the_recipe_is_of_all_that_a_model_depends_on(tmp_path: Path) -> None:
     }  # fmt: skip
     changed.add(recipe(f"window = 3\n{asked}"))
     assert len(changed | {before}) == 6
+
+
+def test_every_key_of_index(tmp_path: Path) -> None:
+    assert INDEX.keys() | {"enabled", "exact_up_to"} == IndexSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("index", INDEX))
+    properties = found["IndexGen"].exec_properties
+    assert IndexSettings(**json.loads(properties["settings"])) == IndexSettings(**INDEX)
+    resolver = found["PreviousIndexResolver"].exec_properties
+    assert resolver[RESOLVER_CONFIG] == {"settings": properties["settings"]}
+    assert found["Pusher"].inputs["index"].producer_component_id == "IndexGen"
+    auto = nodes(tmp_path, "[index]\nexact_up_to = 7")["IndexGen"].exec_properties
+    assert json.loads(auto["settings"]) == {"exact_up_to": 7}
+
+
+def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
+    found = nodes(tmp_path, "[index]\nenabled = false")
+    assert not {"IndexGen", "PreviousIndexResolver"} & found.keys()
+    assert set(found["Pusher"].inputs) == {"model", "model_blessing"}
+
+
+def test_thumbnails_have_the_background_of_the_images(tmp_path: Path) -> None:
+    found = nodes(tmp_path, '[image]\nbackground = "red"')
+    assert found["IndexGen"].exec_properties["background"] == "red"
+
+
+def test_the_gallery_is_of_the_window(tmp_path: Path) -> None:
+    spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\nwindow = 2\nevaluation_span = 1'
+    found = nodes(tmp_path, spans)
+    assert found["IndexGen"].inputs["examples"].producer_component_id == "WindowResolver"

@@ -74,7 +74,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
         "ExampleValidator", "TrainingDecision", "Transform", "TripletGen", "Trainer", "Evaluator",
-        "Pusher",
+        "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -91,6 +91,10 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("components/training_decision/comparing.py", {"TrainingDecision"}),
         ("components/triplet_gen/sampling.py", {"TripletGen"}),
         ("components/pusher/versioned_push.py", {"Pusher"}),
+        ("components/index_gen/shards.py", {"IndexGen"}),
+        ("modules/index/tuning.py", {"IndexGen"}),
+        # Pusher compares the fingerprint of the index with that of the model.
+        ("modules/index/fingerprint.py", {"IndexGen", "Pusher"}),
         ("components/spans/driver.py", {"ImportExampleGen", "ImageExampleGen", "SheetExampleGen"}),
         ("components/image_example_gen/driver.py", {"ImageExampleGen"}),
         ("modules/preprocessing.py", {"Transform"}),
@@ -119,13 +123,14 @@ def test_every_file_for_nodes_is_in_the_fingerprint_of_a_node(entries) -> None:
         for folder in ("modules", "components")
         for path in (PROJECT / folder).rglob("*.py")
     }
-    # What builds the nodes, what the resolvers do and what searches settings: the cache holds no
-    # results of theirs.
+    # What builds the nodes, what the resolvers do, what searches settings and what reads an index:
+    # the cache holds no results of theirs.
     outside = {
         name
         for name in files - covered
         if not name.endswith((".component", ".image_example_gen.splits"))
         and not name.startswith(("components.resolvers", "components.metadata", "modules.tuning"))
+        and name not in ("modules.index.gallery", "modules.index.matching")
         and not (PROJECT.joinpath(*name.split(".")) / "__init__.py").exists()
     }
     assert outside == set()

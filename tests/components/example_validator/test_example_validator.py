@@ -81,6 +81,10 @@ def one_class(feature, position):
     feature["label"].bytes_list.value[0] = b"7"
 
 
+def class_of_its_own(feature, position):
+    feature["label"].bytes_list.value[0] = b"%d" % position
+
+
 def few_broken_images(feature, position):
     if position < 12:
         feature["image"].bytes_list.value[0] = b"no image"
@@ -117,6 +121,7 @@ def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
     folder = tmp_path_factory.mktemp("statistics")
     splits = {change.__name__: changed(change) for change in CHANGES}
     splits |= {"good": digits(), "good-few": digits()[:40], "empty": ()}
+    splits["eval"] = changed(class_of_its_own)
     examples = standard_artifacts.Examples()
     examples.uri, examples.split_names = str(folder / "examples"), json.dumps(list(splits))
     for split, rows in splits.items():
@@ -169,6 +174,18 @@ def test_an_anomaly_fails_the_node(statistics, tmp_path, change, feature, messag
     (finding,) = findings(error)
     assert finding.startswith(f"split '{change.__name__}', feature '{feature}': ")
     assert message in finding
+
+
+def test_one_image_of_each_class_is_enough_where_queries_search_elsewhere(statistics, tmp_path):
+    excluded = [split for split in json.loads(statistics.split_names) if split != "eval"]
+    validate_statistics(statistics, tmp_path, exclude_splits=excluded)
+    with pytest.raises(ValueError, match="do not fit the schema") as error:
+        validate_statistics(statistics, tmp_path, exclude_splits=excluded, eval_is_gallery=True)
+    assert findings(error) == [
+        "split 'eval', feature 'label': No pairs. Each of the 120 classes has one image, so no "
+        "query has a right answer among the others. Add images, or let queries search in another "
+        "split ([evaluation] gallery_split)."
+    ]
 
 
 def test_features_that_the_schema_does_not_name_may_be_allowed(statistics, tmp_path):

@@ -88,6 +88,45 @@ def run(node: ImageExampleGen, uri: Path, run_executor=executor.Executor):
     return examples, splits
 
 
+@pytest.mark.parametrize("how", ["given", "hash", "class_disjoint"])
+def test_distractors_go_into_a_split_of_their_own_wherever_they_are(tmp_path, how):
+    given = how == "given"
+    files = {
+        f"{split}/{label}/{i}.png" if given else f"{label}/{split}{i}.png": digit(i)
+        for split in ("train", "eval")
+        for label in ("a", "b", "c", "background", "Müll")
+        for i in range(2)
+    }
+    write_files(tmp_path / "in", files)
+    labels = ["background", "Müll"]
+    splits = (
+        {"input_config": given_splits({"train": "train/*/*", "eval": "eval/*/*"})}
+        if given
+        else {"output_config": hash_split(0.4, by="label" if how == "class_disjoint" else "id")}
+    )
+    node = ImageExampleGen(str(tmp_path / "in"), distractors=labels, **splits)
+    examples, found = run(node, tmp_path / "out")
+    assert examples.split_names == '["train", "eval", "distractors"]'
+    assert set(found["distractors"]) == {
+        name for name in files if set(name.split("/")) & set(labels)
+    }
+    rest = found["train"] | found["eval"]
+    assert set(rest) | set(found["distractors"]) == set(files)
+    assert {row[LABEL] for row in rest.values()} == {b"a", b"b", b"c"}
+    # They are counted apart: 2 splits · 3 classes · 2 images, and 2 · 2 · 2.
+    assert examples.get_int_custom_property("images") == 12
+    assert examples.get_int_custom_property("distractors") == 8
+
+
+def test_a_label_of_distractors_that_no_image_has_is_named(tmp_path):
+    write_files(tmp_path / "in", {f"{label}/{i}.png": digit(i) for label in "ab" for i in range(9)})
+    node = ImageExampleGen(str(tmp_path / "in"), distractors=["a", "backgruond"])
+    with pytest.raises(
+        ValueError, match=r"No image has the label 'backgruond', which \[data\] dist"
+    ):
+        run(node, tmp_path / "out")
+
+
 def test_given_splits_keep_the_bytes_and_name_the_class_and_the_path(tmp_path):
     files = {
         "train/zero/a.png": digit(0),

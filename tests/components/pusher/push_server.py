@@ -21,12 +21,19 @@ from tfx.components.pusher.executor import Executor as TfxExecutor
 from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 
+from components.index_gen import Index
 from components.pusher import Pusher
 from components.pusher.executor import Executor
 
 
 def push(
-    kind: str, model: str, serving: str, archive: str, keep: int = 0, blessing_folder: str = ""
+    kind: str,
+    model: str,
+    serving: str,
+    archive: str,
+    keep: int = 0,
+    blessing_folder: str = "",
+    index: Index | None = None,
 ) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
@@ -45,7 +52,7 @@ def push(
         keep_versions=keep,
     )
     {"ours": Executor, "tfx": TfxExecutor}[kind]().Do(
-        {"model": [source], "model_blessing": [blessing]},
+        {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
         {"pushed_model": [pushed]},
         dict(node.exec_properties),
     )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from components.index_gen import Index
 from components.pusher.versioned_push import push as hand_over_push, versions
+from modules.index import IndexMismatchError, check_same_model, index_folder
 from tests.components.pusher.push_server import push
 from tests.components.pusher.pushed_models import contents, make_extras, make_model
+from tests.modules.index.index_folders import unit_vectors, write_flat_index
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -48,3 +53,45 @@ def test_the_operating_point_of_the_verdict_goes_with_the_model(tmp_path) -> Non
     assert contents(tmp_path / "archive") == expected
     extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
     assert extras == {"operating_point.json": str(blessing / "operating_point.json")}
+
+
+def index_of(root: Path, model: Path) -> Index:
+    """What IndexGen makes for a model."""
+    artifact = Index()
+    artifact.uri = str(root)
+    artifact.set_int_custom_property("built", 1)
+    write_flat_index(model, unit_vectors(3, 4))  # beside the model, as in a version
+    shutil.move(index_folder(str(model)), root)
+    return artifact
+
+
+def test_model_and_index_are_one_version(tmp_path) -> None:
+    model = make_model(tmp_path / "model", "a")
+    index = index_of(tmp_path / "index", model / "Format-Serving")
+    paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    pushed = push("ours", *paths, index=index)
+    version = pushed.get_string_custom_property("pushed_destination")
+    of_index = {f"index/{name}": file for name, file in contents(tmp_path / "index").items()}
+    assert sorted(of_index) == ["index/gallery.parquet", "index/index.json", "index/vectors.faiss"]
+    assert contents(version) == {**contents(model / "Format-Serving"), **of_index}
+    assert check_same_model(version).images == 3
+    # The index is not copied a third time; a rollback finds it where it was made.
+    assert contents(tmp_path / "archive") == contents(model / "Format-Serving")
+    assert json.loads(pushed.get_string_custom_property("pushed_extras")) == {"index": index.uri}
+    # Tried again it makes no new version.
+    assert push("ours", *paths, index=index).get_string_custom_property(
+        "pushed_destination") == version  # fmt: skip
+
+
+def test_an_index_of_another_model_is_never_pushed(tmp_path) -> None:
+    other = make_model(tmp_path / "other", "b")
+    index = index_of(tmp_path / "index", other / "Format-Serving")
+    model = make_model(tmp_path / "model", "a")
+    paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    with pytest.raises(IndexMismatchError, match="Give IndexGen and Pusher the same model"):
+        push("ours", *paths, index=index)
+    assert not (tmp_path / "serving").exists()
+    # One that was not made has nothing to push.
+    index.set_int_custom_property("built", 0)
+    version = push("ours", *paths, index=index).get_string_custom_property("pushed_destination")
+    assert contents(version) == contents(model / "Format-Serving")

@@ -87,3 +87,12 @@ def test_a_file_that_is_no_tfrecord_is_named(what, tmp_path) -> None:
         path.write_bytes(b"some text that is long enough" if what == "text" else good[:-9])
     with pytest.raises(Exception, match="in/wrong"):
         run(RecordExampleGen(str(tmp_path / "in"), **HALVES), tmp_path / "out", Executor)
+
+
+def test_distractors_are_told_by_their_label(tmp_path) -> None:
+    background = [(image, b"background", id_) for image, _, id_ in rows(20, 5)]
+    write(tmp_path / "in/a", [*rows(0), *background])
+    node = RecordExampleGen(str(tmp_path / "in"), distractors=["background"], **HALVES)
+    examples, splits = run(node, tmp_path / "out", Executor)
+    assert set(splits["distractors"]) == {name.decode() for *_, name in background}
+    assert len(splits["train"] | splits["eval"]) == examples.get_int_custom_property("images") == 10

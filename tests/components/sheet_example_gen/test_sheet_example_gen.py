@@ -98,6 +98,19 @@ def test_the_column_split_and_all_others_reach_the_examples(tmp_path, kind):
         }
 
 
+def test_distractors_are_told_by_their_label_whatever_the_column_split_says(tmp_path):
+    rows = write_images(tmp_path / "in")
+    for row in rows[:4]:
+        row["label"] = "nobody"
+    write_sheet(tmp_path / "in", "csv", rows)
+    node = SheetExampleGen(str(tmp_path / "in"), "csv", distractors=["nobody"])
+    examples, splits = run(node, tmp_path / "out")
+    assert examples.split_names == '["train", "eval", "distractors"]'
+    assert sorted(splits["distractors"]) == [row["path"] for row in rows[:4]]
+    assert splits["distractors"][rows[0]["path"]]["camera"] == rows[0]["camera"].encode()
+    assert examples.get_int_custom_property("images") == len(rows) - 4
+
+
 @pytest.mark.parametrize("by", ["id", "label"])
 def test_the_split_by_hash_is_that_of_folders(tmp_path, by):
     write_sheet(tmp_path / "in", "csv", write_images(tmp_path / "in"))

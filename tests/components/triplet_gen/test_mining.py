@@ -277,6 +277,6 @@ def test_an_image_that_cannot_be_decoded_is_an_error(tmp_path, model):
 def test_a_model_without_the_signature_is_an_error(tmp_path):
     examples = examples_artifact(tmp_path / "examples", {"train": digits(2)})
     other = model_artifact(tmp_path / "model", signature="serving_default")
-    message = rf"{tmp_path}/model/.* has the signatures serving_default, but mining needs 'images'"
+    message = rf"{tmp_path}/model/.* has the signatures serving_default, but 'images' is needed"
     with pytest.raises(ValueError, match=message):
         make(tmp_path / "out", examples, models=[other], strategy="hard")

@@ -127,13 +127,14 @@ def test_tfma_decides_as_the_definition_says(tmp_path, metric, no_worse, better,
             {"better": True},
             0.1,
             None,
-            "too few queries to tell: an interval of the change needs scored queries of two "
-            "classes, or two of the slice's one class",
+            "too few classes to tell: an interval of the change takes scored queries of 5 classes "
+            "or more, or as many of the slice's one class, and there are 4 classes",
         ),
     ],
 )
 def test_reasons_in_words(tmp_path, metric, threshold, change, ends, reason):
-    _, failures, _ = judge(tmp_path, metric, threshold, change, ends)
+    classes = 50.0 if ends else 4.0
+    _, failures, _ = judge(tmp_path, metric, threshold, change, ends, classes=classes)
     assert failures == [f"{metric} (overall): {reason}"]
 
 

@@ -48,7 +48,9 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     pictures = [None if i == 7 else b"picture %d" % i for i in range(2500)]
     cameras = pa.array(range(2500), pa.int64())
     version = fake_model(tmp_path / "7")
-    write_flat_index(version, vectors, thumbnails=pictures, camera=cameras)
+    hashes = pa.array([b"%d" % i for i in range(2500)], pa.binary())
+    further = {"camera": cameras, "image_hash": hashes}
+    write_flat_index(version, vectors, thumbnails=pictures, **further)
     description = check_same_model(str(version))
     assert (description.images, description.dimension, description.kind) == (2500, 8, "flat")
     size = Path(index_folder(str(version)), "vectors.faiss").stat().st_size

@@ -9,60 +9,17 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings, strategies as st
 
 from modules.retrieval import COUNTS, make_gallery, score_against, score_names, score_queries
-from modules.retrieval.groups import gallery_groups, group_keys, number_groups, query_groups
 from modules.retrieval.order import LabelledRows
-from modules.retrieval.pair_counts import PairCounters
-from modules.retrieval.scores import QueryBlock, score_block
-from modules.retrieval.shards import Shard
+from modules.retrieval.pair_counts import PairCounters, count_block_pairs
+from modules.retrieval.scores import score_block
 from modules.retrieval.transforms import ScoreQueries
 from modules.retrieval.verification import add_pairs, new_histogram
+from tests.grouped_sets import make_block, sets
 from tests.real_data import BEAM_ARGS
 from tests.retrieval_oracle import Rows, brute_force, pairs
 
 KS = [1, 3]
 NAMES = [*score_names(KS), *COUNTS]
-
-
-@st.composite
-def sets(draw):
-    """Queries and gallery that share ids, labels and values; columns of bytes and of integers."""
-    columns = draw(st.integers(1, 3))
-    found = []
-    for labels in (b"abc", b"bcd"):
-        n = draw(st.integers(1, 16))
-        ids = [b"%02d" % i for i in draw(st.permutations(range(20)))[:n]]
-        names = draw(st.lists(st.sampled_from(list(labels)), min_size=n, max_size=n))
-        values = [
-            draw(st.lists(st.sampled_from(of), min_size=n, max_size=n))
-            for of in ([b"", b"1", b"2"], [0, 1], [b"x", b"y", b"z"])[:columns]
-        ]
-        row = st.lists(st.integers(-2, 2), min_size=2, max_size=2)
-        embeddings = draw(st.lists(row, min_size=n, max_size=n))
-        rows = Rows(ids, [bytes([name]) for name in names], np.array(embeddings, np.float32))
-        found.append((rows, values))
-    return found
-
-
-def score(queries: Rows, columns, gallery: Rows, gallery_columns, size: int):
-    """Scores and pairs of the queries, the gallery cut into shards of `size` rows."""
-    made = make_gallery(*gallery, gallery_columns)
-    numbers = number_groups(group_keys(made.labels, column) for column in made.columns)
-    groups = gallery_groups(made.labels, made.columns, numbers)
-    classes = {label: int(made.classes[i]) for i, label in enumerate(made.labels)}
-    shards = [
-        Shard(a, made.ids[a:b], made.classes[a:b], {"": made.embeddings[a:b]}, groups[a:b])
-        for a in range(0, len(made.ids), size)
-        for b in [a + size]
-    ]
-    labels = np.array(queries.labels, object)
-    block = QueryBlock(
-        ids=np.array(queries.ids, object),
-        classes=np.array([classes.get(label, -1) for label in queries.labels], np.int32),
-        members=np.array([gallery.labels.count(label) for label in queries.labels]),
-        embeddings={"": queries.embeddings},
-        groups=query_groups(labels, [np.array(column, object) for column in columns], numbers),
-    )
-    return score_block(block, shards, KS, count_pairs=PairCounters)[""]
 
 
 def check(scores: np.ndarray, ids, expected: dict) -> None:
@@ -103,13 +60,15 @@ def test_a_query_whose_class_was_seen_by_one_camera_alone_is_excluded():
 def test_scores_and_pairs_equal_the_brute_force_for_every_shard_size(found, two_sets, size):
     (queries, columns), other = found
     gallery, gallery_columns = other if two_sets else found[0]
-    result = score(queries, columns, gallery, gallery_columns, size)
+    block, shards = make_block(queries, columns, gallery, gallery_columns, size)
+    result = score_block(block, shards, KS, count_pairs=lambda model: PairCounters())[""]
     expected = brute_force(*queries, KS, gallery, columns, gallery_columns)
     check(result.scores, queries.ids, expected)
     distances, same = pairs(queries, gallery, columns, gallery_columns)
     histogram = new_histogram()
     add_pairs(histogram, np.array(distances, np.float32), np.array(same, bool))
     np.testing.assert_array_equal(result.pairs, histogram)
+    np.testing.assert_array_equal(count_block_pairs(block, shards)[""], histogram)
 
 
 @settings(deadline=None, max_examples=30)

@@ -155,7 +155,7 @@ def test_pairs_are_counted_without_the_query_itself(sets, size):
     distances, same = pairs(queries, gallery)
     expected = new_histogram()
     add_pairs(expected, np.array(distances, np.float32), np.array(same, bool))
-    actual = score(queries, gallery, size, count_pairs=PairCounters).pairs
+    actual = score(queries, gallery, size, count_pairs=lambda model: PairCounters()).pairs
     np.testing.assert_array_equal(actual, expected)
 
 

@@ -9,8 +9,8 @@ from pipeline.config import PROJECT
 from pipeline.metadata import RunState, RunSummary, data_rejections, model_rejections
 from pipeline.metadata.run_state import InARow, Meaning
 from pipeline.operations import history_plot
-from pipeline.operations.history import history_rows
 from pipeline.operations.history_plot import history_png
+from pipeline.operations.history_table import history_rows
 from pipeline.operations.retraining import exit_code
 from pipeline.operations.sentences import describe_run
 from pipeline.operations.waiting_spans import tried_spans

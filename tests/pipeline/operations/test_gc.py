@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.pipeline.simulated_runs import Event, Simulation
 
 DAY = 24 * 3600
+RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
 
 events = st.lists(
     st.builds(
@@ -32,7 +34,7 @@ events = st.lists(
         valid=st.sampled_from([True, True, True, False]),
         blessed=st.booleans(),
         breaks_at=st.sampled_from(
-            [None, None, None, None, "ExampleGen", "Trainer", "Evaluator", "Pusher"]
+            [None, None, None, None, "ExampleGen", "Trainer", "Evaluator", "IndexGen", "Pusher"]
         ),
         retunes=st.sampled_from([False, False, False, True]),
         resplits=st.sampled_from([False, False, False, True]),
@@ -148,12 +150,46 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     # Pushed in 8, 11 and 12 with two versions kept; 12 started from 11, and 11 from 8.
     assert left["Trainer/model"] == 3
     assert left["Trainer/model_run"] == 1
+    # The two that are served, and that of 8, which a rollback from 11 would push.
+    assert left["IndexGen/index"] == 3
     assert simulation.collect(1).removed == {}
     # More runs kept, fewer folders removed.
     other = simulated_year(tmp_path / "other")
     sizes = [len(make_plan(other.store, other.config, keep).removed) for keep in (1, 3, 6, 12)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 0
+
+
+def test_what_was_pushed_beside_a_served_model_stays(tmp_path) -> None:
+    simulation = simulated_year(tmp_path)
+    beside = make_plan(simulation.store, simulation.config, 1).artifacts[0]
+    pushed = max(
+        (one for one in simulation.store.get_artifacts_by_type("PushedModel")
+         if one.custom_properties["pushed"].int_value),
+        key=lambda one: one.id,
+    )  # fmt: skip
+    extras = json.dumps({"index": beside.uri})
+    pushed.custom_properties["pushed_extras"].string_value = extras
+    simulation.store.put_artifacts([pushed])
+    plan = make_plan(simulation.store, simulation.config, 1)
+    assert beside.id not in {artifact.id for artifact in plan.artifacts}
+    assert plan.kept[Path(beside.uri)][1] == "models in the serving folder"
+
+
+def test_the_latest_index_stays_though_it_was_never_pushed(tmp_path) -> None:
+    """Its push failed, and the model after it was rejected."""
+    plain, collected = (
+        Simulation(tmp_path / name, window=1, fixed=None, warm=False, rounds=0)
+        for name in ("plain", "collected")
+    )
+    events = [Event(), Event(breaks_at="Pusher"), Event(blessed=False)]
+    for simulation in (plain, collected):
+        for event in events:
+            simulation.happens(event)
+    collected.collect(1)
+    for simulation in (plain, collected):
+        simulation.happens(Event())
+    assert collected.trace == plain.trace
 
 
 def make_old(path: Path, *, days: float) -> None:
@@ -292,16 +328,16 @@ def test_after_real_runs_the_next_one_is_cached_and_a_rollback_works(tmp_path, m
     assert gc(pipeline, "--keep", "1", "--delete").output.endswith("Nothing to remove.\n")
 
     again = pipeline.run()
-    assert not_cached(again) == {"BaselineResolver"}
+    assert not_cached(again) == RESOLVERS
     back = roll_back(pipeline.config)
     assert back.model.uri == models[2]
     gc(pipeline, "--keep", "1", "--delete")
     after = pipeline.run()
-    assert not_cached(after) == {"BaselineResolver", "Pusher"}
+    assert not_cached(after) == RESOLVERS | {"IndexGen", "Pusher"}
     assert output(after, "BaselineResolver", "model")["uri"] == models[2]
     assert pipeline.served()[-1] == back.version
     gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == {"BaselineResolver"}
+    assert not_cached(pipeline.run()) == RESOLVERS
     # The history is whole.
     shown = CliRunner().invoke(main, ["history", "--config", str(pipeline.path)])
     assert shown.exit_code == 0, shown.output
@@ -315,9 +351,9 @@ def test_mining_with_the_model_before_stays_cached(tmp_path, monkeypatch) -> Non
     second = pipeline.run()
     assert output(second, "TripletGen", "triplets")["sampled_by"] == "semi_hard"
     gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == {"PreviousModelResolver", "BaselineResolver"}
+    assert not_cached(pipeline.run()) == {"PreviousModelResolver"} | RESOLVERS
     gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == {"PreviousModelResolver", "BaselineResolver"}
+    assert not_cached(pipeline.run()) == {"PreviousModelResolver"} | RESOLVERS
 
 
 def test_what_cannot_be_collected(tmp_path) -> None:

@@ -16,13 +16,16 @@ import pytest
 from click.testing import CliRunner, Result
 from ml_metadata.proto import metadata_store_pb2 as proto
 from PIL import Image
+from rich.console import Console
 
 from modules.gate import EvaluationReport, Failure
 from pipeline.__main__ import main
 from pipeline.config import PROJECT, Config, load_config
 from pipeline.metadata import RunSummary, find_execution, mark_failed, read_runs
 from pipeline.metadata.connection import local_connection
+from pipeline.operations.history import history_rows
 from pipeline.operations.history_plot import history_png
+from pipeline.operations.history_table import print_runs
 from pipeline.runtime import NotRunError
 from pipeline.runtime.lock import hold_lock
 
@@ -47,7 +50,7 @@ class Database:
             self._contexts[kind, name] = made
         return self._contexts[kind, name]
 
-    def artifact(self, kind: str, **properties: int | float | str) -> int:
+    def artifact(self, kind: str, /, **properties: int | float | str) -> int:
         type_id = self.store.put_artifact_type(proto.ArtifactType(name=kind))
         artifact = proto.Artifact(type_id=type_id, uri=f"/gone/{kind}")
         put(artifact, properties)
@@ -125,6 +128,12 @@ def whole_run(
                 "ModelBlessing", blessed=int(blessed), reason="met" if blessed else "<low>\nmore"
             ),
         },
+        "IndexGen": {
+            "index": db.artifact(
+                "Index",
+                **({"built": 1, "images": 5000, "kind": "flat"} if blessed else {"built": 0}),
+            )
+        },
         "Pusher": {
             "pushed_model": db.artifact(
                 "PushedModel",
@@ -156,6 +165,8 @@ def runs(config) -> list[RunSummary]:
         blessed=False,
         **SCORES,
         **{"baseline precision@1": 0.95, "baseline map@r": 0.85},
+        **{"change precision@1 lower": -0.08, "change precision@1 upper": -0.02},
+        **{"change interval level": 0.95},
     )
     cached_run(db, "3", made)
     db.node("4", "ImageExampleGen", FAILED, span=2, error="ValueError: broken <b>")
@@ -189,12 +200,16 @@ def test_what_became_of_each_run(runs, config) -> None:
     assert (first.images, second.images, first.triplets) == (100, 101, 400)
     assert first.metrics == {"candidate": {"precision@1": 0.9, "map@r": 0.8, "queries": 40.0}}
     assert second.metrics["baseline"] == {"precision@1": 0.95, "map@r": 0.85}
+    assert second.intervals == {"precision@1": (-0.08, -0.02)}  # of MAP@R there is none
+    assert (second.interval_level, first.intervals, first.interval_level) == (0.95, {}, None)
     assert third.reason == "<low>\nmore"
     assert [r.reason for r in runs[3:6]] == [
         "ValueError: broken <b>",
         "ValueError: label [x]",
         "OSError: no room",
     ]
+    assert [r.index for r in runs[:3]] == [{"images": 5000, "kind": "flat"}, {}, {}]
+    assert [row["index"] for row in history_rows(runs[:2])] == ["5,000 flat", ""]
     with hold_lock(config, "run"):
         assert [r.state for r in read_runs(config)][-3:] == ["failed", "killed", "running"]
         assert read_runs(config, lock_is_ours=True) == runs
@@ -240,8 +255,9 @@ def test_table(runs, path) -> None:
         assert f"│ {run.state} " in row
     assert "label [x]" in rows[4]
     assert [cell.strip() for cell in rows[1].split("│")][3:11] == [
-        "1", "0, 1", "101", "400", "0.9000", "0.9500", "0.8000", "0.8500",
+        "1", "0, 1", "101", "400", "0.9000", "-0.0500 [-0.0800, -0.0200]", "0.8000", "-0.0500",
     ]  # fmt: skip
+    assert "Changes are from the last blessed model on the same images, with their 95% " in output
     assert "The model was rejected once since" in output
 
 
@@ -249,6 +265,25 @@ def test_json(runs, path) -> None:
     found = json.loads(history(path, "--json", "--last", "7").output)
     assert [run["state"] for run in found] == [run.state for run in runs[1:]]
     assert found[0]["window"] == [0, 1]
+    assert found[0]["intervals"] == {"precision@1": [-0.08, -0.02]}
+
+
+@pytest.mark.parametrize("width", [80, 100, 170])
+def test_a_narrow_terminal_shows_the_changes_and_says_what_it_leaves_out(runs, width) -> None:
+    console = Console(width=width, force_terminal=True, color_system=None, file=io.StringIO())
+    print_runs(console, "mine", runs)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    cells = [[c.strip() for c in line.split("│")] for line in text.splitlines() if "│" in line]
+    (second,) = [number for number, row in enumerate(cells) if "rejected" in row]
+    assert {"0.9000 -0.0500", "0.8000 -0.0500"} <= set(cells[second])
+    assert "[-0.0800, -0.0200]" in cells[second + 1]
+    assert "ValueError: broken <b>" in text
+    left_out = "version" if width == 80 else "images" if width == 100 else None
+    assert ("Too narrow for" in text) == (left_out is not None)
+    if left_out:
+        assert left_out in text.partition("Too narrow for")[2]
+        assert left_out not in text.partition("┡")[0]
 
 
 def test_the_last_runs_with_what_all_of_them_say(runs, path) -> None:

@@ -27,7 +27,7 @@ from pipeline.operations.reference_scores import (
 )
 from pipeline.runtime import NotRunError
 from tests.real_data import digits, examples_artifact
-from tests.retrieval_oracle import Rows, brute_force, mean_scores
+from tests.retrieval_oracle import Rows, brute_force, mean_scores, with_distractors
 
 KS = [1, 5]
 ROWS = {"train": digits(20), "eval": digits(8, start=100)}
@@ -144,22 +144,26 @@ def test_queries_gallery_and_what_is_excluded_are_those_of_the_evaluator(config,
     cameras = [i % 3 for i in range(len(rows))]
     asked = [i for i in range(len(rows)) if i % 2]
     searched = [i for i in range(len(rows)) if i % 5]
+    others = [(image, b"background", id_) for image, _, id_ in digits(2, start=200)]
     folder = tmp_path / "examples" / "Split-eval"
-    folder.mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
-        for i, row in enumerate(rows):
-            flags = {"is_query": int(i in asked), "is_gallery": int(i in searched)}
-            example = make_example(*row, {"camera": cameras[i], **flags})
-            writer.write(example.SerializeToString())
+    for split, images in (("eval", rows), ("distractors", others)):
+        folder.with_name(f"Split-{split}").mkdir(parents=True)
+        path = folder.with_name(f"Split-{split}") / "data.gz"
+        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+            for i, row in enumerate(images):
+                flags = {"is_query": int(i in asked), "is_gallery": int(i in searched)}
+                example = make_example(*row, {"camera": cameras[i], **flags})
+                writer.write(example.SerializeToString())
     run = latest_run(config)
     node = NodeRun("WindowResolver", "run", 0.0, None, {}, {"examples": [str(folder.parent)]})
     evaluation = config.evaluation.model_copy(update={"exclude_same": ["camera"]})
+    data = config.data.model_copy(update={"distractors": ["background"]})
     figures = reference_scores_of(
-        config.model_copy(update={"evaluation": evaluation}),
+        config.model_copy(update={"evaluation": evaluation, "data": data}),
         dataclasses.replace(run, nodes=[*run.nodes, node]),
     )
     train = pixels_of(ROWS["train"])
-    embeddings = (pixels_of(rows) - train.mean()) / train.std()
+    embeddings = (pixels_of([*rows, *others]) - train.mean()) / train.std()
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
 
     def part(chosen: list[int]) -> tuple[Rows, list[list[int]]]:
@@ -167,6 +171,10 @@ def test_queries_gallery_and_what_is_excluded_are_those_of_the_evaluator(config,
         return Rows(ids, labels, embeddings[chosen].tolist()), [[cameras[i] for i in chosen]]
 
     (queries, columns), (gallery, gallery_columns) = part(asked), part(searched)
+    more = [i for i in range(len(others)) if i % 5]  # a flag of theirs counts too
+    of_others = Rows([others[i][2] for i in more], [], embeddings[len(rows) :][more].tolist())
+    gallery = with_distractors(gallery, of_others)
+    gallery_columns = [[*gallery_columns[0], *(cameras[i] for i in more)]]
     expected = mean_scores(brute_force(*queries, KS, gallery, columns, gallery_columns))
     found = {name: figures["raw_pixels"][name] for name in ("precision@1", "precision@5", "map@r")}
     assert found == pytest.approx({name: expected[name] for name in found}, abs=0.01)

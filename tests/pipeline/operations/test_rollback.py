@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import ml_metadata as mlmd
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as proto
 
@@ -15,22 +17,38 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
+from modules.gate import OperatingPoint, read_operating_point
+from modules.index import check_same_model, index_folder
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
 from pipeline.metadata import latest_run, open_store, read_runs
 from pipeline.metadata.connection import local_connection
 from pipeline.operations import rollback
+from pipeline.operations.history import show_history
 from pipeline.operations.rollback import roll_back
+from pipeline.operations.summary import show_latest
 from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 
-RESOLVERS = {"BaselineResolver"}
+RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
+OPERATING_POINT = """
+[evaluation]
+verification = true
+false_accept_rate = 0.05
+max_threshold_shift = 10.0
+"""
 
 
 def served_files(pipeline: LocalPipeline) -> str:
     return str(pipeline.serving / str(pipeline.served()[-1]))
+
+
+def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
+    """Whether a model is served, and with its own index, and with nothing besides."""
+    served, extras = served_files(pipeline), {"index": index_folder(served_files(pipeline))}
+    return same_files(model_files(model_uri), served, extras) and bool(check_same_model(served))
 
 
 def model_files(uri: str) -> str:
@@ -66,7 +84,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     run = pipeline.run()
     second = output(run, "Trainer", "model")
     assert output(run, "BaselineResolver", "model")["uri"] == first["uri"]
-    assert same_files(served_files(pipeline), model_files(second["uri"]))
+    assert serves(pipeline, second["uri"])
     (_, bad) = pipeline.served()
 
     # The lock: not while a run works.
@@ -79,7 +97,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     version = pipeline.served()[-1]
     assert version > bad
     assert f"Version {version} in {pipeline.serving} is the model of {first['uri']}." in done.output
-    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    assert serves(pipeline, first["uri"])
     store = mlmd.MetadataStore(local_connection(pipeline.config, readonly=True))
     assert lineage(store, version) == ("Rollback", [first["uri"]], [served_files(pipeline)])
     assert latest_run(pipeline.config).run_id == run.run_id
@@ -87,9 +105,9 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     assert (summary.version, summary.blessed) == (str(bad), False)
     assert f"rolled back from version {bad}" in summary.reason
 
-    # The next run: Pusher alone works, since its blessing is another, and does not push.
+    # The next run: what reads the blessing works, since it is another, and does not push.
     again = pipeline.run()
-    assert not_cached(again) == RESOLVERS | {"Pusher"}
+    assert not_cached(again) == RESOLVERS | {"IndexGen", "Pusher"}
     assert output(again, "Pusher", "pushed_model")["pushed"] == 0
     assert output(again, "BaselineResolver", "model")["uri"] == first["uri"]
     assert pipeline.served()[-1] == version
@@ -99,7 +117,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     # Judged again by another gate, the same model is rejected for the same reason.
     pipeline.configure(steps=60, lower=0.1)
     judged = pipeline.run()
-    assert not_cached(judged) == RESOLVERS | {"Evaluator", "Pusher"}
+    assert not_cached(judged) == RESOLVERS | {"Evaluator", "IndexGen", "Pusher"}
     assert output(judged, "Evaluator", "blessing")["blessed"] == 0
     assert "rolled back" in output(judged, "Evaluator", "blessing")["reason"]
     assert pipeline.served()[-1] == version
@@ -113,14 +131,12 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
     # Back by version, and forth again: the blessing comes back with the model.
     again = roll_back(pipeline.config, to=oldest)
-    assert same_files(served_files(pipeline), model_files(first["uri"]))
+    assert serves(pipeline, first["uri"])
     assert roll_back(pipeline.config, to=oldest).done_before
     assert pipeline.served()[-1] == again.version
     forth = roll_back(pipeline.config, to=third)
     assert forth.revoked == []
-    assert same_files(
-        served_files(pipeline), model_files(output(better, "Trainer", "model")["uri"])
-    )
+    assert serves(pipeline, output(better, "Trainer", "model")["uri"])
     assert revocation(forth.model.uri) is None
     models = Models(open_store(pipeline.config, readonly=True), "small")
     assert models.blessed()[-1] == forth.model.id
@@ -138,14 +154,31 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) -> None:
+def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, capsys) -> None:
+    """Models with an operating point, which comes back with its model."""
     pipeline = LocalPipeline(tmp_path, monkeypatch)
+    pipeline.configure(steps=20, tables=OPERATING_POINT)
     first = output(pipeline.run(), "Trainer", "model")
-    pipeline.configure(steps=40)
-    pipeline.run()
-    pipeline.configure(steps=60)
-    third = output(pipeline.run(), "Trainer", "model")
-    (_, _, bad) = pipeline.served()
+    pipeline.configure(steps=40, tables=OPERATING_POINT)
+    second = pipeline.run()
+    pipeline.configure(steps=60, tables=OPERATING_POINT)
+    last = pipeline.run()
+    third = output(last, "Trainer", "model")
+    (_, good, bad) = pipeline.served()
+    points = {one: read_operating_point(str(pipeline.serving / str(one))) for one in (good, bad)}
+    assert points[good] == second.evaluation.operating_point
+    assert points[bad] == last.evaluation.operating_point != points[good]
+    # The Evaluator has compared it with what it had stored itself.
+    assert last.evaluation.shift.stored == points[good].threshold
+    show_latest(pipeline.config)
+    assert f"a squared distance below {points[bad].threshold:.4f} [" in capsys.readouterr().out
+    show_latest(pipeline.config, as_json=True)
+    shown = json.loads(capsys.readouterr().out)["evaluation"]["operating_point"]
+    assert OperatingPoint.model_validate_json(json.dumps(shown)) == points[bad]
+    show_history(pipeline.config, as_json=True)
+    runs = json.loads(capsys.readouterr().out)
+    kept = runs[-1]["metrics"]["candidate"]["operating_threshold"]
+    assert kept == pytest.approx(points[bad].threshold, rel=1e-5)  # the database rounds
 
     class Killed(BaseException):
         """Nothing catches it, as nothing catches SIGKILL."""
@@ -173,6 +206,11 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch) ->
     done = roll_back(pipeline.config)
     # Not one model further back, and not one version more.
     assert done.version == pushed == pipeline.served()[-1]
+    assert done.missing == []
+    assert read_operating_point(served_files(pipeline)) == points[good]
+    # The model and its point, and nothing else, as a TensorFlow server reads it.
+    assert not same_files(model_files(done.model.uri), served_files(pipeline))
+    assert "serving_default" in tf.saved_model.load(served_files(pipeline)).signatures
     assert first["uri"] != done.model.uri != third["uri"]
     store = open_store(pipeline.config, readonly=True)
     assert lineage(store, pushed)[0] == "Rollback"

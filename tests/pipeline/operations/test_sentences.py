@@ -6,8 +6,14 @@ import dataclasses
 
 import pytest
 
-from pipeline.metadata import RunState, RunSummary
-from pipeline.operations.sentences import describe_rejections, describe_run, format_spans
+from modules.gate import OperatingPoint, ThresholdShift
+from pipeline.metadata import Evaluation, RunState, RunSummary
+from pipeline.operations.sentences import (
+    describe_operating_point,
+    describe_rejections,
+    describe_run,
+    format_spans,
+)
 
 METRICS = {
     "candidate": {"map@r": 0.9, "precision@1": 0.96, "queries": 80.0},
@@ -126,3 +132,37 @@ def test_rejections_are_told_and_whether_they_are_an_alarm() -> None:
 )
 def test_spans(spans: tuple[int, ...], text: str) -> None:
     assert format_spans(spans) == text
+
+
+POINT = OperatingPoint(
+    threshold=0.75, similarity=1 - 0.75 / 2, false_accept_rate=0.01,
+    measured_false_accept_rate=0.0098, true_accept_rate=0.9, threshold_interval=(0.7, 0.8),
+    measured_false_accept_rate_interval=(0.005, 0.02), true_accept_rate_interval=None,
+    level=0.95, impostor_pairs=6000, genuine_pairs=300, splits=["eval"],
+)  # fmt: skip
+ACCEPTS = (
+    "Operating point: a squared distance below 0.7500 [0.7000, 0.8000], a cosine similarity above "
+    "0.6250, accepts 0.9000 of the pairs of one class and 0.009800 [0.005000, 0.020000] of two."
+)
+
+
+@pytest.mark.parametrize(
+    ("point", "shift", "sentences"),
+    [
+        (None, None, []),
+        (POINT, None, [ACCEPTS]),
+        (POINT, ThresholdShift(), [ACCEPTS]),
+        (
+            POINT,
+            ThresholdShift(stored=0.6, from_stored=0.15 / 0.6, baseline=0.5, from_baseline=0.5),
+            [
+                ACCEPTS,
+                "The threshold is 25.00% from 0.6000, stored with the last blessed model, 50.00% "
+                "from 0.5000, that model's on these images.",
+            ],
+        ),
+    ],
+)
+def test_the_operating_point_and_how_far_it_has_moved(point, shift, sentences) -> None:
+    evaluation = Evaluation({}, True, [], operating_point=point, shift=shift)
+    assert list(describe_operating_point(evaluation)) == sentences

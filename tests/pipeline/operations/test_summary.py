@@ -76,6 +76,22 @@ def test_figures_of_mining_and_of_the_validation_part(capsys) -> None:
     ) in shown(capsys, Run("mine", RUN_ID, [node], None, None))
 
 
+def test_what_the_index_is_and_what_changed_in_it(capsys) -> None:
+    kept = {
+        "images": 5000, "added": 4000, "kept": 1000, "removed": 0, "kind": "ivf",
+        "storage": "int8", "recall": 0.97655, "recall_k": 10, "bytes": 1_500_000,
+    }  # fmt: skip
+    node = NodeRun("IndexGen", "run", 2.0, None, {"index": kept})
+    assert (
+        "IndexGen run 2.0 ivf index of int8, recall@10 0.9766, 1.5 MB, 4,000 added, 1,000 kept, "
+        "0 removed, images 5,000"
+    ) in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    node = NodeRun("PreviousIndexResolver", "run", 0.0, None, {"previous_index": kept})
+    assert "PreviousIndexResolver run 0.0" in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+    node = NodeRun("IndexGen", "run", 0.1, None, {"index": {"built": 0}})
+    assert "IndexGen run 0.1" in shown(capsys, Run("mine", RUN_ID, [node], None, None))
+
+
 def test_that_mining_found_nothing_hard_is_said(capsys) -> None:
     kept = {"strategy": "hard", "anchors_with_hard_negative": 0, "left_out_negatives": 0}
     node = NodeRun("TripletGen", "run", 1.0, None, {"triplets": kept})

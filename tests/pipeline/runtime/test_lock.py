@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config import Config, parse_config
 from pipeline.config.paths import PROJECT
-from pipeline.runtime import LockedError
+from pipeline.runtime import ConfigError, LockedError
 from pipeline.runtime.lock import LOCK_VARIABLE, check_unlocked, hold_lock, is_locked, lock_path
 
 HOLD = """
@@ -130,3 +130,20 @@ def test_pipelines_do_not_block_one_another(config, tmp_path) -> None:
     with hold_lock(config, "retrain"), hold_lock(other, "retrain"):
         assert is_locked(config)
         assert is_locked(other)
+
+
+@pytest.mark.parametrize("kind", ["link", "dead link", "folder", "pipe"])
+def test_what_is_no_file_is_neither_written_to_nor_waited_for(config, tmp_path, kind) -> None:
+    target = tmp_path / "precious"
+    if kind != "dead link":
+        target.write_text("kept")
+    path = lock_path(config)
+    path.parent.mkdir(parents=True)
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}.get(
+        kind, lambda: path.symlink_to(target)
+    )()
+    with pytest.raises(ConfigError, match="must be a file"), hold_lock(config, "run"):
+        pass
+    assert (target.read_text() if target.exists() else "") == (
+        "kept" if kind != "dead link" else ""
+    )

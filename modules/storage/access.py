@@ -28,18 +28,18 @@ def read_bytes(path: str) -> bytes:
     Raises:
         FileNotFoundError: There is none.
     """
-    if is_remote(path) and not exists(path):
+    if is_remote(path) and not path_exists(path):
         raise FileNotFoundError(path)
     with open_file(path) as file:
         return file.read()
 
 
-def exists(path: str) -> bool:
+def path_exists(path: str) -> bool:
     """Whether there is such a file or folder."""
     return bool(_gfile().exists(path)) if is_remote(path) else Path(path).exists()
 
 
-def names(folder: str) -> list[str]:
+def list_names(folder: str) -> list[str]:
     """Names of what a folder holds, sorted; none if it is not there."""
     if is_remote(folder):
         found = _gfile().listdir(folder) if _gfile().isdir(folder) else []
@@ -47,12 +47,18 @@ def names(folder: str) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir()) if Path(folder).is_dir() else []
 
 
-def sizes(folder: str) -> dict[str, int]:
+def file_sizes(folder: str) -> dict[str, int]:
     """Size in bytes of every file below a folder, by its path from there."""
     base = folder.rstrip("/")
+    return {path: _size(f"{base}/{path}") for path in walk_files(base)}
+
+
+def walk_files(folder: str) -> list[str]:
+    """Every file below a folder by its path from there, links and pipes too, sorted."""
+    base = folder.rstrip("/")
     walk = _gfile().walk(base) if is_remote(base) else os.walk(base)
-    paths = [f"{place.rstrip('/')}/{name}" for place, _, found in walk for name in found]
-    return {path.removeprefix(base + "/"): _size(path) for path in paths}
+    paths = (f"{place.rstrip('/')}/{name}" for place, _, found in walk for name in found)
+    return sorted(path.removeprefix(base + "/") for path in paths)
 
 
 def _size(path: str) -> int:

@@ -1,0 +1,171 @@
+"""A span that is not worth a training, one that spoils it, and who is to blame for that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from modules.contract import make_example
+from pipeline.__main__ import main
+from pipeline.config import Config, load_config
+from pipeline.local_runner import run_pipeline
+from pipeline.metadata import Run, RunSummary, latest_run, read_runs
+from pipeline.operations import describe_run, find_blame, rejected_run
+from tests.real_data import digits
+
+pytestmark = pytest.mark.slow
+
+CLASSES = (0, 1, 6, 7)  # easy to tell apart, so that a model that was taught rightly surely passes
+EVALUATED = 10  # images of each class in the eval split of a span
+# In the third span these are called by each other's names where they are trained on.
+WRONG = {b"0": b"1", b"1": b"6", b"6": b"0"}
+BEHIND = {
+    "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver", "Evaluator",
+    "PreviousIndexResolver", "IndexGen", "Pusher",
+}  # fmt: skip
+
+
+class Chain:
+    """Three runs: trained, skipped, rejected."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / "config.toml"
+        self.path.write_text(f"""
+[pipeline]
+name = "spans"
+directory = "{root}"
+warm_start = true
+[data]
+path = "{root}/data"
+train = "{{SPAN}}/train.tfrecord"
+eval = "{{SPAN}}/eval.tfrecord"
+window = 3
+[image]
+height = 28
+width = 28
+channels = 1
+[training]
+steps = 60
+batch_size = 32
+validate_every = 60
+projector = false
+[export]
+tflite = false
+[retraining]
+tolerated_drop = 0.5
+max_skips = 1
+[evaluation.thresholds."map@r"]
+lower = 0.7
+""")
+        self._start = 0
+        self.arrives(1, trained=20)
+        self.first = self.run()
+        self.served = tree(Path(self.config.pipeline.serving_directory))
+        self.arrives(2, trained=20)
+        self.skipped = self.run()
+        self.renamed = self.arrives(3, trained=60, wrong=WRONG)
+        self.rejected = self.run()
+        self.runs = read_runs(self.config)
+
+    @property
+    def config(self) -> Config:
+        return load_config(str(self.path))
+
+    def run(self) -> Run:
+        run_pipeline(self.config)
+        return latest_run(self.config)
+
+    def arrives(
+        self, span: int, trained: int, wrong: dict[bytes, bytes] | None = None
+    ) -> dict[str, tuple[str, str]]:
+        """Writes a span; returns label and true label of each image with a wrong one, by its id."""
+        folder = self.root / "data" / str(span)
+        folder.mkdir(parents=True)
+        renamed = {}
+        for split, number in (("eval", EVALUATED), ("train", trained)):
+            with tf.io.TFRecordWriter(str(folder / f"{split}.tfrecord")) as writer:
+                for image, true, id_ in digits(number, start=self._start, classes=CLASSES):
+                    label = (wrong or {}).get(true, true) if split == "train" else true
+                    if label != true:
+                        renamed[id_.decode()] = (label.decode(), true.decode())
+                    writer.write(make_example(image, label, id_).SerializeToString())
+            self._start += number
+        return renamed
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    return Chain(tmp_path_factory.mktemp("chain"))
+
+
+def tree(folder: Path) -> dict[str, int]:
+    """All files, with the times they were written, in nanoseconds."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def nodes(run: Run) -> set[str]:
+    return {node.node for node in run.nodes}
+
+
+def test_a_span_on_which_the_served_model_still_fits_ends_there(chain: Chain) -> None:
+    first, skipped, _ = chain.runs
+    assert (first.state, first.window, first.index["images"]) == ("pushed", (1,), 30 * len(CLASSES))
+    assert first.decision == "no blessed model of these settings is there"
+    assert nodes(chain.first) >= BEHIND
+
+    assert (skipped.state, skipped.span, skipped.version) == ("skipped", 2, None)
+    assert not BEHIND & nodes(chain.skipped)
+    assert "TrainingDecision" in nodes(chain.skipped)
+    queries = EVALUATED * len(CLASSES)
+    assert f"on {queries} new queries of {len(CLASSES)} classes" in str(skipped.reason)
+    (sentence,) = describe_run(skipped, chain.runs)
+    assert sentence.startswith("Skipped, nothing was trained; span 2")
+    assert "the served model still fits: precision@1 " in sentence
+
+
+def test_the_next_span_is_trained_on_with_the_skipped_one_and_rejected(chain: Chain) -> None:
+    run = chain.runs[-1]
+    assert run.decision == "1 span was skipped in a row, max_skips = 1"
+    assert (run.state, run.window, run.index) == ("rejected", (1, 2, 3), {})
+    # The version with its index is as the first run left it.
+    assert tree(Path(chain.config.pipeline.serving_directory)) == chain.served
+
+
+def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
+    config, folder = chain.config, chain.root / "spans"
+    before = sorted(folder.iterdir())
+    kept = find_blame(config, rejected_run(config, None), keep=True)
+    trials = read_trials(kept.kept, config)
+    assert [trial.state for trial in trials] == ["killed", "killed"]
+    done = CliRunner().invoke(main, ["blame", "--config", str(chain.path), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["outcome"], found["spans"], found["window"]) == ("training", [3], [1, 2, 3])
+    tried = [(trial["without"], trial["blessed"]) for trial in found["trials"]]
+    assert tried == [([], False), ([3], True)]
+    # With the whole window it comes to what it came to.
+    whole = found["trials"][0]["metrics"]
+    assert whole == {name: chain.runs[-1].metrics["candidate"][name] for name in whole}
+
+    assert {one["label"]: one["looks_like"] for one in found["classes"]} == {
+        new.decode(): old.decode() for old, new in WRONG.items()
+    }
+    images = {one["id"]: (one["label"], one["neighbours"]) for one in found["images"]}
+    assert images.items() <= chain.renamed.items()
+    assert len(images) > 0.9 * len(chain.renamed)
+    # Nothing is left of it, and nothing has changed.
+    assert sorted(folder.iterdir()) == before
+    assert read_runs(config) == chain.runs
+    assert tree(Path(config.pipeline.serving_directory)) == chain.served
+
+
+def read_trials(folder: str | None, config: Config) -> list[RunSummary]:
+    assert folder is not None
+    path = Path(folder)
+    scratch = config.pipeline.model_copy(update={"directory": str(path.parent), "name": path.name})
+    return read_runs(config.model_copy(update={"pipeline": scratch}))
