@@ -32,7 +32,7 @@ class Change(NamedTuple):
     Attributes:
         before: Mean over the classes of the reference, weighted as the new queries are.
         now: Mean over the new queries.
-        lower, upper: Interval of `now` − `before`; NaN with fewer than two classes.
+        lower, upper: Interval of `now` − `before`; NaN with too few classes (`change_intervals`).
     """
 
     before: float

@@ -152,7 +152,10 @@ def _judge(comparison: Comparison, tolerated: float) -> _Verdict:
         for name, change in comparison.changes.items()
         if not change.lower >= -tolerated - _ROUNDING
     }
-    of = f"{comparison.queries:,} new queries of {comparison.classes:,} classes"
+    classes = "1 class" if comparison.classes == 1 else f"{comparison.classes:,} classes"
+    of = f"{comparison.queries:,} new queries of {classes}"
+    if any(math.isnan(change.lower) for change in worse.values()):
+        return _Verdict(True, f"too few classes to tell whether the model fits: {of}", comparison)
     if not worse:
         found = ", ".join(_in_words(*item) for item in comparison.changes.items())
         return _Verdict(False, f"the served model still fits: {found}, on {of}", comparison)

@@ -12,11 +12,9 @@ from modules.settings import Settings
 class RetrainingSettings(Settings):
     """`[retraining]`: the unattended runs of `python -m pipeline retrain`.
 
-    Other runs ignore it, but for these: `false_promotions_per_year` sets the level of the intervals
-    by which every run judges `no_worse` and `better`, in place of `[evaluation] change_level`. A
-    gate that is asked every night has 365 chances a year to take luck for progress. And with
-    `tolerated_drop` every run, here or in the cluster, first scores the served model on the new
-    span, and ends there if that model still fits; see [operations](operations.md).
+    Other runs ignore it, but for `tolerated_drop` (see [operations](operations.md)) and for
+    `false_promotions_per_year`, whose level of intervals replaces `[evaluation] change_level`: a
+    gate asked every night has 365 chances a year to take luck for progress.
     """
 
     alert_after: Annotated[
