@@ -53,7 +53,8 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
     Args:
         config: See `pipeline.config.load_config`.
-        start: In place of the nodes up to ExampleValidator and of the window.
+        start: In place of the nodes up to ExampleValidator and of the window; the pipeline then
+            ends with the Evaluator.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
@@ -167,33 +168,21 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
-    blessing = evaluator.outputs["blessing"]
-    index_nodes = _index_nodes(config, examples, model, blessing)
-    pusher = Pusher(
-        model=model,
-        model_blessing=blessing,
-        index=index_nodes[-1].outputs["index"] if index_nodes else None,
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=config.pipeline.serving_directory
-            )
-        ),
-        keep_versions=config.pipeline.keep_versions,
-    )
     for node in (transform, triplet_gen, trainer):
         _note_code(node)
     set_recipe(config, trainer, before=[transform, triplet_gen])
     decision: list[BaseNode] = []
     if start.example_gen and start.validator:
-        decision = decision_nodes(
-            config, start.example_gen, start.validator, trainer, waiting=[transform, triplet_gen]
-        )
+        waiting = [transform, *([resolver] if resolver else []), triplet_gen]
+        decision = decision_nodes(config, start.example_gen, start.validator, trainer, waiting)
     nodes = [
         *start.nodes, *decision, transform,
         *([resolver] if resolver else []),
         triplet_gen, trainer,
         *([] if start.baseline else [latest_blessed]),
-        evaluator, *index_nodes, pusher,
+        evaluator,
+        # What is tried out on the data of an earlier run is for nobody to use.
+        *(_push_nodes(config, examples, model, evaluator) if start.example_gen else []),
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
@@ -240,6 +229,25 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
     ).with_id("PreviousModelResolver")
+
+
+def _push_nodes(
+    config: Config, examples: BaseChannel, model: BaseChannel, evaluator: BaseComponent
+) -> list[BaseNode]:
+    blessing = evaluator.outputs["blessing"]
+    index_nodes = _index_nodes(config, examples, model, blessing)
+    pusher = Pusher(
+        model=model,
+        model_blessing=blessing,
+        index=index_nodes[-1].outputs["index"] if index_nodes else None,
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=config.pipeline.serving_directory
+            )
+        ),
+        keep_versions=config.pipeline.keep_versions,
+    )
+    return [*index_nodes, pusher]
 
 
 def _index_nodes(

@@ -110,7 +110,8 @@ def imported_start(
     trained = spans(inputs.trained, without)
     evaluated = spans(inputs.evaluated, not_evaluated)
     schema, statistics = first("schema", inputs.schema), first("statistics", inputs.statistics)
-    previous = _Outputs({"model": first("model", inputs.previous)}) if inputs.previous else None
+    # Without one, no Resolver looks for it among the models of other trials.
+    previous = _Outputs({"model": first("model", inputs.previous)})
     baseline = _Outputs(
         {key: first(key, inputs.baseline.get(key, [])) for key in ("model", "model_blessing")}
     )

@@ -211,16 +211,12 @@ class Trials:
         return trial
 
     def _train(self, trial: Trial) -> Trial:
-        from tfx.orchestration.pipeline import RunOptions
-
         from pipeline.definition import create_pipeline
         from pipeline.imported import imported_start
         from pipeline.local_runner import LocalRunner
 
         start = imported_start(self.inputs, trial.without, trial.not_evaluated)
-        LocalRunner(self._config).run(
-            create_pipeline(self._config, start), run_options=RunOptions(to_nodes=["Evaluator"])
-        )
+        LocalRunner(self._config).run(create_pipeline(self._config, start))
         run = read_latest(self._config)[0]
         assert run.evaluation is not None
         (model,) = next(node.uris["model"] for node in run.nodes if node.node == "Trainer")

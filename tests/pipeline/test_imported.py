@@ -65,6 +65,9 @@ def test_the_nodes_read_what_is_left_of_the_window_and_the_models_of_the_run() -
     assert read(found, "Evaluator", "baseline_model") == ["/run/model/1"]
     assert read(found, "Transform", "schema") == ["/run/schema/1"]
     assert "baseline_blessing" not in found["Evaluator"].inputs
+    # Nothing that people use is made.
+    assert list(found)[-1] == "Evaluator"
+    assert not {"PreviousIndexResolver", "IndexGen", "Pusher"} & found.keys()
 
 
 def test_the_operating_point_of_the_last_blessed_model_is_compared_with() -> None:
@@ -73,8 +76,9 @@ def test_the_operating_point_of_the_last_blessed_model_is_compared_with() -> Non
 
 
 @pytest.mark.parametrize("rate", [None, 0.01])
-def test_the_first_model_had_none_to_be_compared_with(rate: float | None) -> None:
+def test_a_first_model_had_none_to_start_from_nor_to_be_compared_with(rate: float | None) -> None:
     asked = {"verification": True, "false_accept_rate": rate} if rate else {}
     found = nodes(of_run(previous=[], baseline={}), **asked)
     assert not {"baseline_model", "baseline_blessing"} & found["Evaluator"].inputs.keys()
-    assert "BaselineResolver" not in found
+    assert "base_model" not in found["Trainer"].inputs
+    assert not {"PreviousModelResolver", "BaselineResolver"} & found.keys()
