@@ -63,7 +63,7 @@ tflite = false
 tolerated_drop = 0.5
 max_skips = 1
 [evaluation.thresholds."map@r"]
-lower = 0.84
+lower = 0.8
 """)
         self._start = 0
         self.arrives(1)
@@ -160,7 +160,8 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
     assert tried == [([], False), ([3], True)]
     # With the whole window it comes to what it came to.
     whole = found["trials"][0]["metrics"]
-    assert whole == {name: chain.runs[-1].metrics["candidate"][name] for name in whole}
+    noted = chain.runs[-1].metrics["candidate"]  # of few digits
+    assert whole == pytest.approx({name: noted[name] for name in whole}, abs=1e-6)
 
     looks_like = {new.decode(): old.decode() for old, new in WRONG.items()}
     spoilt, others = found["classes"][: len(WRONG)], found["classes"][len(WRONG) :]
