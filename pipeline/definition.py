@@ -35,6 +35,7 @@ from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
 from pipeline.config import PROJECT, Config, DataSettings
+from pipeline.decision import decision_nodes, set_recipe
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -44,23 +45,27 @@ from pipeline.fingerprint import (
 )
 from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.schema import SCHEMA_FILE, statistics_options
+from pipeline.start import Start
 
 
-def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
+def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.Pipeline:
     """Builds the pipeline that a configuration describes.
 
     Args:
         config: See `pipeline.config.load_config`.
+        start: In place of the nodes up to ExampleValidator and of the window; the pipeline then
+            ends with the Evaluator.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → IndexGen → Pusher.
+        Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before Transform where it is
+        asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=config.pipeline.root,
-        components=_nodes(config),
+        components=_nodes(config, start or _start(config)),
         enable_cache=config.pipeline.cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             config.pipeline.metadata
@@ -69,7 +74,7 @@ def create_pipeline(config: Config) -> tfx_pipeline.Pipeline:
     )
 
 
-def _nodes(config: Config) -> list[BaseNode]:
+def _start(config: Config) -> Start:
     example_gen = _example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
@@ -99,23 +104,35 @@ def _nodes(config: Config) -> list[BaseNode]:
     for resolver in resolvers:  # the last one is for the evaluation
         evaluated = resolver.outputs["examples"]
     examples = resolvers[0].outputs["examples"] if resolvers else examples
+    nodes = [
+        example_gen, statistics_gen, schema_gen,
+        *([earlier] if earlier else []),
+        validator, *resolvers,
+    ]  # fmt: skip
+    return Start(nodes, examples, evaluated, schema, statistics, example_gen, validator)
+
+
+def _nodes(config: Config, start: Start) -> list[BaseNode]:
+    examples, evaluated = start.examples, start.evaluated
     transform = Transform(
         examples=examples,
-        schema=schema,
+        schema=start.schema,
         preprocessing_fn="modules.preprocessing.preprocessing_fn",
         image=config.image,
         limits=config.model.image_limits,
-        statistics=statistics,
+        statistics=start.statistics,
     )
-    previous = _previous_model(config, examples)
+    resolver = None if start.previous else _previous_model(config, examples)
+    previous = start.previous or resolver
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
-    transform.add_upstream_node(validator)
-    triplet_gen.add_upstream_node(validator)
+    if start.validator:
+        transform.add_upstream_node(start.validator)
+        triplet_gen.add_upstream_node(start.validator)
     trainer = Trainer(
         module_file=str(PROJECT / "modules" / "trainer.py"),
         examples=triplet_gen.outputs["triplets"],
@@ -131,12 +148,13 @@ def _nodes(config: Config) -> list[BaseNode]:
         },
     )
     model = trainer.outputs["model"]
-    baseline = Resolver(
+    latest_blessed = Resolver(
         strategy_class=LatestBlessedBaselineStrategy,
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=model,
     ).with_id("BaselineResolver")
+    baseline = start.baseline or latest_blessed
     evaluator = Evaluator(
         examples=evaluated,
         model=model,
@@ -150,30 +168,30 @@ def _nodes(config: Config) -> list[BaseNode]:
         max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
-    blessing = evaluator.outputs["blessing"]
-    index_nodes = _index_nodes(config, examples, model, blessing)
-    pusher = Pusher(
-        model=model,
-        model_blessing=blessing,
-        index=index_nodes[-1].outputs["index"] if index_nodes else None,
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=config.pipeline.serving_directory
-            )
-        ),
-        keep_versions=config.pipeline.keep_versions,
-    )
+    for node in (transform, triplet_gen, trainer):
+        _note_code(node)
+    set_recipe(config, trainer, before=[transform, triplet_gen])
+    decision: list[BaseNode] = []
+    if start.example_gen and start.validator:
+        waiting = [transform, *([resolver] if resolver else []), triplet_gen]
+        decision = decision_nodes(config, start.example_gen, start.validator, trainer, waiting)
     nodes = [
-        example_gen, statistics_gen, schema_gen,
-        *([earlier] if earlier else []),
-        validator, *resolvers, transform,
-        *([previous] if previous else []),
-        triplet_gen, trainer, baseline, evaluator, *index_nodes, pusher,
+        *start.nodes, *decision, transform,
+        *([resolver] if resolver else []),
+        triplet_gen, trainer,
+        *([] if start.baseline else [latest_blessed]),
+        evaluator,
+        # What is tried out on the data of an earlier run is for nobody to use.
+        *(_push_nodes(config, examples, model, evaluator) if start.example_gen else []),
     ]  # fmt: skip
     for node in nodes:
-        if entries := code_entries(node):
-            node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
+        _note_code(node)
     return nodes
+
+
+def _note_code(node: BaseNode) -> None:
+    if entries := code_entries(node):
+        node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
 
 
 def code_entries(node: BaseNode) -> set[str]:
@@ -211,6 +229,25 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
     ).with_id("PreviousModelResolver")
+
+
+def _push_nodes(
+    config: Config, examples: BaseChannel, model: BaseChannel, evaluator: BaseComponent
+) -> list[BaseNode]:
+    blessing = evaluator.outputs["blessing"]
+    index_nodes = _index_nodes(config, examples, model, blessing)
+    pusher = Pusher(
+        model=model,
+        model_blessing=blessing,
+        index=index_nodes[-1].outputs["index"] if index_nodes else None,
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=config.pipeline.serving_directory
+            )
+        ),
+        keep_versions=config.pipeline.keep_versions,
+    )
+    return [*index_nodes, pusher]
 
 
 def _index_nodes(

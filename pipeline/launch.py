@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
+from components.metadata import DECISION_NODE, ends_run
 from pipeline.metadata import find_execution, mark_failed
 from pipeline.runtime import NodeFailedError, defer_components
 
@@ -40,8 +41,9 @@ class Launched(NamedTuple):
     """What became of a node that did not fail.
 
     Attributes:
-        outcome: `executed`; `cached`; `skipped`, when a condition left it out; or `done before`, by
-            an earlier try of the same run.
+        outcome: `executed`; `cached`; `skipped`, when TrainingDecision has decided against a
+            training, or a condition of TFX's left the node out; or `done before`, by an earlier try
+            of the same run.
         seconds: How long it took.
     """
 
@@ -87,6 +89,12 @@ def _launch(
         return find_execution(store, pipeline.pipeline_info.id, run_id, node_id)
 
     with connection as handle:  # never kept while a node runs: a database may end idle connections
+        if DECISION_NODE in _ancestors(pipeline, node):
+            decision = find_execution(
+                handle.store, pipeline.pipeline_info.id, run_id, DECISION_NODE
+            )
+            if decision is not None and ends_run(handle.store, decision):
+                return "skipped"
         earlier = find(handle.store)
     if earlier is not None:
         if earlier.last_known_state in _DONE:
@@ -128,6 +136,21 @@ def _node(pipeline: pipeline_pb2.Pipeline, node: str) -> pipeline_pb2.PipelineNo
             f"There is no node {node!r} in this run; there are {', '.join(nodes)}."
         )
     return nodes[node]
+
+
+def _ancestors(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> set[str]:
+    """Ids of all nodes that a node waits for, directly or through others."""
+    upstream = {
+        n.pipeline_node.node_info.id: n.pipeline_node.upstream_nodes for n in pipeline.nodes
+    }
+    found: set[str] = set()
+    waiting = [*node.upstream_nodes]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += upstream.get(one, ())
+    return found
 
 
 def _why_unresolved(node: pipeline_pb2.PipelineNode, connection: metadata.Metadata) -> str:

@@ -1,3 +1,12 @@
+from .decisions import (
+    DECISION_KEY as DECISION_KEY,
+    DECISION_NODE as DECISION_NODE,
+    JUDGED_MODEL as JUDGED_MODEL,
+    RECIPE as RECIPE,
+    TRAIN as TRAIN,
+    WHY as WHY,
+    ends_run as ends_run,
+)
 from .executions import (
     DONE as DONE,
     ERROR as ERROR,

@@ -153,6 +153,10 @@ class Lineage:
         """Whether all these examples artifacts are among what the model was made from."""
         return examples <= self._ancestors(model)[0]
 
+    def trained_on(self, model: int) -> set[int]:
+        """Ids of all artifacts but models that the model was made from."""
+        return set(self._ancestors(model)[0])
+
     def made_from(self, model: int) -> int | None:
         """The id of the model that this one was made from, if any."""
         return max(self._ancestors(model)[1], default=None)

@@ -2,6 +2,11 @@ from .baseline import LatestBlessedBaselineStrategy as LatestBlessedBaselineStra
 from .previous_index import PreviousIndexStrategy as PreviousIndexStrategy
 from .previous_model import PreviousModelStrategy as PreviousModelStrategy
 from .previous_statistics import PreviousStatisticsStrategy as PreviousStatisticsStrategy
+from .served_model import (
+    EARLIER_KEY as EARLIER_KEY,
+    REFERENCE_KEY as REFERENCE_KEY,
+    ServedModelStrategy as ServedModelStrategy,
+)
 from .window import (
     CANDIDATES_KEY as CANDIDATES_KEY,
     EXAMPLES_KEY as EXAMPLES_KEY,

@@ -17,6 +17,11 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
+    "blame": Place(
+        "pipeline.commands.blame",
+        "blame_command",
+        "Find the span, the classes and the images for which a model was rejected.",
+    ),
     "cluster": Place(
         "pipeline.commands.cluster",
         "cluster_command",

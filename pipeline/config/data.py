@@ -19,15 +19,14 @@ class DataSettings(Settings):
     `train` and `eval` are glob patterns under `path` for `split = "given"`; `pattern` is the one
     for the splits by hash. They default to `train/*`, `eval/*` and `*` for TFRecord files, and to
     one level deeper for images in class folders.
+    Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
+    `components.spans.patterns`.
 
     Images with a label that `distractors` names are nobody's right answer: only the Evaluator reads
     them, see docs/metrics.md.
 
     Of sheets (`csv`, `parquet`) `given` is what the column `split` says, `train` or `eval`, unless
     `train` and `eval` name a sheet each; `pattern` is by default `*.csv` or `*.parquet`.
-
-    Patterns with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, read one span per run, see
-    `components.spans.patterns`.
     """
 
     path: Annotated[DataPath, Field(description="folder of the images, sheets or TFRecord files")]

@@ -176,6 +176,15 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _skipping_needs_spans(self) -> Config:
+        if self.retraining.tolerated_drop is not None and not self.data.has_spans:
+            raise ValueError(
+                "retraining.tolerated_drop has no effect unless the data arrives in spans: put "
+                "{SPAN} or {YYYY}, {MM} and {DD} into the patterns of [data], or remove it"
+            )
+        return self
+
     @property
     def judged_by(self) -> EvaluationSettings:
         """`[evaluation]` with the level of intervals that `[retraining]` asks for."""

@@ -12,9 +12,9 @@ from modules.settings import Settings
 class RetrainingSettings(Settings):
     """`[retraining]`: the unattended runs of `python -m pipeline retrain`.
 
-    Other runs ignore it, but for `false_promotions_per_year`: it sets the level of the intervals by
-    which every run judges `no_worse` and `better`, in place of `[evaluation] change_level`. A gate
-    that is asked every night has 365 chances a year to take luck for progress.
+    Other runs ignore it, but for `tolerated_drop` (see [operations](operations.md)) and for
+    `false_promotions_per_year`, whose level of intervals replaces `[evaluation] change_level`: a
+    gate asked every night has 365 chances a year to take luck for progress.
     """
 
     alert_after: Annotated[
@@ -34,6 +34,18 @@ class RetrainingSettings(Settings):
     runs_per_year: Annotated[
         int, Field(ge=1, description="how often the schedule runs, for the number above")
     ] = 365
+    tolerated_drop: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            lt=1,
+            description="of P@1 and MAP@R: a new span on which the served model has surely not "
+            "dropped by more is skipped; default: train on every span",
+        ),
+    ] = None
+    max_skips: Annotated[
+        int, Field(ge=1, description="spans in a row that may be skipped; the next one is trained")
+    ] = 10
     log_megabytes: Annotated[float, Field(gt=0, description="size of one log file")] = 10
     log_files: Annotated[int, Field(ge=1, le=1000, description="older log files to keep")] = 10
 
@@ -49,6 +61,15 @@ class RetrainingSettings(Settings):
             raise ValueError(
                 f"false_promotions_per_year = {self.false_promotions_per_year} is more than one in "
                 f"four of {self.runs_per_year} runs; give at most {most:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _skips_are_asked_for(self) -> RetrainingSettings:
+        if self.tolerated_drop is None and "max_skips" in self.model_fields_set:
+            raise ValueError(
+                "max_skips has no effect without tolerated_drop: every span is trained on; set it "
+                "too, such as tolerated_drop = 0.01, or remove max_skips"
             )
         return self
 

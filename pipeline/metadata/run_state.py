@@ -132,6 +132,18 @@ class RunState(enum.StrEnum):
             is_unfinished=True,
         ),
     )
+    SKIPPED = (
+        "skipped",
+        Meaning(  # by TrainingDecision
+            sentence="Skipped, nothing was trained{data}{reason}",
+            style="blue",
+            colour="#8250df",
+            marker="d",
+            exit_code=ExitCode.OK,
+            data=InARow.ENDS,
+            origin="In the run of {started} nothing was trained: {reason}",
+        ),
+    )
     NOTHING_NEW = (
         "nothing new",
         Meaning(  # every node was cached

@@ -39,6 +39,8 @@ class RunSummary:
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
         trained: Whether this run made the model that it ends with.
+        training_seconds: How long the Trainer took for that.
+        decision: Why the span was trained on, or not; None unless that was asked.
         index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
             empty without one.
     """
@@ -60,6 +62,8 @@ class RunSummary:
     reason: str | None = None
     version: str | None = None
     trained: bool = False
+    training_seconds: float | None = None
+    decision: str | None = None
     index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:

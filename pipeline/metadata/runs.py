@@ -7,11 +7,15 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
     BLESSED,
+    DECISION_KEY,
+    DECISION_NODE,
     DONE,
     ERROR,
     PUSHED,
     REASON,
+    TRAIN,
     VERSION,
+    WHY,
     PipelineRun,
     Values,
     find_running,
@@ -103,7 +107,11 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
     reason = blessing.get(REASON)
     if state.meaning.is_broken and node:
         reason = plain_values(run.nodes[node].execution).get(ERROR)
+    decision = run.first(DECISION_KEY).get(WHY)
+    if state is RunState.SKIPPED:
+        reason = decision
     trainer = run.nodes.get("Trainer")
+    trained = trainer and trainer.execution.last_known_state == proto.Execution.COMPLETE
     return RunSummary(
         run_id=run.run_id,
         started=local_time(started),
@@ -121,8 +129,9 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
         reason=None if reason is None else str(reason),
         version=str(pushed.get(VERSION)) if state is RunState.PUSHED else None,
-        trained=trainer is not None
-        and trainer.execution.last_known_state == proto.Execution.COMPLETE,
+        trained=bool(trained),
+        training_seconds=_seconds(trainer.execution) if trainer and trained else None,
+        decision=None if decision is None else str(decision),
         index=_index(run.first("index")),
     )
 
@@ -134,6 +143,9 @@ def _state(run: PipelineRun, *, goes_on: bool) -> tuple[RunState, str | None]:
         if state == proto.Execution.FAILED:
             return (RunState.DATA_REJECTED if node in _DATA_NODES else RunState.FAILED), node
     stopped = next((node for node, state in states.items() if state not in DONE), None)
+    if not stopped and run.first(DECISION_KEY).get(TRAIN) == 0:  # no later node has an execution
+        decided = states[DECISION_NODE] == proto.Execution.COMPLETE
+        return (RunState.SKIPPED if decided else RunState.NOTHING_NEW), None
     if stopped or _LAST_NODE not in states:
         return (RunState.RUNNING if goes_on else RunState.KILLED), stopped or list(states)[-1]
     ran = {node for node, state in states.items() if state == proto.Execution.COMPLETE}
@@ -142,6 +154,10 @@ def _state(run: PipelineRun, *, goes_on: bool) -> tuple[RunState, str | None]:
     if "Evaluator" in ran and run.first("blessing").get(BLESSED) != 1:
         return RunState.REJECTED, None
     return RunState.NOTHING_NEW, None
+
+
+def _seconds(execution: proto.Execution) -> float:
+    return (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
 
 
 def _span(run: PipelineRun) -> int | None:

@@ -1,3 +1,11 @@
+from .blame import (
+    Blame as Blame,
+    Outcome as Outcome,
+    Trial as Trial,
+    find_blame as find_blame,
+    rejected_run as rejected_run,
+)
+from .blame_images import SpanVerdict as SpanVerdict
 from .crontab import (
     cron_line as cron_line,
     install_entry as install_entry,

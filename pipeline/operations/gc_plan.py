@@ -13,6 +13,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
+    DECISION_NODE,
     DONE,
     Lineage,
     Models,
@@ -61,6 +62,9 @@ class Needed:
         self._keep(self._of_served(), "models in the serving folder")
         if config.data.has_spans:
             self._keep(self._of_spans(), "spans to train on, evaluate on or compare with")
+        if config.retraining.tolerated_drop is not None:
+            decisions = by_type.get(DECISION_NODE, [])
+            self._keep(self._of_decision(decisions), "what decides on the next training")
 
     def _keep(self, artifacts: Iterable[int], reason: str) -> None:
         for artifact in artifacts:
@@ -113,6 +117,16 @@ class Needed:
             for artifact in self.artifacts.values()
             if any(path.startswith(f"{artifact.uri}/") for path in paths)
         }
+
+    def _of_decision(self, decisions: list[proto.Artifact]) -> set[int]:
+        """`ServedModelResolver` chooses among these, and among the blessed models."""
+        models = [model for model in self._models.blessed() if model in self.artifacts]
+        seen = set[int]().union(*map(self._lineage.trained_on, models[-BLESSED_MODELS:]))
+        spans = {a.id for a in self._examples if _SPAN in a.custom_properties}
+        latest = sorted(decisions, key=lambda one: (_span(one), one.id))
+        # A row of skips, the training before it, and the span that may be read again.
+        row = latest[-(self._config.retraining.max_skips + 2) :]
+        return (seen & spans) | {one.id for one in row}
 
     def _verdicts(self, models: Iterable[int]) -> set[int]:
         return {blessing.id for model in models for blessing in self._models.blessings_of(model)}

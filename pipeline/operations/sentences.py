@@ -9,10 +9,14 @@ from pipeline.metadata import (
     CANDIDATE,
     Evaluation,
     Rejections,
+    RunState,
     RunSummary,
     data_rejections,
     model_rejections,
 )
+
+_GAINED = "map@r"
+_TRAININGS = 5  # that a mean is taken of
 
 
 def describe_run(run: RunSummary, runs: Sequence[RunSummary]) -> Iterator[str]:
@@ -34,6 +38,10 @@ def describe_run(run: RunSummary, runs: Sequence[RunSummary]) -> Iterator[str]:
         source=_source(run, runs),
     )
     yield from text.rstrip().splitlines()
+    if run.state is RunState.SKIPPED:
+        yield from _gain_and_cost(runs[: runs.index(run)])
+    elif run.trained and run.decision:
+        yield f"Trained, since {run.decision}."
 
 
 def describe_rejections(runs: Sequence[RunSummary], alert_after: int) -> Iterator[str]:
@@ -77,6 +85,25 @@ def describe_operating_point(evaluation: Evaluation) -> Iterator[str]:
         )
     if apart:
         yield f"The threshold is {', '.join(apart)}."
+
+
+def _gain_and_cost(runs: Sequence[RunSummary]) -> Iterator[str]:
+    """What a training would have brought and taken, going by the last ones."""
+    found = [
+        (now - before, run.training_seconds)
+        for run in runs
+        if run.training_seconds is not None
+        and (now := run.metric(CANDIDATE, _GAINED)) is not None
+        and (before := run.metric(BASELINE, _GAINED)) is not None
+    ][-_TRAININGS:]
+    if found:
+        gain, seconds = (sum(values) / len(found) for values in zip(*found, strict=True))
+        last = "The last training" if len(found) == 1 else f"The last {len(found)} trainings"
+        each = "" if len(found) == 1 else " each, on average"
+        yield (
+            f"{last} changed {_GAINED} of the last blessed model by {gain:+.4f} and took the "
+            f"Trainer {seconds:,.0f} s{each}: that is what skipping forgoes and saves."
+        )
 
 
 def _ends(interval: tuple[float, float] | None, digits: int = 4) -> str:

@@ -66,6 +66,7 @@ _NOTED = (
     "validation_images",
     "validation_classes",
     "validation_by",
+    "why",
     "instead",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from modules.contract import VALIDATION
-from pipeline.config import Config
+from pipeline.config import Config, RetrainingSettings
 from pipeline.metadata import latest_run
 from pipeline.runtime import PipelineError, hold_lock
 
@@ -31,7 +31,8 @@ def of_search(config: Config) -> Config:
     settings = config.pipeline.model_copy(
         update={"directory": folder, "name": "tuning", "warm_start": False}
     )
-    return config.model_copy(update={"pipeline": settings})
+    # Nor is anything skipped, and false promotions are the Evaluator's.
+    return config.model_copy(update={"pipeline": settings, "retraining": RetrainingSettings()})
 
 
 def prepare(config: Config) -> Prepared:

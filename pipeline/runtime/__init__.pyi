@@ -16,6 +16,7 @@ from .lock import (
     check_unlocked as check_unlocked,
     hold_lock as hold_lock,
     is_locked as is_locked,
+    lock_path as lock_path,
 )
 from .log_filters import (
     EVERYTHING as EVERYTHING,

@@ -25,7 +25,7 @@ class ExitCode(enum.IntEnum):
 
 
 _MEANING = {
-    ExitCode.OK: "pushed, nothing new, or rejected fewer times in a row than "
+    ExitCode.OK: "pushed, skipped, nothing new, or rejected fewer times in a row than "
     "[retraining] alert_after",
     ExitCode.FAILED: "a node, the metadata or a program such as systemctl failed, or the run was "
     "ended",

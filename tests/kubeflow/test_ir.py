@@ -45,6 +45,19 @@ def test_user_modules_are_imported_by_name_and_known_by_their_code(tmp_path) -> 
     assert compile_ir(config(tmp_path)) == ir
 
 
+def test_the_decision_is_a_task_of_its_own_where_it_is_asked_for(tmp_path) -> None:
+    tables = config(tmp_path).model_dump(mode="json", exclude_unset=True)
+    tables["data"] |= {"split": "hash", "pattern": "{SPAN}/*", "window": 2}
+    without = dag(compile_ir(parse_config(tables, "the test")))
+    tables["retraining"] = {"tolerated_drop": 0.01}
+    asked = dag(compile_ir(parse_config(tables, "the test")))
+    assert asked.keys() - without.keys() == {"ServedModelResolver", "TrainingDecision"}
+    waiting = {node for node, upstream in asked.items() if "TrainingDecision" in upstream}
+    assert waiting == {"Transform", "TripletGen"}
+    assert "ExampleValidator" in asked["ServedModelResolver"]
+    assert asked["TrainingDecision"] == ["ServedModelResolver"]
+
+
 def test_compiling_for_another_machine_leaves_no_trace(tmp_path) -> None:
     elsewhere = tmp_path / "volume"
     ir = compile_ir(config(elsewhere))

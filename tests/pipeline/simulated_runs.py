@@ -18,13 +18,15 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.index_gen import Index
-from components.metadata import Models
+from components.metadata import Models, ends_run, find_execution
 from components.pusher.versioned_push import versions
 from components.resolvers.baseline import LatestBlessedBaselineStrategy
 from components.resolvers.previous_index import PreviousIndexStrategy
 from components.resolvers.previous_model import PreviousModelStrategy
 from components.resolvers.previous_statistics import PreviousStatisticsStrategy
+from components.resolvers.served_model import ServedModelStrategy
 from components.resolvers.window import FixedSpanStrategy, WindowStrategy
+from components.training_decision import Decision
 from pipeline.config import Config, parse_config
 from pipeline.metadata import make_latest
 from pipeline.operations.gc import Plan, carry_out, make_plan
@@ -45,6 +47,7 @@ class Event:
     rewrites: bool = False  # the current span comes again, as a new version
     takes_back: bool = False  # before the run, the last spans that were rejected are removed
     rolls_back: bool = False  # before the run
+    fits: bool = True  # the served model, if that is asked
     collects: int = 0  # `gc --keep` after the run
 
 
@@ -55,13 +58,18 @@ class NodeFailedError(Exception):
 class Simulation:
     """A pipeline in memory, with its folders."""
 
-    def __init__(self, root: Path, *, window: int, fixed: int | None, warm: bool, rounds: int):
+    def __init__(
+        self, root: Path, *, window: int, fixed: int | None, warm: bool, rounds: int,
+        decides: bool = False,
+    ):  # fmt: skip
         data = {"path": "x", "split": "hash", "pattern": "{SPAN}/*", "window": window}
         if fixed is not None:
             data["evaluation_span"] = fixed
-        self.config: Config = parse_config(
-            {"pipeline": {"name": "sim", "directory": str(root)}, "data": data}, "test"
-        )
+        tables = {"pipeline": {"name": "sim", "directory": str(root)}, "data": data}
+        if decides:
+            tables["retraining"] = {"tolerated_drop": 0.01, "max_skips": 2}
+        self.config: Config = parse_config(tables, "test")
+        self.decides = decides
         self.fixed, self.warm, self.rounds = fixed, warm, rounds
         self.root = Path(self.config.pipeline.root)
         self.serving = Path(self.config.pipeline.serving_directory)
@@ -174,6 +182,8 @@ class Simulation:
         if self.fixed is not None:
             fixed = FixedSpanStrategy(self.fixed, window)
             judged = self._resolve("EvaluationResolver", fixed, **channels)["examples"]
+        if self.decides and self._skips(examples["examples"], event):
+            return
         graph = self._node(
             "Transform", {"examples": trained},
             {"transform_graph": standard_artifacts.TransformGraph}, event,
@@ -190,7 +200,7 @@ class Simulation:
         model = self._node(
             "Trainer", {"examples": triplets["triplets"], **graph, "base_model": start},
             {"model": standard_artifacts.Model, "model_run": standard_artifacts.ModelRun}, event,
-            {"steps": self.setting},
+            {"steps": self.setting, "recipe": f"recipe {self.setting}"},
         )["model"]  # fmt: skip
         baseline = self._resolve(
             "BaselineResolver", LatestBlessedBaselineStrategy(),
@@ -215,6 +225,30 @@ class Simulation:
         )["index"]  # fmt: skip
         self._node("Pusher", {**inputs, "index": index},
                    {"pushed_model": standard_artifacts.PushedModel}, event)  # fmt: skip
+
+    def _skips(self, examples: list, event: Event) -> bool:
+        """The rules of TrainingDecision; the figures are the event's."""
+        given = self._resolve(
+            "ServedModelResolver", ServedModelStrategy(f"recipe {self.setting}"),
+            model=self.live(standard_artifacts.Model),
+            model_blessing=self.live(standard_artifacts.ModelBlessing), examples=examples,
+            reference=self.live(standard_artifacts.Examples), earlier=self.live(Decision),
+        )  # fmt: skip
+        del given["model_blessing"]
+        model, row = given["model"], given["earlier"]
+        train = bool(
+            not model
+            or (row and row[-1].get_int_custom_property("train"))
+            or len(row) >= self.config.retraining.max_skips
+            or not event.fits
+        )
+        assert not model or given["reference"]
+        self._node(
+            "TrainingDecision", given, {"decision": Decision}, event, train=int(train),
+            span=self.span, judged_model=model[0].id if model else 0,
+        )  # fmt: skip
+        run = find_execution(self.store, "sim", f"run {self.run_number}", "TrainingDecision")
+        return ends_run(self.store, run)
 
     def _of_node(self, node: str) -> list:
         context = self.store.get_context_by_type_and_name("node", f"sim.{node}")
@@ -246,7 +280,7 @@ class Simulation:
             for prop, value in {**noted, **(settings or {})}.items():
                 if isinstance(value, int):
                     artifact.set_int_custom_property(prop, value)
-            if "span" in noted:
+            if "span" in noted and "span" in (artifact.PROPERTIES or {}):
                 artifact.span = noted["span"]
         if node == "Pusher" and inputs["model_blessing"][0].get_int_custom_property("blessed"):
             extras = {"index": inputs["index"][0].uri}

@@ -231,6 +231,47 @@ def test_every_key_of_evaluation(tmp_path: Path) -> None:
     ]
 
 
+SPANS = 'split = "hash"\npattern = "{SPAN}/*"\n'
+
+
+def test_every_key_that_a_decision_about_training_goes_by(tmp_path: Path) -> None:
+    asked = "[retraining]\ntolerated_drop = 0.02\nmax_skips = 4\n"
+    evaluation = '[evaluation]\nchange_level = 0.9\ngallery_split = "train"\n'
+    properties = nodes(tmp_path, SPANS + asked + evaluation)["TrainingDecision"].exec_properties
+    assert (properties["tolerated_drop"], properties["max_skips"]) == (0.02, 4)
+    assert (properties["level"], properties["gallery_split"]) == (0.9, "train")
+    cameras = f'format = "csv"\n{SPANS}{asked}[evaluation]\nexclude_same = ["camera"]\n'
+    properties = nodes(tmp_path, cameras)["TrainingDecision"].exec_properties
+    assert json.loads(properties["exclude_same"]) == ["camera"]
+    assert "TrainingDecision" not in nodes(tmp_path, SPANS)
+
+
+def test_the_recipe_is_of_all_that_a_model_depends_on(tmp_path: Path) -> None:
+    asked = "[retraining]\ntolerated_drop = 0.02\n"
+
+    def recipe(text: str) -> str:
+        found = nodes(tmp_path, SPANS + text)
+        of_trainer = found["Trainer"].exec_properties["recipe"]
+        resolver = found.get("ServedModelResolver")
+        if resolver:
+            assert resolver.exec_properties[RESOLVER_CONFIG] == {"recipe": of_trainer}
+        return of_trainer
+
+    before = recipe(asked)
+    # Known from the first run on, and the same whatever is not a matter of training.
+    assert recipe("") == before
+    assert recipe("[evaluation]\nks = [1]\n") == before
+    changed = {
+        recipe(asked + text)
+        for text in (
+            "[training]\nsteps = 7\n", "[triplets]\nseed = 3\n", "[image]\nheight = 30\n",
+            "[model]\nembedding_size = 32\n",
+        )
+    }  # fmt: skip
+    changed.add(recipe(f"window = 3\n{asked}"))
+    assert len(changed | {before}) == 6
+
+
 def test_every_key_of_index(tmp_path: Path) -> None:
     assert INDEX.keys() | {"enabled", "exact_up_to"} == IndexSettings.model_fields.keys()
     found = nodes(tmp_path, tables("index", INDEX))

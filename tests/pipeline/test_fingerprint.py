@@ -33,7 +33,8 @@ def config(folder: Path, data: str = ""):
 def entries(tmp_path_factory) -> dict[str, set[str]]:
     """What each node with code of this project begins with, of all ExampleGens."""
     found = {}
-    for data in ("", 'format = "images"', 'format = "csv"'):
+    spans = 'split = "hash"\npattern = "{SPAN}/*"\n[retraining]\ntolerated_drop = 0.01'
+    for data in ("", 'format = "images"', 'format = "csv"', spans):
         folder = tmp_path_factory.mktemp("config")
         for node in create_pipeline(config(folder, data)).components:
             if of_node := code_entries(node):
@@ -72,7 +73,8 @@ def changed(entries: dict[str, set[str]], file: Path, text: str) -> set[str]:
 def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
-        "ExampleValidator", "Transform", "TripletGen", "Trainer", "Evaluator", "IndexGen", "Pusher",
+        "ExampleValidator", "TrainingDecision", "Transform", "TripletGen", "Trainer", "Evaluator",
+        "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -84,8 +86,9 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("modules/retrieval/metrics.py", {"Evaluator"}),
         ("modules/retrieval/verification.py", {"Evaluator"}),
         ("modules/retrieval/clustering.py", {"Evaluator"}),
-        # Training stops early by the scores of the Evaluator.
-        ("modules/retrieval/scores.py", {"Evaluator", "Trainer"}),
+        # Training stops early by the scores of the Evaluator, and may be skipped by them.
+        ("modules/retrieval/scores.py", {"Evaluator", "Trainer", "TrainingDecision"}),
+        ("components/training_decision/comparing.py", {"TrainingDecision"}),
         ("components/triplet_gen/sampling.py", {"TripletGen"}),
         ("components/pusher/versioned_push.py", {"Pusher"}),
         ("components/index_gen/shards.py", {"IndexGen"}),

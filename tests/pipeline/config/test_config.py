@@ -362,29 +362,3 @@ def test_augmentation_of_a_frozen_backbone_is_what_is_set(tmp_path: Path) -> Non
     assert config.model_dump(exclude_unset=True)["training"] == {"max_shift": 0.2, "steps": 9}
     other = head.replace("head", "fine_tune")
     assert load(tmp_path, MINIMAL + other).training.max_rotation > 0
-
-
-TESTED = '[evaluation.thresholds."map@r"]\nbetter = true\n'
-BUDGET = "[retraining]\nfalse_promotions_per_year = 1\n"
-
-
-def test_the_budget_of_false_promotions_sets_the_level(tmp_path: Path) -> None:
-    assert load(tmp_path, MINIMAL + TESTED).judged_by.change_level == 0.95
-    config = load(tmp_path, MINIMAL + TESTED + BUDGET + "runs_per_year = 52")
-    assert config.judged_by.change_level == 1 - 2 / 52
-    assert config.judged_by.thresholds == config.evaluation.thresholds
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (BUDGET, "false_promotions_per_year cannot be kept by thresholds that chance can pass"),
-        (TESTED + 'undecided = "bless"\n' + BUDGET, "cannot be kept by thresholds that chance"),
-        ("[evaluation]\nchange_level = 0.9\n" + TESTED + BUDGET, "change_level follows from"),
-        (TESTED + "[retraining]\nruns_per_year = 52", "runs_per_year has no effect without"),
-        (TESTED + BUDGET + "runs_per_year = 3", "more than one in four of 3 runs; give at most 0"),
-    ],
-)
-def test_budgets_that_cannot_be_kept(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        load(tmp_path, MINIMAL + text)

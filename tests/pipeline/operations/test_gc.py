@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from pipeline.__main__ import main
@@ -40,6 +40,7 @@ events = st.lists(
         resplits=st.sampled_from([False, False, False, True]),
         rewrites=st.sampled_from([False, False, False, True]),
         takes_back=st.booleans(),
+        fits=st.booleans(),
         rolls_back=st.sampled_from([False, False, False, True]),
         collects=st.sampled_from([0, 1, 1, 2, 3]),
     ),
@@ -70,10 +71,19 @@ def all_files(simulation: Simulation) -> set[Path]:
     fixed=st.sampled_from([None, None, 1, 2]),
     warm=st.booleans(),
     rounds=st.integers(0, 2),
+    decides=st.booleans(),
 )
+# After a rollback the model of run 2 is judged again, by a span that is in no window any more.
+@example(
+    events=[
+        Event(), Event(fits=False), Event(fits=False, blessed=False), Event(), Event(collects=1),
+        Event(rolls_back=True),
+    ],
+    window=1, fixed=None, warm=False, rounds=0, decides=True,
+)  # fmt: skip
 @pytest.mark.slow
 def test_no_run_can_tell_whether_something_was_collected(
-    events, window, fixed, warm, rounds
+    events, window, fixed, warm, rounds, decides
 ) -> None:
     """Two pipelines live through the same, one with gc: every node and every resolver agree.
 
@@ -82,7 +92,14 @@ def test_no_run_can_tell_whether_something_was_collected(
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, collected = (
-            Simulation(Path(folder) / name, window=window, fixed=fixed, warm=warm, rounds=rounds)
+            Simulation(
+                Path(folder) / name,
+                window=window,
+                fixed=fixed,
+                warm=warm,
+                rounds=rounds,
+                decides=decides,
+            )
             for name in ("plain", "collected")
         )
         rolled_back = False  # a second time before gc has seen the first may go too far back

@@ -77,6 +77,40 @@ def test_nothing_new_tells_where_the_model_came_from(source, sentence: str) -> N
     assert list(describe_run(now, [BASE, earlier, killed, now])) == [expected]
 
 
+def test_a_skip_tells_what_it_forgoes_and_saves() -> None:
+    skipped = RunSummary(
+        "now", "2026-01-09", 3.0, RunState.SKIPPED, span=6, images=40, reason="it still fits"
+    )
+    said = "Skipped, nothing was trained; span 6, 40 images: it still fits"
+    assert list(describe_run(skipped, [skipped])) == [said]
+    first = dataclasses.replace(BASE, metrics={"candidate": METRICS["candidate"]})
+    trained = dataclasses.replace(BASE, trained=True, training_seconds=100.0)  # 0.90 after 0.89
+    assert list(describe_run(skipped, [first, trained, skipped])) == [
+        said,
+        "The last training changed map@r of the last blessed model by +0.0100 and took the "
+        "Trainer 100 s: that is what skipping forgoes and saves.",
+    ]
+    worse = {"candidate": {"map@r": 0.86}, "baseline": {"map@r": 0.89}}
+    failed = dataclasses.replace(trained, metrics=worse, training_seconds=50.0)
+    oldest = dataclasses.replace(trained, training_seconds=9e9)
+    # (4 · 0.01 − 0.03) / 5 and (4 · 100 + 50) / 5 of the last five; a run from the cache took none.
+    runs = [oldest, *4 * [trained], dataclasses.replace(BASE), failed, skipped]
+    assert list(describe_run(skipped, runs))[1] == (
+        "The last 5 trainings changed map@r of the last blessed model by +0.0020 and took the "
+        "Trainer 90 s each, on average: that is what skipping forgoes and saves."
+    )
+    again = RunSummary("again", "2026-01-10", 1.0, RunState.NOTHING_NEW, span=6)
+    assert list(describe_run(again, [trained, skipped, again])) == [
+        "Nothing was pushed: no new data, every node was cached; span 6. In the run of 2026-01-09 "
+        "nothing was trained: it still fits"
+    ]
+
+
+def test_why_a_span_was_trained_on_is_told_where_that_was_asked() -> None:
+    decided = dataclasses.replace(BASE, trained=True, decision="1 class is unknown")
+    assert list(describe_run(decided, [decided]))[1:] == ["Trained, since 1 class is unknown."]
+
+
 def test_rejections_are_told_and_whether_they_are_an_alarm() -> None:
     rejected = [
         RunSummary(str(day), f"2026-01-0{day}", 1.0, RunState.REJECTED) for day in (1, 2, 3)
