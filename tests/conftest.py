@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import hypothesis
 import pytest
 
 from pipeline.metadata.connection import PASSWORD, USERNAME
@@ -12,6 +13,10 @@ from tests import databases
 # Collecting the tests imports TensorFlow, TFX and Beam. What that makes stays to the end, and the
 # garbage collector would look through it again and again.
 gc.disable()
+
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 
 def pytest_collection_finish() -> None:

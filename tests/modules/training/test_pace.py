@@ -154,7 +154,7 @@ def test_a_real_training_of_a_few_seconds(tmp_path, monkeypatch) -> None:
             raise KeyboardInterrupt
 
     free = dict.fromkeys(BASE.keys() & {"steps", "validate_every"})
-    run = Run(tmp_path, minutes=0.15, **free)
+    run = Run(tmp_path, minutes=0.3, **free)
     with monkeypatch.context() as patch:
         patch.setattr(FailureGuard, "on_epoch_end", killed_in_second)
         with pytest.raises(KeyboardInterrupt):
@@ -164,7 +164,7 @@ def test_a_real_training_of_a_few_seconds(tmp_path, monkeypatch) -> None:
     assert result["stopped"] == "minutes used up"
     assert result["steps"] == int(trainer.steps_done.numpy())
     # What the killed process did after its last checkpoint is lost; a slow machine is a bit late.
-    assert 5 <= result["seconds"] <= 15
+    assert 10 <= result["seconds"] <= 25
     assert float(trainer.optimizer.learning_rate.numpy()) < 1e-3
 
 

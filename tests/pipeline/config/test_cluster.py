@@ -61,7 +61,7 @@ def test_a_bucket_instead_of_a_volume() -> None:
         ({"metadata": "mysql://db"}, "needs a /DATABASE"),
         ({"directory": "gs://b/x", "volume": "v"}, "volume has no effect with a gs:// directory"),
         ({"directory": "mnt"}, "kubeflow.directory: String should match pattern"),
-        ({"nodes": {"Trainer": {"gpu": 1}}}, "unknown key; allowed here: cpu, memory"),
+        ({"nodes": {"Trainer": {"gpu": 1}}}, "unknown key; allowed here: annotations, cpu, env"),
         ({"memory": "lots"}, "kubeflow.memory: String should match pattern"),
     ],
 )
