@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 from apache_beam.utils import shared
 
 from modules.contract import ID
 from modules.index import IMAGE_HASH, VECTOR
+from modules.storage import SeekableFile
 
 _HALVES = np.dtype([("high", "<u8"), ("low", "<u8")])
 
@@ -34,7 +33,7 @@ class EarlierGallery:
         Args:
             path: Of the Parquet file.
         """
-        self._file = pq.ParquetFile(_Seekable(path))
+        self._file = pq.ParquetFile(SeekableFile(path))
         self._reading = threading.Lock()  # the threads of a worker share it
         self.dimension = int(self._file.schema_arrow.field(VECTOR).type.list_size)
         keys = [
@@ -96,7 +95,7 @@ class SharedEarlier:
 
 def column_names(path: str) -> list[str]:
     """Names of the columns of a Parquet file."""
-    with _Seekable(path) as file:
+    with SeekableFile(path) as file:
         names: list[str] = pq.ParquetFile(file).schema_arrow.names
         return names
 
@@ -113,33 +112,3 @@ def _keys(ids: Sequence[bytes], hashes: Sequence[str]) -> np.ndarray:
         for example_id, image in zip(ids, hashes, strict=True)
     )
     return np.frombuffer(b"".join(digests), _HALVES)
-
-
-class _Seekable(io.RawIOBase):
-    """A file of TensorFlow's, local or in an object store, as Arrow reads files."""
-
-    def __init__(self, path: str) -> None:
-        self._file = tf.io.gfile.GFile(path, "rb")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        content = self._file.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._file.seek(offset, whence)
-        return self.tell()
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()

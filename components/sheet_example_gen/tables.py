@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
-import tensorflow as tf
 from pyarrow import parquet
 
 from components.spans import list_files
+from modules.storage import SeekableFile
 
 Format = Literal["csv", "parquet"]
 Cell = str | bytes | int | float | None  # a bool is an int
@@ -68,39 +68,9 @@ def open_table(path: str, kind: Format) -> Table:
     return _open_csv(path) if kind == "csv" else _open_parquet(path)
 
 
-class _File(io.RawIOBase):
-    """A file that TensorFlow opens, as Python's and Arrow's readers want it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._file = tf.io.gfile.GFile(path, "rb")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._file.seek(offset, whence)
-        return self.tell()
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 def open_file(path: str) -> io.BufferedReader:
     """Opens a file that TensorFlow can read."""
-    return io.BufferedReader(_File(path), 1 << 20)
+    return io.BufferedReader(SeekableFile(path), 1 << 20)
 
 
 def _open_csv(path: str) -> Table:

@@ -13,4 +13,5 @@ from .examples import (
     without_autotune as without_autotune,
 )
 from .files import read_file as read_file, write_file as write_file
+from .seekable import SeekableFile as SeekableFile
 from .text import read_text as read_text
