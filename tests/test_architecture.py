@@ -159,5 +159,7 @@ def test_no_file_is_longer_than_a_reader_keeps_in_mind() -> None:
         PROJECT / "pyproject.toml",
         PROJECT / "Makefile",
     ]
+    # The page of all keys is a reference that a program writes, so it may be longer.
+    texts.remove(PROJECT / "docs" / "configuration.md")
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in texts}
     assert not {str(p.relative_to(PROJECT)): n for p, n in lines.items() if n > MOST_LINES}
