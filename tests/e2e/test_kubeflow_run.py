@@ -17,6 +17,7 @@ from modules.index import check_same_model
 from pipeline.config.paths import PROJECT
 from pipeline.datasets import write_dataset
 from pipeline.metadata import connect_store, find_execution
+from tests.forking import quick_python
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 
@@ -27,7 +28,7 @@ RESOLVERS = re.compile("Resolver$")  # TFX never caches them
 
 def kubeflow(*arguments: str | Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "kubeflow", *map(str, arguments)],
+        [quick_python(), "-m", "kubeflow", *map(str, arguments)],
         cwd=PROJECT,
         capture_output=True,
         text=True,
