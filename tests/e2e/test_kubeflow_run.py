@@ -38,12 +38,17 @@ def kubeflow(*arguments: str | Path) -> str:
 
 
 def run_all(
-    pods: Pods, run_id: str, *, forked: bool = True, **parameters: object
+    pods: Pods, run_id: str, *, as_pods: bool = False, **parameters: object
 ) -> dict[str, str]:
-    """Runs every task; returns what became of each node."""
-    states = {}
+    """Runs every task; returns what became of each node.
+
+    With `as_pods` each starts an interpreter of its own, but for resolvers behind the first: they
+    all import the same.
+    """
+    states: dict[str, str] = {}
     for task in pods.order():
-        line, seconds = pods.run(task, run_id, parameters, forked=forked)
+        known = task.endswith("-resolver") and any(RESOLVERS.search(node) for node in states)
+        line, seconds = pods.run(task, run_id, parameters, forked=known or not as_pods)
         sys.stdout.write(f"{seconds:5.1f} s  {line}\n")
         if task != "prepare":
             node, state = re.fullmatch(r"(\w+): ([a-z ]+), [\d.]+ s", line).groups()
@@ -109,7 +114,7 @@ def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
     volume = Volume(tmp_path, metadata_url)
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
     # As pods start, once; the other database is no different in that.
-    states = run_all(volume.pods, first, forked=not metadata_url.startswith("postgresql"))
+    states = run_all(volume.pods, first, as_pods=metadata_url.startswith("postgresql"))
     assert set(states.values()) == {"executed"}
     (model,) = models(metadata_url, first, "Trainer")
     assert Path(model).is_dir()
