@@ -84,7 +84,7 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True)
 class NodeRun:
-    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+    """One node of a run: `state` is run, cached, failed, killed, running or another of MLMD."""
 
     node: str
     state: str
