@@ -125,7 +125,8 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         seconds=(ended - started) / 1000,
         state=state,
         node=node,
-        span=_span(run) if has_spans else None,
+        span=_span_fact(run, "span") if has_spans else None,
+        span_version=_span_fact(run, "version") if has_spans else None,
         window=_window(run) if has_spans else (),
         images=_count(run.first("examples"), "images"),
         triplets=_count(run.first("triplets"), "triplets"),
@@ -167,12 +168,12 @@ def _seconds(execution: proto.Execution) -> float:
     return (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
 
 
-def _span(run: PipelineRun) -> int | None:
-    for name in EXAMPLE_GENS:
-        if node := run.nodes.get(name):
+def _span_fact(run: PipelineRun, name: str) -> int | None:
+    for example_gen in EXAMPLE_GENS:
+        if node := run.nodes.get(example_gen):
             examples = node.made.get("examples", [{}])[0]
             values = {**plain_values(node.execution), **examples}
-            return int(values["span"]) if "span" in values else None
+            return int(values[name]) if values.get(name) is not None else None
     return None
 
 
