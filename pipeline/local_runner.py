@@ -15,6 +15,8 @@ from pathlib import Path
 from pipeline.runtime import quiet_imports
 
 with quiet_imports():
+    import apache_beam as beam
+    import tensorflow as tf
     from tfx.dsl.compiler import constants
     from tfx.orchestration import metadata
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -103,6 +105,7 @@ def run_pipeline(config: Config) -> None:
     """
     check_places(config)
     check_database(config.pipeline.metadata, write=True)
+    _check_machine(config)
     with hold_lock(config, "run"), own_scratch(config):
         settle_local(config)
         try:
@@ -110,6 +113,30 @@ def run_pipeline(config: Config) -> None:
         except (SystemExit, KeyboardInterrupt):  # told to end; a run that is killed cannot do this
             settle_local(config)
             raise
+
+
+def _check_machine(config: Config) -> None:
+    """Looks for what only TensorFlow and Beam know, before the first node.
+
+    Raises:
+        ConfigError: There is no such device, or no such runner.
+    """
+    distribution = config.training.distribution
+    if distribution.startswith("/"):
+        devices = [device.name.partition(":")[2] for device in tf.config.list_logical_devices()]
+        wanted = distribution.upper().rpartition("/")[2].removeprefix("DEVICE:")
+        if wanted not in devices:
+            raise ConfigError(
+                f"training.distribution is {distribution!r}: there is no such device here, only "
+                f"{', '.join(f'/{name}' for name in devices)}."
+            )
+    options = beam.options.pipeline_options.PipelineOptions(config.pipeline.beam_args)
+    runner = options.view_as(beam.options.pipeline_options.StandardOptions).runner
+    try:
+        if runner:
+            beam.runners.create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(f"pipeline.beam_args name a runner that Beam lacks: {error}") from error
 
 
 def main() -> None:
