@@ -313,6 +313,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -323,6 +324,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -331,6 +333,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
         distractors=data.distractors,
+        late_spans=data.late_spans,
     )
 
 
