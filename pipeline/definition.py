@@ -166,6 +166,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        compatibility=config.compatibility if config.compatibility.enabled else None,
+        queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
     for node in (transform, triplet_gen, trainer):

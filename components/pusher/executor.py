@@ -15,6 +15,7 @@ from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.index_gen import BUILT, INDEX_KEY
 from components.pusher.versioned_push import copy_extras, push, version_path
+from modules.compatibility import COMPATIBILITY_FOLDER
 from modules.gate import OPERATING_POINT_FILE, operating_point_path
 from modules.index import INDEX_FOLDER, IndexMismatchError, model_fingerprint, read_description
 
@@ -82,6 +83,9 @@ def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
+        folder = f"{blessing.uri}/{COMPATIBILITY_FOLDER}"
+        if fileio.isdir(folder):
+            extras[COMPATIBILITY_FOLDER] = folder
     return extras
 
 
