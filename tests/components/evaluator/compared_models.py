@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,11 +109,3 @@ def evaluate(
         evaluation,
         blessing,
     )
-
-
-def options_of(outcome: Outcome) -> dict[str, Any]:
-    """What the extractors were told, from the configuration that TFMA keeps."""
-    written = json.loads(Path(outcome.evaluation.uri, "eval_config.json").read_text())
-    metric, _ = written["evalConfig"]["metricsSpecs"][0]["metrics"]
-    found: dict[str, Any] = json.loads(metric["config"])["compatibility"]
-    return found
