@@ -22,6 +22,7 @@ from components.pusher.versioned_push import (
     source_checksums,
     version_path,
 )
+from modules.compatibility import COMPATIBILITY_FOLDER
 from modules.gate import OPERATING_POINT_FILE, operating_point_path
 from modules.index import INDEX_FOLDER, IndexMismatchError, model_fingerprint, read_description
 
@@ -99,6 +100,9 @@ def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
+        folder = f"{blessing.uri}/{COMPATIBILITY_FOLDER}"
+        if fileio.isdir(folder):
+            extras[COMPATIBILITY_FOLDER] = folder
     return extras
 
 
