@@ -8,6 +8,7 @@ from types import FrameType
 
 import absl.logging
 import click
+from google.protobuf.message import DecodeError
 
 from pipeline.runtime import (
     NodeFailedError,
@@ -44,7 +45,6 @@ def main(runs: str, run_id: str, node: str, metadata_url: str) -> None:
     """Run one node of a compiled pipeline (the entrypoint of its pod)."""
     absl.logging.set_verbosity(absl.logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)
-    set_verbose()  # the log of a pod is all that is left of it
     pipeline_file = f"{runs}/{run_id}.pb"
     try:
         if not fileio.exists(pipeline_file):
@@ -53,12 +53,23 @@ def main(runs: str, run_id: str, node: str, metadata_url: str) -> None:
                 "every pod mounts the same volume ([kubeflow] volume) at the same place."
             )
         with fileio.open(pipeline_file, "rb") as file:
-            ir = pipeline_pb2.Pipeline.FromString(file.read())
+            ir = _parsed(file.read(), pipeline_file)
         launched = launch_node(ir, node, ClusterMetadata(metadata_url))
     except PipelineError as error:
         sys.exit(report(error))
     click.echo(f"{node}: {launched.outcome}, {launched.seconds:.1f} s")
 
 
+def _parsed(content: bytes, path: str) -> pipeline_pb2.Pipeline:
+    try:
+        return pipeline_pb2.Pipeline.FromString(content)
+    except DecodeError as error:
+        raise NodeFailedError(
+            f"{path} is no compiled pipeline: it is damaged, or another program wrote it. Start "
+            "the run anew, so that its first task writes it again."
+        ) from error
+
+
 if __name__ == "__main__":
+    set_verbose()  # the log of a pod is all that is left of it
     main()

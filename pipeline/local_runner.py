@@ -10,6 +10,7 @@ The environment variable TRIPLET_CONFIG names the configuration (a TOML file or 
 from __future__ import annotations
 
 import datetime
+import traceback
 from pathlib import Path
 
 from pipeline.runtime import quiet_imports
@@ -26,17 +27,20 @@ with quiet_imports():
     from pipeline.definition import create_pipeline
     from pipeline.launch import launch_node
 
+from modules.runtime import printable
 from pipeline.config import PROJECT, Config, load_config
 from pipeline.metadata import check_database
 from pipeline.operations import settle_local
 from pipeline.runtime import (
     ConfigError,
+    NodeFailedError,
     NodeProgress,
     check_places,
     end_when_told,
     hold_lock,
     own_scratch,
     run_reporting,
+    without_bytes,
 )
 
 
@@ -110,9 +114,21 @@ def run_pipeline(config: Config) -> None:
         settle_local(config)
         try:
             LocalRunner(config).run(create_pipeline(config))
+        except NodeFailedError as error:
+            path = _keep_traceback(config, error)
+            raise NodeFailedError(f"{error} (The traceback is in {path}.)") from error.__cause__
         except (SystemExit, KeyboardInterrupt):  # told to end; a run that is killed cannot do this
             settle_local(config)
             raise
+
+
+def _keep_traceback(config: Config, error: NodeFailedError) -> Path:
+    """Writes where the error of the last run came from; nobody may have been there to see it."""
+    path = Path(config.pipeline.logs) / "traceback.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = traceback.format_exception(error.__cause__ or error)
+    path.write_text(printable(without_bytes("".join(lines))), encoding="utf-8")
+    return path
 
 
 def _check_machine(config: Config) -> None:
@@ -148,11 +164,11 @@ def main() -> None:
     """
     with run_reporting():
         end_when_told()
-        _check_checkout()
+        check_checkout()
         run_pipeline(load_config())
 
 
-def _check_checkout() -> None:
+def check_checkout() -> None:
     """Refuses to run for another checkout of this project.
 
     The TFX CLI keeps pipelines in the home folder by their names alone, so `tfx run create` in one

@@ -42,4 +42,5 @@ from .verbosity import (
     in_short as in_short,
     is_verbose as is_verbose,
     set_verbose as set_verbose,
+    without_bytes as without_bytes,
 )

@@ -40,9 +40,13 @@ def in_short(text: str) -> str:
     """  # noqa: E501
     if _TRACEBACK.search(text):
         text = _last_error(text)
-    text = _HEX.sub("(bytes)", _ESCAPED_BYTES.sub("(bytes)", text)).strip()
-    text = printable(text)
+    text = printable(without_bytes(text).strip())
     return text if len(text) <= _MOST else f"{text[: _MOST // 2]} … {text[-_MOST // 2 :]}"
+
+
+def without_bytes(text: str) -> str:
+    """Leaves out what is written of the bytes of files, escaped or in hexadecimal digits."""
+    return _HEX.sub("(bytes)", _ESCAPED_BYTES.sub("(bytes)", text))
 
 
 def _last_error(text: str) -> str:

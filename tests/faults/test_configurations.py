@@ -133,7 +133,7 @@ def test_whatever_stands_in_a_table_the_answer_is_a_configuration_or_a_message(v
     try:
         parse_config(tables, "mine.toml")
     except ConfigError as error:
-        assert str(error).startswith("mine.toml cannot be used:\n")
+        assert str(error).startswith("mine.toml cannot be used:\n")  # noqa: PT017 — either is right
 
 
 @settings(max_examples=200)

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from components.record_example_gen.reading import read_records
 from modules.contract import make_example
-from pipeline.config import PROJECT, load_config
+from pipeline import local_runner
+from pipeline.config import PROJECT, load_config, parse_config
 from pipeline.runtime import ConfigError, check_places, hold_lock, in_short
 from tests.real_data import digits
 
@@ -151,3 +152,33 @@ def test_a_compressed_file_that_was_cut_anywhere_is_told(tmp_path) -> None:
     # And one without any record, compressed.
     path.write_bytes(gzip.compress(b""))
     assert list(read_records(str(path))) == []
+
+
+def test_the_runner_of_another_checkout_does_not_start(tmp_path, monkeypatch) -> None:
+    """As `tfx run create` would start it, which knows pipelines by their names only."""
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "local_runner.py").touch()
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    with pytest.raises(ConfigError, match=rf"started in {tmp_path}: .*LOCAL_HOME"):
+        local_runner.check_checkout()
+    monkeypatch.chdir(PROJECT / "tests")
+    local_runner.check_checkout()
+
+
+@pytest.mark.parametrize(
+    ("tables", "says"),
+    [
+        ({"training": {"distribution": "/GPU:99"}}, "no such device here, only /CPU:0"),
+        ({"pipeline": {"beam_args": ["--runner=Nope"]}}, "a runner that Beam lacks"),
+    ],
+)
+def test_what_the_machine_lacks(tmp_path, tables, says) -> None:
+    (tmp_path / "data").mkdir()
+    base = {"pipeline": {"name": "mine", "directory": str(tmp_path)}, "data": {"path": "x"}}
+    base["data"]["path"] = str(tmp_path / "data")
+    for table, values in tables.items():
+        base.setdefault(table, {}).update(values)
+    with pytest.raises(ConfigError, match=says):
+        local_runner.run_pipeline(parse_config(base, "mine.toml"))
+    assert not (tmp_path / "mine" / "metadata.sqlite").exists()
