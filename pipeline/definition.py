@@ -121,6 +121,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         image=config.image,
         limits=config.model.image_limits,
         statistics=start.statistics,
+        max_pixels=config.data.max_pixels,
     )
     resolver = None if start.previous else _previous_model(config, examples)
     previous = start.previous or resolver

@@ -11,6 +11,7 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import (
+    MAX_PIXELS as MAX_PIXELS,
     Fit as Fit,
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,
