@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from components.spans import LateSpans, SpanPattern, date_to_span
 from modules.contract import GALLERY
-from modules.settings import Fraction, Settings
+from modules.settings import MAX_PIXELS, Fraction, Settings
 from pipeline.config.paths import DataPath, ProjectPath
 
 
@@ -57,8 +57,13 @@ class DataSettings(Settings):
         Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01
     max_pixels: Annotated[
-        int, Field(ge=1, description="width × height; a larger image counts as undecodable")
-    ] = 50_000_000
+        int,
+        Field(
+            ge=1,
+            description="width × height; a larger image counts as undecodable, and the served "
+            "model refuses it",
+        ),
+    ] = MAX_PIXELS
     schema_file: Annotated[
         Literal["contract", "inferred"] | ProjectPath,
         Field(description="of the data contract, from the statistics, or a file of your own"),
