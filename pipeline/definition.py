@@ -126,6 +126,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         image=config.image,
         limits=config.model.image_limits,
         statistics=start.statistics,
+        max_pixels=config.data.max_pixels,
     )
     custom_config = _custom_config(config)
     resolver = None if start.previous else _previous_model(config, examples, custom_config)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from components.spans import LateSpans, SpanPattern, date_to_span
 from modules.contract import GALLERY
-from modules.settings import Fraction, Settings
+from modules.settings import MAX_PIXELS, Fraction, Settings
 from pipeline.config.paths import DataPath, ProjectPath
 
 
@@ -59,9 +59,12 @@ class DataSettings(Settings):
     max_pixels: Annotated[
         int,
         Field(
-            ge=1, le=2**31 - 1, description="width × height; a larger image counts as undecodable"
+            ge=1,
+            le=2**31 - 1,
+            description="width × height; a larger image counts as undecodable, and the served "
+            "model refuses it",
         ),
-    ] = 50_000_000
+    ] = MAX_PIXELS
     schema_file: Annotated[
         Literal["contract", "inferred"] | ProjectPath,
         Field(description="of the data contract, from the statistics, or a file of your own"),
