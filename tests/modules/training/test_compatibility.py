@@ -92,7 +92,7 @@ def test_what_is_looked_up_belongs_to_the_image(tmp_path: Path, megabytes, train
             | training
             | ({"warmup_steps": 1} if training.get("mining") == "hard" else {})
         ),
-    )  # noqa: E501
+    )
     cache_of_pixels = FeatureCache(
         run.files,
         np.empty(0, object),
