@@ -44,7 +44,7 @@ COMMON = {
     "max_shift": 0.07,
     "max_rotation": 0.03,
 }
-STEPS = {"digits": 300, "many-classes": 900}
+STEPS = {"digits": 300, "many-classes": 600}
 MAP_IMAGES = 2000
 WEIGHTS = (0.3, 1.0, 3.0)
 
