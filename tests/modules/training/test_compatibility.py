@@ -19,7 +19,6 @@ from modules.training import embed_by_earlier
 from modules.training.fitting import training_batches
 from tests.modules.training.training_runs import IMAGE, Run, pixels
 
-
 NORMALISED = ModelSettings(embedding_size=16)
 SIZES = {"classes_per_batch": 96, "images_per_class": 4}  # as by default: triplets have none
 
