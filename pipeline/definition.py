@@ -126,6 +126,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         image=config.image,
         limits=config.model.image_limits,
         statistics=start.statistics,
+        max_pixels=config.data.max_pixels,
     )
     custom_config = _custom_config(config)
     resolver = None if start.previous else _previous_model(config, examples, custom_config)
@@ -342,6 +343,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -352,6 +354,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -360,6 +363,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
         distractors=data.distractors,
+        late_spans=data.late_spans,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from absl import logging
 from tfx import types
@@ -14,20 +15,32 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.index_gen import BUILT, INDEX_KEY
-from components.pusher.versioned_push import copy_extras, push, version_path
+from components.pusher.trial import try_model
+from components.pusher.versioned_push import (
+    copy_extras,
+    push,
+    source_checksums,
+    version_path,
+)
 from modules.compatibility import COMPATIBILITY_FOLDER
 from modules.gate import OPERATING_POINT_FILE, operating_point_path
 from modules.index import INDEX_FOLDER, IndexMismatchError, model_fingerprint, read_description
 
 KEEP_VERSIONS_KEY = "keep_versions"
 EXTRAS_PROPERTY = "pushed_extras"  # where each extra was copied from, as JSON
+CHECKSUMS_PROPERTY = "pushed_checksums"  # of the version, as JSON
 
 
 class Executor(tfx_executor.Executor):
     """TFX's executor with another way of copying, which takes a model's extras along.
 
+    Attributes:
+        CHECK: What a model must pass before it is a version; see `components.pusher.try_model`.
+
     Source: `tfx.components.pusher.executor.Executor`.
     """
+
+    CHECK: ClassVar[Callable[[str], None] | None] = staticmethod(try_model)
 
     def Do(  # noqa: N802 — TFX's name
         self,
@@ -48,6 +61,7 @@ class Executor(tfx_executor.Executor):
                 Unix times.
             OSError: The folder cannot be written; no version has appeared then.
             IndexMismatchError: The index was made by another model.
+            UnusableModelError: The model cannot be loaded, or gives no embedding.
         """
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -65,9 +79,12 @@ class Executor(tfx_executor.Executor):
         io_utils.copy_dir(model, pushed.uri)
         # Not the index: it can be larger than the model by far, and stays where IndexGen made it.
         copy_extras({k: v for k, v in extras.items() if k != INDEX_FOLDER}, pushed.uri)
-        version = push(model, base, (custom_config or {}).get(KEEP_VERSIONS_KEY, 0), extras)
+        keep = (custom_config or {}).get(KEEP_VERSIONS_KEY, 0)
+        version = push(model, base, keep, extras, self.CHECK)
         path = version_path(base, version)
         pushed.set_string_custom_property(EXTRAS_PROPERTY, json.dumps(extras))
+        sums = source_checksums(model, extras)
+        pushed.set_string_custom_property(CHECKSUMS_PROPERTY, json.dumps(sums))
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=str(version))
         logging.info("Pusher: the model is %s.", path)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from modules.storage import file_sizes, open_file
+from modules.storage import CHECKSUMS_FILE, file_sizes, open_file
 
 # What a version folder holds besides its model: names on its first level.
-BESIDE_THE_MODEL = frozenset({"index", "operating_point.json", "compatibility"})
+BESIDE_THE_MODEL = frozenset({"index", "operating_point.json", "compatibility", CHECKSUMS_FILE})
 _PIECE = 1 << 22  # bytes
 
 

@@ -16,6 +16,7 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import (
+    MAX_PIXELS as MAX_PIXELS,
     Fit as Fit,
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,
