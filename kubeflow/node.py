@@ -9,7 +9,13 @@ from types import FrameType
 import absl.logging
 import click
 
-from pipeline.runtime import NodeFailedError, PipelineError, report, without_garbage_collection
+from pipeline.runtime import (
+    NodeFailedError,
+    PipelineError,
+    report,
+    set_verbose,
+    without_garbage_collection,
+)
 
 with without_garbage_collection():
     # First: it defers what TFX would load although few nodes need it.
@@ -38,6 +44,7 @@ def main(runs: str, run_id: str, node: str, metadata_url: str) -> None:
     """Run one node of a compiled pipeline (the entrypoint of its pod)."""
     absl.logging.set_verbosity(absl.logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)
+    set_verbose()  # the log of a pod is all that is left of it
     pipeline_file = f"{runs}/{run_id}.pb"
     try:
         if not fileio.exists(pipeline_file):

@@ -10,7 +10,7 @@ The environment variable TRIPLET_CONFIG names the configuration (a TOML file or 
 from __future__ import annotations
 
 import datetime
-import sys
+from pathlib import Path
 
 from pipeline.runtime import quiet_imports
 
@@ -24,8 +24,18 @@ with quiet_imports():
     from pipeline.definition import create_pipeline
     from pipeline.launch import launch_node
 
-from pipeline.config import Config, load_config
-from pipeline.runtime import NodeProgress, PipelineError, hold_lock, report
+from pipeline.config import PROJECT, Config, load_config
+from pipeline.metadata import check_database
+from pipeline.operations import settle_local
+from pipeline.runtime import (
+    ConfigError,
+    NodeProgress,
+    check_places,
+    end_when_told,
+    hold_lock,
+    own_scratch,
+    run_reporting,
+)
 
 
 class LocalRunner(LocalDagRunner):
@@ -76,6 +86,8 @@ class LocalRunner(LocalDagRunner):
             if node.execution_options.run.perform_snapshot:
                 with connection as handle:
                     partial_run_utils.snapshot(handle, pipeline)
+            # ML Metadata would wait for minutes, and name no file.
+            check_database(self._config.pipeline.metadata, write=True, whole=False)
             with progress.of(node.node_info.id) as shown:
                 shown.outcome = launch_node(pipeline, node.node_info.id, connection).outcome
 
@@ -86,9 +98,18 @@ def run_pipeline(config: Config) -> None:
     Raises:
         LockedError: Another run holds the lock.
         NodeFailedError: A node failed.
+        ConfigError: A folder is missing or cannot be written to.
+        MetadataError: The database cannot be used.
     """
-    with hold_lock(config, "run"):
-        LocalRunner(config).run(create_pipeline(config))
+    check_places(config)
+    check_database(config.pipeline.metadata, write=True)
+    with hold_lock(config, "run"), own_scratch(config):
+        settle_local(config)
+        try:
+            LocalRunner(config).run(create_pipeline(config))
+        except (SystemExit, KeyboardInterrupt):  # told to end; a run that is killed cannot do this
+            settle_local(config)
+            raise
 
 
 def main() -> None:
@@ -98,10 +119,32 @@ def main() -> None:
         SystemExit: The configuration is wrong, another run holds the lock, or a node failed; see
             `ExitCode`.
     """
-    try:
+    with run_reporting():
+        end_when_told()
+        _check_checkout()
         run_pipeline(load_config())
-    except PipelineError as error:
-        sys.exit(report(error))
+
+
+def _check_checkout() -> None:
+    """Refuses to run for another checkout of this project.
+
+    The TFX CLI keeps pipelines in the home folder by their names alone, so `tfx run create` in one
+    checkout would start the runner of another that has registered the same name later.
+
+    Raises:
+        ConfigError: This process was started in another checkout.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pipeline" / "local_runner.py").is_file():
+            if folder.resolve() == PROJECT:
+                return
+            raise ConfigError(
+                f"This is the runner of {PROJECT}, started in {folder}: the TFX CLI knows "
+                f"pipelines by their names only. Register it anew with `tfx pipeline update` in "
+                f"{folder}, or "
+                "give each checkout a folder of its own by the environment variable LOCAL_HOME."
+            )
 
 
 if __name__ == "__main__":

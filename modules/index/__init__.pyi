@@ -4,6 +4,7 @@ from .assets import (
     GALLERY_VECTORS as GALLERY_VECTORS,
     SIGNATURE_ASSETS as SIGNATURE_ASSETS,
     THRESHOLD as THRESHOLD,
+    takes_assets as takes_assets,
     write_empty_assets as write_empty_assets,
     write_gallery_assets as write_gallery_assets,
     write_threshold_asset as write_threshold_asset,

@@ -14,11 +14,10 @@ Trainer, and the model keeps its fingerprint.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from modules.contract import ID, LABEL
+from modules.storage import path_exists
 
 GALLERY_IDS, GALLERY_LABELS = "gallery_ids", "gallery_labels"
 GALLERY_VECTORS, THRESHOLD = "gallery_vectors", "threshold"
@@ -39,6 +38,11 @@ def write_empty_assets(folder: str) -> None:
     _write(folder, {THRESHOLD: np.zeros([0], np.float32)})
 
 
+def takes_assets(model: str) -> bool:
+    """Whether a SavedModel has the two signatures; one of an earlier Trainer has not."""
+    return all(path_exists(f"{model}/{path}") for path in SIGNATURE_ASSETS)
+
+
 def write_gallery_assets(gallery: str, model: str) -> dict[str, str]:
     """Gives the signature `nearest` of a model the gallery to search in.
 
@@ -47,14 +51,11 @@ def write_gallery_assets(gallery: str, model: str) -> dict[str, str]:
         model: Folder of the SavedModel, whose files are replaced.
 
     Returns:
-        What was written: place in the folder of a model → path. Nothing if the model was exported
-        by a Trainer that knew of no such signature.
+        What was written: place in the folder of a model → path.
     """
     import pyarrow.parquet as pq
     import tensorflow as tf
 
-    if not _knows(model, GALLERY_VECTORS):
-        return {}
     with tf.io.gfile.GFile(gallery, "rb") as file:
         rows = pq.read_table(file, columns=[ID, LABEL, "vector"])
     vectors = rows["vector"].combine_chunks()
@@ -65,8 +66,6 @@ def write_gallery_assets(gallery: str, model: str) -> dict[str, str]:
 
 def write_threshold_asset(threshold: float, model: str) -> dict[str, str]:
     """Gives the signature `match` of a model its threshold; as `write_gallery_assets` otherwise."""
-    if not _knows(model, THRESHOLD):
-        return {}
     return _write(f"{model}/{_FOLDER}", {THRESHOLD: np.array([threshold], np.float32)})
 
 
@@ -74,12 +73,6 @@ def _gallery(ids: list[bytes], labels: list[bytes], vectors: np.ndarray) -> dict
     texts = {GALLERY_IDS: ids, GALLERY_LABELS: labels}
     arrays = {name: np.array(values, dtype=object) for name, values in texts.items()}
     return {**arrays, GALLERY_VECTORS: vectors}
-
-
-def _knows(model: str, name: str) -> bool:
-    import tensorflow as tf
-
-    return bool(tf.io.gfile.exists(f"{model}/{_FOLDER}/{name}"))
 
 
 def _write(folder: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:

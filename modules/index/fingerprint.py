@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Iterator
 
 from modules.index.assets import SIGNATURE_ASSETS
-from modules.storage import file_sizes, open_file
+from modules.storage import CHECKSUMS_FILE, file_sizes, open_file
 
 # What a version folder holds besides its model: names on its first level, and files that a push
 # fills for the model's signatures.
-BESIDE_THE_MODEL = frozenset({"index", "operating_point.json", *SIGNATURE_ASSETS})
+BESIDE_THE_MODEL = frozenset(
+    {"index", "operating_point.json", "compatibility", CHECKSUMS_FILE, *SIGNATURE_ASSETS}
+)
 _PIECE = 1 << 22  # bytes
 
 
@@ -22,8 +24,8 @@ def model_fingerprint(folder: str) -> str:
     """Hashes the files of a SavedModel.
 
     Their paths, sizes and bytes count, in the order of the paths. What a push puts beside the model
-    does not: the index, the operating point, and the files that hold both for the signatures. So
-    the Trainer's output and a version folder of it have one fingerprint.
+    does not: the index, the operating point, the map, and the files that hold some of it for the
+    signatures. So the Trainer's output and a version folder of it have one fingerprint.
 
     Args:
         folder: Of a SavedModel: local, or a URI that TensorFlow reads.

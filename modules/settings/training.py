@@ -160,6 +160,15 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
         int,
         Field(ge=0, description='`semi_hard` before `hard`; default: 200 with `mining = "hard"`'),
     ] = 0
+    compatibility_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1000,
+            description="of the loss that keeps new queries at home in the vectors of the last "
+            "blessed model, beside the other loss; 0: none",
+        ),
+    ] = 0.0
     precision: Annotated[
         Literal["float32", "mixed_bfloat16", "mixed_float16"],
         Field(description="of the training step; the exported model is float32"),

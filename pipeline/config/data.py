@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.spans import SpanPattern, date_to_span
+from components.spans import LateSpans, SpanPattern, date_to_span
 from modules.contract import GALLERY
 from modules.settings import Fraction, Settings
 from pipeline.config.paths import DataPath, ProjectPath
@@ -64,6 +64,13 @@ class DataSettings(Settings):
         Field(description="of the data contract, from the statistics, or a file of your own"),
     ] = "contract"
     window: Annotated[int, Field(ge=1, description="spans to train on, the last ones")] = 1
+    late_spans: Annotated[
+        LateSpans,
+        Field(
+            description="that arrive after a later one was read, and new versions of older ones: "
+            "warn and leave them out, read them first, or fail"
+        ),
+    ] = "warn"
     evaluation_span: Annotated[
         int | datetime.date | None,
         Field(description="the span to evaluate on, a number or a day; default: the window"),
@@ -137,7 +144,7 @@ class DataSettings(Settings):
                 f"{' and '.join(self.patterns)} must have the same placeholders for spans"
             )
         if not self.has_spans:
-            if unused := {"window", "evaluation_span"} & self.model_fields_set:
+            if unused := {"window", "evaluation_span", "late_spans"} & self.model_fields_set:
                 raise ValueError(
                     f"{', '.join(sorted(unused))} has no effect without spans; remove it, or put "
                     "{SPAN} or {YYYY}-{MM}-{DD} into the patterns, such as 'span-{SPAN}/*/*'"

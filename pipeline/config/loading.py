@@ -21,6 +21,7 @@ from modules.settings import (
     TripletSettings,
     ValidationSettings,
 )
+from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.model import PretrainedModelSettings
@@ -45,6 +46,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()

@@ -27,6 +27,7 @@ class RunSummary:
         state: What became of it.
         node: Where a run stopped that did not reach the end.
         span: The span that ExampleGen read; None when it did not get that far, or without spans.
+        span_version: Its version; None without versions.
         window: Spans of the examples that were trained on.
         images: Number of examples in the span that was read, where ExampleGen counts them.
         triplets: Number of triplets that were trained on.
@@ -51,6 +52,7 @@ class RunSummary:
     state: RunState
     node: str | None = None
     span: int | None = None
+    span_version: int | None = None
     window: tuple[int, ...] = ()
     images: int | None = None
     triplets: int | None = None
@@ -84,7 +86,7 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True)
 class NodeRun:
-    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+    """One node of a run: `state` is run, cached, failed, killed, running or another of MLMD."""
 
     node: str
     state: str

@@ -17,6 +17,7 @@ from components.metadata import all_artifacts
 from pipeline.config import Config
 from pipeline.metadata import check_folder, hold_pipeline, mark_deleted, open_store
 from pipeline.operations import gc_files
+from pipeline.operations.leftovers import settle
 from pipeline.runtime import ConfigError, quiet_imports
 
 
@@ -52,6 +53,7 @@ def collect(config: Config, keep_runs: int, *, delete: bool) -> Plan:
     if not delete:
         return make_plan(open_store(config, readonly=True), config, keep_runs)
     with hold_pipeline(config, "gc") as store:
+        settle(store, config)
         plan = make_plan(store, config, keep_runs)
         carry_out(store, plan)
         return plan

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import logging.handlers
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline.metadata import RunSummary, model_rejections, read_runs
 from pipeline.operations.sentences import describe_rejections, describe_run
 from pipeline.operations.supervision import run_supervised
 from pipeline.operations.waiting_spans import waiting_spans
-from pipeline.runtime import LOCK_VARIABLE, ExitCode, hold_lock
+from pipeline.runtime import LOCK_VARIABLE, ExitCode, ended_by, hold_lock
 
 LOG_FILE = "retrain.log"
 # After these the loop goes on with the next span that waits.
@@ -97,8 +96,8 @@ def _conclusion(
         yield from describe_rejections(runs, config.retraining.alert_after)
     elif status:
         yield f"The run ended before its first node, with status {status}; see above."
-    if status < 0:
-        yield f"The process of the run was ended by {signal.Signals(-status).name}."
+    if number := ended_by(status):
+        yield f"The process of the run was ended by {number.name}."
 
 
 def _run(config: Config, path: Path, lock: int, log: logging.Logger) -> int:

@@ -40,7 +40,7 @@ from pipeline.operations.sentences import (
     describe_run,
 )
 
-_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
+_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red", "killed": "magenta"}
 # What a node keeps on its artifact and that is worth a look.
 _NOTED = (
     "images",
