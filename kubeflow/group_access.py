@@ -44,14 +44,14 @@ def open_to_group(folder: str, top: str, depth: int = _EXECUTIONS) -> None:
         top: Folder of the volume; those above `folder` are opened up to here.
         depth: How many levels of folders to look at in any case.
     """
-    if "://" in folder or not os.path.isdir(folder):
+    if "://" in folder or not Path(folder).is_dir():
         return
     try:
         for above in Path(folder).parents:
             if not above.is_relative_to(top) or above == Path(top):
                 break
             _open(above)
-        _open(folder)
+        _open(Path(folder))
         _open_below(folder, depth)
     except OSError as error:  # no reason to fail for this user
         logging.warning("The group cannot be given access to %s: %s", folder, error)
@@ -62,17 +62,17 @@ def _open_below(folder: str, depth: int) -> None:
         for entry in entries:
             if entry.is_symlink():
                 continue
-            new = _open(entry)
+            new = _open(Path(entry))
             if entry.is_dir() and (new or depth > 0):
                 _open_below(entry.path, depth if new else depth - 1)
 
 
-def _open(path: str | Path | os.DirEntry[str]) -> bool:
+def _open(path: Path) -> bool:
     """Returns whether the group lacked a right that the user has."""
-    known = os.stat(path)
+    known = path.stat()
     mode = stat.S_IMODE(known.st_mode)
     wanted = mode | (mode & stat.S_IRWXU) >> 3
     if wanted == mode or known.st_uid != os.geteuid():
         return False
-    os.chmod(path, wanted)
+    path.chmod(wanted)
     return True

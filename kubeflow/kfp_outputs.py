@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata import BLESSED, PUSHED, REASON, VERSION, PipelineRun
+from modules.gate import BASELINE, CANDIDATE, CHANGE
 
 REPORT = "report"
 # Node → output of its task, and the type of this in a component file.
@@ -54,12 +55,16 @@ def write_outputs(executor_input: str, run: PipelineRun, report_path: str | None
 
 
 def _metrics(run: PipelineRun) -> dict[str, float]:
-    """`candidate METRIC`, `baseline METRIC`, `change METRIC …`, the verdict, and on what data."""
+    """`candidate METRIC`, `baseline METRIC`, `change METRIC`, the verdict, and on what data."""
     found = {
         name: float(value)
         for name, value in run.first("evaluation").items()
         if name.partition(" ")[2] and not isinstance(value, str)
     }
+    for name in [name for name in found if name.startswith(f"{CANDIDATE} ")]:
+        metric = name.partition(" ")[2]
+        if (before := found.get(f"{BASELINE} {metric}")) is not None:
+            found[f"{CHANGE} {metric}"] = found[name] - before
     if BLESSED in (verdict := run.first("blessing")):
         found["blessed"] = float(verdict[BLESSED] == 1)
     examples = run.first("examples")

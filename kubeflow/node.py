@@ -87,9 +87,7 @@ def _read(pipeline_file: str) -> pipeline_pb2.Pipeline:
         return pipeline_pb2.Pipeline.FromString(file.read())
 
 
-def _run(
-    ir: pipeline_pb2.Pipeline, node: str, connection: ClusterMetadata, retries: int
-) -> None:
+def _run(ir: pipeline_pb2.Pipeline, node: str, connection: ClusterMetadata, retries: int) -> None:
     try:
         launched = patiently(node, lambda: launch_node(ir, node, connection), retries)
     finally:

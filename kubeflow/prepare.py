@@ -1,4 +1,4 @@
-"""What the first pod of a run does: it compiles the pipeline, and takes from the cache what is there.
+"""What the first pod of a run does: it compiles the pipeline and takes from the cache what it can.
 
 A pod costs more than a look into the cache. So every node that comes from it is done here, and the
 others hear whether anything is left: without news the run ends here.

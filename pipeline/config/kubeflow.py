@@ -125,7 +125,7 @@ class KubeflowSettings(PodSettings):
     ] = True
     ttl_hours: Annotated[
         Hours | None,
-        Field(description="for which pods and logs of ended runs stay; KFP 2.17.3; default: its own"),
+        Field(description="for which an ended run keeps pods and logs; needs KFP 2.17.3"),
     ] = None
     run_as_non_root: Annotated[
         bool, Field(description="say so in the pods, as namespaces that are `restricted` demand")

@@ -115,7 +115,8 @@ class Pods:
         made = self.folder / run_id / name
         made.mkdir(parents=True, exist_ok=True)
         inputs = self.inputs(name, run_id, parameters)
-        outputs: dict[str, Any] = {"artifacts": {}, "outputFile": str(made / "output_metadata.json")}
+        outputs: dict[str, Any] = {"outputFile": str(made / "output_metadata.json")}
+        outputs["artifacts"] = {}
         values = {f"{{{{$.outputs.parameters['{key}'].output_file}}}}": str(made / key)
                   for key in component.output_definitions.parameters}  # fmt: skip
         for key, kind in component.output_definitions.artifacts.items():

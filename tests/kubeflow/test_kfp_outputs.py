@@ -48,17 +48,19 @@ def shown(folder: Path, run: PipelineRun, **options: str) -> dict[str, dict]:
 def test_metrics_verdict_and_version(tmp_path) -> None:
     evaluation = {
         "uri": "/x", "candidate precision@1": 0.75, "baseline precision@1": 0.5,
-        "change precision@1": 0.25, "state": "published",
+        "candidate map@r": 0.5, "change precision@1 lower": 0.125, "state": "published",
     }  # fmt: skip
+    pushed = {"pushed": 1, "pushed_version": "17", "pushed_destination": "/s/17"}
     run = run_of(
         ImageExampleGen=("examples", {"uri": "/e", "span": 17, "images": 40, "version": 0}),
         Evaluator=("evaluation", evaluation),
         Judge=("blessing", {"blessed": 1}),
-        Pusher=("pushed_model", {"pushed": 1, "pushed_version": "17", "pushed_destination": "/s/17"}),
+        Pusher=("pushed_model", pushed),
     )
     assert shown(tmp_path, run) == {
         "metrics": {
-            "candidate precision@1": 0.75, "baseline precision@1": 0.5, "change precision@1": 0.25,
+            "candidate precision@1": 0.75, "baseline precision@1": 0.5, "candidate map@r": 0.5,
+            "change precision@1": 0.75 - 0.5, "change precision@1 lower": 0.125,
             "blessed": 1, "span": 17, "images": 40,
         },
         "pushed": {"version": "17", "folder": "/s/17"},

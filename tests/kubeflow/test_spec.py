@@ -142,7 +142,8 @@ def test_what_kubeflow_shows() -> None:
     found = yaml.safe_load(text.split("---")[0])
     outputs = found["components"]["comp-evaluator-to-report-gen"]["outputDefinitions"]
     assert outputs["artifacts"]["report"]["artifactType"]["schemaTitle"] == "system.HTML"
-    words = found["deploymentSpec"]["executors"]["exec-evaluator-to-report-gen"]["container"]["args"]
+    executors = found["deploymentSpec"]["executors"]
+    words = executors["exec-evaluator-to-report-gen"]["container"]["args"]
     assert words[-2:] == ["--report", "{{$.outputs.artifacts['report'].path}}"]
 
     information = spec["pipelineInfo"]
