@@ -97,17 +97,17 @@ def test_what_the_cache_does_not_have_is_left_to_be_taken_up(tmp_path) -> None:
     assert again.from_cache("ImportSchemaGen", "two") == "cached"
 
 
-def test_a_driver_that_fails_and_a_node_without_cache_are_left(tmp_path) -> None:
-    local = Local(tmp_path, ImportExampleGen(input_base=str(tmp_path / "nothing")))
-    assert local.from_cache("ImportExampleGen", "one") is None
-    assert local.execution("ImportExampleGen", "one").custom_properties["error"].string_value
-    with pytest.raises(NodeFailedError, match="ImportExampleGen failed"):
-        local.launch("ImportExampleGen", "one")
+def test_a_node_that_fails_and_one_without_cache_are_left(tmp_path) -> None:
+    local = Local(tmp_path, broken_resolver())
+    assert local.from_cache("Broken", "one") is None
+    failed = local.execution("Broken", "one")
+    assert "no such span" in failed.custom_properties["error"].string_value
+    with pytest.raises(NodeFailedError, match=r"Broken failed: its inputs .*: no such span"):
+        local.launch("Broken", "one")
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
     local.ir.nodes[0].pipeline_node.execution_options.caching_options.enable_cache = False
-    assert local.from_cache("ImportExampleGen", "two") is None
-    assert (
-        find_execution(mlmd.MetadataStore(local.database), "p", "two", "ImportExampleGen") is None
-    )
+    assert local.from_cache("ImportSchemaGen", "two") is None
+    assert find_execution(mlmd.MetadataStore(local.database), "p", "two", "ImportSchemaGen") is None
 
 
 def test_an_executor_that_fails(tmp_path) -> None:
