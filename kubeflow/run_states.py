@@ -100,7 +100,8 @@ def where_to_look(run_id: str, nodes: Mapping[str, NodeState], namespace: str) -
     if not any(state.state == "FAILED" for state in nodes.values()):
         return None
     return (
-        "Why a node failed is in its log:\n"
+        "Why a node failed is in its log (and where the metadata database is reached, in "
+        "`python -m pipeline summary --kubeflow`):\n"
         f"  kubectl logs -n {namespace} -l pipeline/runid={run_id} -c main --prefix --tail=30"
     )
 
