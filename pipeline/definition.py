@@ -251,9 +251,10 @@ def _previous_model(
     if not (mines or _trains_with(config)):
         return None
     rounds = config.triplets.rounds_on_same_data if mines else 0
+    recipe = {"recipe": r} if (r := custom_config.get(TRAINING_RECIPE)) else {}
     return Resolver(
         strategy_class=PreviousModelStrategy,
-        config={"rounds_on_same_data": rounds, "recipe": custom_config.get(TRAINING_RECIPE)},
+        config={"rounds_on_same_data": rounds, **recipe},
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
@@ -275,6 +276,7 @@ def _push_nodes(
             )
         ),
         keep_versions=config.pipeline.keep_versions,
+        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
     return [*index_nodes, pusher]
 

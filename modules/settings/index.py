@@ -43,6 +43,14 @@ class IndexSettings(Settings):
     queries: Annotated[
         int, Field(ge=10, le=100_000, description="images of the gallery to measure it with")
     ] = 1000
+    nearest_up_to: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="images; a gallery of at most so many goes into the signature `nearest`",
+        ),
+    ] = 10_000
     thumbnails: Annotated[
         bool, Field(description="keep a small JPEG of each image, for results that people look at")
     ] = True

@@ -18,6 +18,7 @@ from components.metadata import (
     plain_values,
     serving_files,
 )
+from modules.compatibility import read_churn, read_compatibility
 from modules.export import TFLiteReport, extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
@@ -99,6 +100,8 @@ def _evaluation(run: PipelineRun, uri: str) -> Evaluation:
         report.intervals,
         report.operating_point,
         report.shift,
+        read_compatibility(uri),
+        read_churn(uri),
     )
 
 

@@ -11,6 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
+    from modules.compatibility import ChurnReport, CompatibilityReport
     from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
@@ -42,6 +43,9 @@ class RunSummary:
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
+        verdict: What an index of the last blessed model's vectors needs: `keep`, `map` or
+            `re_embed`; None without such a model.
+        changed_results: Share of logged queries with another first result than by that model.
         index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
             empty without one.
     """
@@ -66,6 +70,8 @@ class RunSummary:
     trained: bool = False
     training_seconds: float | None = None
     decision: str | None = None
+    verdict: str | None = None
+    changed_results: float | None = None
     index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
@@ -100,6 +106,8 @@ class NodeRun:
 class Evaluation:
     """What Evaluator found, see `modules.gate.EvaluationReport`, and the verdict.
 
+    `compatibility` and `churn` are there with a last blessed model, see `modules.compatibility`.
+
     `blessed` is the verdict as it stands now; None: the gate did not decide.
     """
 
@@ -111,6 +119,8 @@ class Evaluation:
     )
     operating_point: OperatingPoint | None = None
     shift: ThresholdShift | None = None
+    compatibility: CompatibilityReport | None = None
+    churn: ChurnReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,6 +140,8 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         trained=bool(trained),
         training_seconds=_seconds(trainer.execution) if trainer and trained else None,
         decision=None if decision is None else str(decision),
+        verdict=str(evaluation["verdict"]) if "verdict" in evaluation else None,
+        changed_results=_figure(evaluation, "changed results"),
         index=_index(run.first("index")),
     )
 

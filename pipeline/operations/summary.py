@@ -34,6 +34,7 @@ from pipeline.metadata import (
     model_rejections,
     read_latest,
 )
+from pipeline.operations.comparison import comparison_table, describe_comparison
 from pipeline.operations.sentences import (
     describe_operating_point,
     describe_rejections,
@@ -132,6 +133,10 @@ def show(
             console.print(_slice_table(run.evaluation, slices))
         for line in describe_operating_point(run.evaluation):
             console.print(line, markup=False)
+        if run.evaluation.compatibility:
+            console.print(comparison_table(run.evaluation.compatibility))
+        for line in describe_comparison(run.evaluation):
+            console.print(line, markup=False)
         _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
         console.print(problem, markup=False, style="bold yellow")
@@ -152,7 +157,7 @@ def show(
 def _without_nan(value: Any) -> Any:
     """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
     if isinstance(value, Settings):
-        return value.model_dump(mode="json")
+        return _without_nan(value.model_dump(mode="json"))
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

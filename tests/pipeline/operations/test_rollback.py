@@ -17,8 +17,9 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
+from modules.compatibility import COMPATIBILITY_FOLDER, read_compatibility
 from modules.gate import OperatingPoint, read_operating_point
-from modules.index import check_same_model, index_folder
+from modules.index import check_same_model, index_folder, model_fingerprint
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
@@ -31,6 +32,7 @@ from pipeline.operations.summary import show_latest
 from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
+from tests.real_data import digits
 
 RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
 OPERATING_POINT = """
@@ -48,6 +50,9 @@ def served_files(pipeline: LocalPipeline) -> str:
 def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
     """Whether a model is served, and with its own index, and with nothing besides."""
     served, extras = served_files(pipeline), {"index": index_folder(served_files(pipeline))}
+    if (beside := Path(served, COMPATIBILITY_FOLDER)).exists():  # it was compared with another
+        extras[COMPATIBILITY_FOLDER] = str(beside)
+        assert read_compatibility(str(beside)).candidate == model_fingerprint(served)
     return same_files(model_files(model_uri), served, extras) and bool(check_same_model(served))
 
 
@@ -155,28 +160,46 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, capsys) -> None:
-    """Models with an operating point, which comes back with its model."""
+    """Models with an operating point and a comparison, which come back with their model."""
     pipeline = LocalPipeline(tmp_path, monkeypatch)
-    pipeline.configure(steps=20, tables=OPERATING_POINT)
+    logged = tmp_path / "logged"
+    logged.mkdir()
+    for number, (image, *_) in enumerate(digits(1, start=45)):
+        (logged / f"{number}.png").write_bytes(image)
+    tables = f'{OPERATING_POINT}[compatibility]\nqueries = "{logged}"\n'
+    pipeline.configure(steps=20, tables=tables)
     first = output(pipeline.run(), "Trainer", "model")
-    pipeline.configure(steps=40, tables=OPERATING_POINT)
+    pipeline.configure(steps=40, tables=tables)
     second = pipeline.run()
-    pipeline.configure(steps=60, tables=OPERATING_POINT)
+    pipeline.configure(steps=60, tables=tables)
     last = pipeline.run()
     third = output(last, "Trainer", "model")
     (oldest, good, bad) = pipeline.served()
     points = {one: read_operating_point(str(pipeline.serving / str(one))) for one in (good, bad)}
     assert points[good] == second.evaluation.operating_point
     assert points[bad] == last.evaluation.operating_point != points[good]
+    compared = last.evaluation.compatibility
+    beside = {one: str(pipeline.serving / str(one) / "compatibility") for one in (good, bad)}
+    assert read_compatibility(beside[bad]) == compared
+    assert compared.baseline == read_compatibility(beside[good]).candidate
+    assert compared.dimensions == [128, 128]
     # The Evaluator has compared it with what it had stored itself.
     assert last.evaluation.shift.stored == points[good].threshold
     show_latest(pipeline.config)
-    assert f"a squared distance below {points[bad].threshold:.4f} [" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"a squared distance below {points[bad].threshold:.4f} [" in text
+    assert f": {compared.why}.\n" in text
+    assert "new queries, old vectors" in text
+    assert "Churn: of 10 logged queries " in text
     show_latest(pipeline.config, as_json=True)
     shown = json.loads(capsys.readouterr().out)["evaluation"]["operating_point"]
     assert OperatingPoint.model_validate_json(json.dumps(shown)) == points[bad]
     show_history(pipeline.config, as_json=True)
     runs = json.loads(capsys.readouterr().out)
+    assert [run["verdict"] for run in runs] == [
+        None, second.evaluation.compatibility.verdict, compared.verdict
+    ]  # fmt: skip
+    assert runs[-1]["changed_results"] == pytest.approx(last.evaluation.churn.changed)
     kept = runs[-1]["metrics"]["candidate"]["operating_threshold"]
     assert kept == pytest.approx(points[bad].threshold, rel=1e-5)  # the database rounds
 
@@ -208,6 +231,8 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert done.version == pushed == pipeline.served()[-1]
     assert done.missing == []
     assert read_operating_point(served_files(pipeline)) == points[good]
+    brought_back = read_compatibility(f"{served_files(pipeline)}/compatibility")
+    assert brought_back == second.evaluation.compatibility
     # The model and its point, and nothing else, as a TensorFlow server reads it.
     assert not same_files(model_files(done.model.uri), served_files(pipeline))
     assert "serving_default" in tf.saved_model.load(served_files(pipeline)).signatures
