@@ -276,6 +276,7 @@ def _push_nodes(
             )
         ),
         keep_versions=config.pipeline.keep_versions,
+        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
     return [*index_nodes, pusher]
 

@@ -35,6 +35,8 @@ from absl import logging
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from modules.index import is_of_model
+
 from modules.storage import CHECKSUMS_FILE, checksums, checksums_text, compare_checksums
 
 INCOMING = ".incoming-"
@@ -143,8 +145,10 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
 def copy_extras(extras: Mapping[str, str], folder: str) -> None:
     """Copies extras, as for `push`, into a folder."""
     for name, source in extras.items():
-        copy = io_utils.copy_dir if fileio.isdir(source) else io_utils.copy_file
-        copy(source, f"{folder}/{name}")
+        if fileio.isdir(source):
+            io_utils.copy_dir(source, f"{folder}/{name}")
+        else:  # perhaps in the place of a file that the Trainer has left empty
+            io_utils.copy_file(source, f"{folder}/{name}", overwrite=True)
 
 
 def version_files(model: str, extras: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +157,7 @@ def version_files(model: str, extras: Mapping[str, str]) -> dict[str, str]:
     for name, source in extras.items():
         inside = {f"{name}/{file}": f"{source}/{file}" for file in _files(source)}
         found = inside if fileio.isdir(source) else {name: source}
-        if both := sorted(found.keys() & sources.keys()):
+        if both := sorted(filter(is_of_model, found.keys() & sources.keys())):
             raise ValueError(f"the extra {source} would replace {', '.join(both)} of {model}")
         sources |= found
     return sources

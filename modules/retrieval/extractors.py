@@ -20,7 +20,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
-from modules.retrieval.order import LabelledRows
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
 from modules.runtime import work_done
@@ -241,10 +241,14 @@ class ExtractRetrievalScores(beam.PTransform):
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
-        evaluated = queries = extracts | "Rows" >> beam.Map(embedded_rows)
+        evaluated = queries = extracts | "Rows" >> beam.Map(embedded_rows).with_output_types(
+            LabelledRows
+        )
         gallery = self._gallery_of(evaluated)
         if self._query_flag:
-            queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
+            queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY).with_output_types(
+                LabelledRows
+            )
         scored = queries | "Score" >> ScoreQueries(
             self._ks,
             gallery,
@@ -273,11 +277,20 @@ class ExtractRetrievalScores(beam.PTransform):
         for name, source in (("Gallery", self._gallery), ("Distractors", self._distractors)):
             if source:
                 extracts = evaluated.pipeline | name >> source
-                parts.append(extracts | f"{name}Rows" >> beam.Map(embedded_rows))
+                parts.append(
+                    extracts
+                    | f"{name}Rows" >> beam.Map(embedded_rows).with_output_types(LabelledRows)
+                )
         wanted = [*self._exclude_same, *([IS_GALLERY] if self._gallery_flag else [])]
-        gallery = parts | "WholeGallery" >> beam.Flatten() | "Of" >> beam.Map(_with_only, wanted)
+        gallery = (
+            parts
+            | "WholeGallery" >> beam.Flatten()
+            | "Of" >> beam.Map(_with_only, wanted).with_output_types(LabelledRows)
+        )
         if self._gallery_flag:
-            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
+            gallery = gallery | "OnlyGallery" >> beam.FlatMap(
+                _flagged, IS_GALLERY
+            ).with_output_types(LabelledRows)
         return gallery
 
 

@@ -120,6 +120,18 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _features_are_in_the_schema(self) -> Config:
+        known = self.data.format != "tfrecord" or self.data.schema_file != "contract"
+        if not known and self.evaluation.features:
+            raise ValueError(
+                "evaluation.slice_by and exclude_same have "
+                f"{', '.join(sorted(self.evaluation.features))}, which the schema of the data "
+                'contract lacks; set data.schema_file = "inferred" or to a file of your own, or '
+                "remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gallery_is_a_split(self) -> Config:
         split, own = self.evaluation.gallery_split, self.data.gallery is not None
         splits = ["train", *([GALLERY] if own else [])]
@@ -242,7 +254,9 @@ def load_config(name: str | None = None) -> Config:
     """
     path = config_path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     return parse_config(values, str(path))

@@ -40,6 +40,7 @@ from pipeline.operations.sentences import (
     describe_rejections,
     describe_run,
 )
+from pipeline.runtime import Terminal
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red", "killed": "magenta"}
 # What a node keeps on its artifact and that is worth a look.
@@ -120,7 +121,7 @@ def show(
         }
         click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
     if run.choices:
         console.print(_choice_table(run.choices))

@@ -25,7 +25,7 @@ from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
 from pipeline.metadata import latest_run, open_store, read_runs
 from pipeline.metadata.connection import local_connection
-from pipeline.operations import rollback
+from pipeline.operations import rollback, settle_local
 from pipeline.operations.history import show_history
 from pipeline.operations.rollback import roll_back
 from pipeline.operations.summary import show_latest
@@ -174,7 +174,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     pipeline.configure(steps=60, tables=tables)
     last = pipeline.run()
     third = output(last, "Trainer", "model")
-    (_, good, bad) = pipeline.served()
+    (oldest, good, bad) = pipeline.served()
     points = {one: read_operating_point(str(pipeline.serving / str(one))) for one in (good, bad)}
     assert points[good] == second.evaluation.operating_point
     assert points[bad] == last.evaluation.operating_point != points[good]
@@ -243,6 +243,46 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert states == [proto.Execution.COMPLETE]
     # The next rollback is a new one.
     assert roll_back(pipeline.config).model.uri == first["uri"]
+
+    def states() -> list[int]:
+        store = open_store(pipeline.config, readonly=True)
+        return [e.last_known_state for e in store.get_executions_by_type("Rollback")]
+
+    # One that was killed before its push is closed by what a run begins with, and by one with
+    # `--to`; no later call takes it up.
+    served = pipeline.served()[-1]
+    for close in (
+        lambda: settle_local(pipeline.config),
+        lambda: roll_back(pipeline.config, to=served),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(pusher, "push", killed)
+            with pytest.raises(Killed):
+                roll_back(pipeline.config, to=bad)
+        assert states()[-1] == proto.Execution.RUNNING
+        close()
+        assert states()[-1] == proto.Execution.CANCELED
+        assert pipeline.served()[-1] == served
+    # One that had pushed is completed: what is served is what the metadata say.
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, "make_latest", killed)
+        with pytest.raises(Killed):
+            roll_back(pipeline.config, to=bad)
+    settle_local(pipeline.config)
+    assert states()[-1] == proto.Execution.COMPLETE
+    assert lineage(open_store(pipeline.config, readonly=True), pipeline.served()[-1])[1] == [
+        third["uri"]
+    ]
+    assert proto.Execution.RUNNING not in states()
+    # A model that the disk has damaged is refused, and nothing changes.
+    data = next(Path(model_files(first["uri"]), "variables").glob("*.data-*"))
+    whole, served = data.read_bytes(), pipeline.served()[-1]
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ConfigError, match=r"is not what was pushed: variables/.* has changed"):
+        roll_back(pipeline.config, to=oldest)
+    assert pipeline.served()[-1] == served
+    assert states()[-1] == proto.Execution.FAILED
+    data.write_bytes(whole)
 
     # A model whose files are gone.
     Path(model_files(third["uri"])).rename(tmp_path / "gone")
