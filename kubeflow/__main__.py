@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kubeflow.local import local
 from kubeflow.run_commands import cancel, deploy, run, status
 from kubeflow.schedule_commands import schedule
 from pipeline.config import cluster_values, load_config, parse_config
-from pipeline.runtime import PipelineError, quiet_imports, report
+from pipeline.runtime import quiet_imports, run_reporting
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,15 +63,13 @@ for command in (deploy, run, status, cancel, schedule, local):
 
 
 def run_main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: known errors as one message without a traceback; see `ExitCode`.
+    """Entry point: errors as one message without a traceback; see `ExitCode`.
 
     Args:
         arguments: Of the command line; None: those of this process.
     """
-    try:
+    with run_reporting():
         main(arguments)
-    except PipelineError as error:
-        sys.exit(report(error))
 
 
 if __name__ == "__main__":

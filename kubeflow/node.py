@@ -12,8 +12,15 @@ from types import FrameType
 
 import absl.logging
 import click
+from google.protobuf.message import DecodeError
 
-from pipeline.runtime import NodeFailedError, PipelineError, report, without_garbage_collection
+from pipeline.runtime import (
+    NodeFailedError,
+    PipelineError,
+    report,
+    set_verbose,
+    without_garbage_collection,
+)
 
 with without_garbage_collection():
     # First: it defers what TFX would load although few nodes need it.
@@ -84,7 +91,7 @@ def _read(pipeline_file: str) -> pipeline_pb2.Pipeline:
             "every pod mounts the same volume ([kubeflow] volume) at the same place."
         )
     with fileio.open(pipeline_file, "rb") as file:
-        return pipeline_pb2.Pipeline.FromString(file.read())
+        return _parsed(file.read(), pipeline_file)
 
 
 def _run(ir: pipeline_pb2.Pipeline, node: str, connection: ClusterMetadata, retries: int) -> None:
@@ -95,5 +102,16 @@ def _run(ir: pipeline_pb2.Pipeline, node: str, connection: ClusterMetadata, retr
     click.echo(f"{node}: {launched.outcome}, {launched.seconds:.1f} s")
 
 
+def _parsed(content: bytes, path: str) -> pipeline_pb2.Pipeline:
+    try:
+        return pipeline_pb2.Pipeline.FromString(content)
+    except DecodeError as error:
+        raise NodeFailedError(
+            f"{path} is no compiled pipeline: it is damaged, or another program wrote it. Start "
+            "the run anew, so that its first task writes it again."
+        ) from error
+
+
 if __name__ == "__main__":
+    set_verbose()  # the log of a pod is all that is left of it
     main()

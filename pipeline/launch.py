@@ -16,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import DECISION_NODE, ends_run
 from pipeline.metadata import find_execution, mark_failed
-from pipeline.runtime import NodeFailedError, defer_components
+from pipeline.runtime import NodeFailedError, defer_components, in_short
 
 defer_components()
 
@@ -164,12 +164,13 @@ def _launch(
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
         ).launch()
     except Exception as error:
+        reason = in_short(str(error))
         # The launcher marks what its executor raises, but not what a driver does.
         with connection as handle:
             execution = find(handle.store)
             if execution is not None and execution.last_known_state not in _DONE:
-                mark_failed(handle.store, execution, f"{type(error).__name__}: {error}")
-        raise NodeFailedError(f"{node_id} failed: {error}") from error
+                mark_failed(handle.store, execution, f"{type(error).__name__}: {reason}")
+        raise NodeFailedError(f"{node_id} failed: {reason}") from error
     with connection as handle:
         execution = find(handle.store)
         if execution is None:

@@ -33,6 +33,7 @@ from .lineage import (
 )
 from .models import (
     BLESSED as BLESSED,
+    CHECKSUMS as CHECKSUMS,
     EXTRAS as EXTRAS,
     PUSHED as PUSHED,
     REASON as REASON,
