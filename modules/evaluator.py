@@ -12,8 +12,8 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
 3. TFMA's own SliceKeyExtractor.
 
 `RetrievalMetrics` averages the rows per slice, and `OperatingPointMetrics` adds up the accepted
-pairs. `modules.gate.make_eval_config` writes the
-tfma.EvalConfig that fits them.
+pairs. `modules.gate.make_eval_config` writes the tfma.EvalConfig that fits them. A sample of the
+queries with their neighbours goes to a file, if that is asked for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from modules.retrieval import (
     EmbedGallery,
     ExtractEmbeddings,
     ExtractRetrievalScores,
+    Kept,
     read_metric_options,
 )
 
@@ -85,6 +86,7 @@ def custom_extractors(
                 exclude_same=same,
                 query_flag=options["query_flag"],
                 gallery_flag=options["gallery_flag"],
+                kept=Kept(**options["kept"]) if options["kept"] else None,
             ),
         ),
         tfma.extractors.SliceKeyExtractor(eval_config=eval_config, materialize=False),

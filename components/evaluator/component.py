@@ -24,6 +24,7 @@ class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         executor.GALLERY_SPLIT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         MAX_SHIFT_KEY: component_spec.ExecutionParameter(type=float, optional=True),
+        executor.NEIGHBOURS_KEY: component_spec.ExecutionParameter(type=int, optional=True),
     }
     INPUTS: ClassVar = {
         **standard_component_specs.EvaluatorSpec.INPUTS,
@@ -63,6 +64,8 @@ class Evaluator(TfxEvaluator):
       and only the gallery is searched.
     - A split `distractors` of the examples is part of the gallery: images that no query looks for.
     - `[evaluation] exclude_same` leaves out what has a query's label and, say, its camera.
+    - With `kept_neighbours`, `queries.parquet` lies beside TFMA's files: up to 20,000 queries with
+      their embedding, scores and nearest neighbours (`modules.retrieval.read_kept_queries`).
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -80,6 +83,7 @@ class Evaluator(TfxEvaluator):
         gallery_split: str | data_types.RuntimeParameter | None = None,
         baseline_blessing: types.BaseChannel | None = None,
         max_threshold_shift: float | None = None,
+        kept_neighbours: int | None = None,
     ) -> None:
         """Constructs the node.
 
@@ -95,6 +99,7 @@ class Evaluator(TfxEvaluator):
             baseline_blessing: The blessing of the last blessed model, with its operating point.
             max_threshold_shift: How far the candidate's threshold may be from that, as a fraction
                 of it; default: at any distance.
+            kept_neighbours: Keep so many nearest neighbours of the queries; default: none.
 
         Raises:
             ValueError: `gallery` without `gallery_split`.
@@ -112,6 +117,7 @@ class Evaluator(TfxEvaluator):
             gallery_split=gallery_split,
             baseline_blessing=baseline_blessing,
             max_threshold_shift=max_threshold_shift,
+            kept_neighbours=kept_neighbours,
             module_path=module_path,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -15,8 +15,10 @@ from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.index_gen import BUILT, INDEX_KEY
 from components.pusher.versioned_push import copy_extras, push, version_path
+from components.report_gen import REPORT_KEY
 from modules.gate import OPERATING_POINT_FILE, operating_point_path
 from modules.index import INDEX_FOLDER, IndexMismatchError, model_fingerprint, read_description
+from modules.report import CARD_FILE
 
 KEEP_VERSIONS_KEY = "keep_versions"
 EXTRAS_PROPERTY = "pushed_extras"  # where each extra was copied from, as JSON
@@ -37,7 +39,8 @@ class Executor(tfx_executor.Executor):
         """Pushes the model if it is blessed.
 
         Args:
-            input_dict: `model`; `model_blessing` if the push depends on one; `index` if it has one.
+            input_dict: `model`; `model_blessing` if the push depends on one; `index` if it has one;
+                `report` for the model card.
             output_dict: `pushed_model`, which gets a copy of the model and of its extras but for
                 the index.
             exec_properties: `push_destination`, and `custom_config` with `keep_versions`.
@@ -82,6 +85,9 @@ def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
+    for report in input_dict.get(REPORT_KEY) or []:
+        if fileio.exists(f"{report.uri}/{CARD_FILE}"):
+            extras[CARD_FILE] = f"{report.uri}/{CARD_FILE}"
     return extras
 
 

@@ -16,6 +16,7 @@ from modules.settings import (
     ExportSettings,
     ImageTable,
     IndexSettings,
+    ReportSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -45,6 +46,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
