@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 460, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+_LEAST_RANGE = 0.05  # of parts of 1; else rounding looks like a trend
 
 
 class Line(NamedTuple):
@@ -100,6 +101,8 @@ def line_chart(
     every_y = [y for line in drawn for y in line.ys]
     low, high = _padded(min(every_y), max(every_y))
     if unit:
+        if (missing := _LEAST_RANGE - (high - low)) > 0:
+            low, high = low - missing / 2, high + missing / 2
         low, high = max(low, 0.0), min(high, 1.0)
     x = _Scale(min(every_x), max(every_x), _LEFT, _WIDTH - _RIGHT, log_x)
     y = _Scale(low, high, _HEIGHT - _BOTTOM, _TOP)

@@ -98,7 +98,7 @@ function start(data) {
       const item = make("li");
       const near = make("ol", "shots");
       near.append(...neighbours(query));
-      item.append(shot(queries.image[query], { kind: "query", note: "query" }), near);
+      item.append(shot(queries.image[query], { kind: "query", note: images.id[queries.image[query]] }), near);
       return item;
     }
 
