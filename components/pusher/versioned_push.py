@@ -14,6 +14,7 @@ which takes that file first; a later push removes it when nothing was written to
 it may also be a push that goes on.
 
 What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename.
+A text for people among them, the model card, makes no version of its own: servers load what is new.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ from absl import logging
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from modules.report import CARD_FILE
+
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
 LOCK = ".lock"
+TEXTS = (CARD_FILE,)
 _LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
 _READ_BYTES = 1 << 22  # bytes
@@ -114,7 +118,7 @@ def _alone(base: str) -> Iterator[None]:
 
 
 def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
-    """Whether two folders hold files of the same names and bytes.
+    """Whether two folders hold files of the same names and bytes, texts for people aside.
 
     Args:
         one: A folder.
@@ -122,6 +126,9 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
         extras: What the other should hold besides, as for `push`.
     """
     sources, files = _sources(one, extras or {}), _files(other)
+    for text in TEXTS:
+        sources.pop(text, None)
+        files.pop(text, None)
     return (
         sources.keys() == files.keys()
         and all(fileio.stat(path).length == files[name] for name, path in sources.items())

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from modules.storage import file_sizes, open_file
 
 # What a version folder holds besides its model: names on its first level.
-BESIDE_THE_MODEL = frozenset({"index", "operating_point.json"})
+BESIDE_THE_MODEL = frozenset({"index", "model_card.md", "operating_point.json"})
 _PIECE = 1 << 22  # bytes
 
 
 def model_fingerprint(folder: str) -> str:
     """Hashes the files of a SavedModel.
 
-    Their paths, sizes and bytes count, in the order of the paths. An index and an operating point
-    beside the model do not, so the Trainer's output and a version folder of it have one
+    Their paths, sizes and bytes count, in the order of the paths. An index, an operating point and a
+    model card beside the model do not, so the Trainer's output and a version folder of it have one
     fingerprint.
 
     Args:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
-_WIDTH, _HEIGHT = 460, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
-_LEAST_RANGE = 0.05  # of parts of 1; else rounding looks like a trend
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
+_LEAST_RANGE = 0.05  # of parts of 1
 
 
 class Line(NamedTuple):
@@ -39,7 +39,7 @@ class Mark(NamedTuple):
     text: str
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
     """From values to pixels."""
 
     low: float
@@ -49,6 +49,7 @@ class _Scale(NamedTuple):
     log: bool = False
 
     def __call__(self, value: float) -> float:
+        """Where a value lies, in pixels."""
         low, high = (math.log10(v) if self.log else v for v in (self.low, self.high))
         at = math.log10(max(value, self.low)) if self.log else value
         return self.start + (at - low) / ((high - low) or 1) * (self.end - self.start)
@@ -99,15 +100,13 @@ def line_chart(
         return Markup('<p class="pale">Nothing to draw.</p>')
     every_x = [x for line in drawn for x in line.xs]
     every_y = [y for line in drawn for y in line.ys]
-    low, high = _padded(min(every_y), max(every_y))
+    low, high = padded(min(every_y), max(every_y))
     if unit:
-        if (missing := _LEAST_RANGE - (high - low)) > 0:
-            low, high = low - missing / 2, high + missing / 2
-        low, high = max(low, 0.0), min(high, 1.0)
-    x = _Scale(min(every_x), max(every_x), _LEFT, _WIDTH - _RIGHT, log_x)
-    y = _Scale(low, high, _HEIGHT - _BOTTOM, _TOP)
+        low, high = wide_enough(low, high)
+    x = Scale(min(every_x), max(every_x), LEFT, WIDTH - RIGHT, log_x)
+    y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     x_ticks = sorted(set(every_x)) if whole_x else _x_ticks(x)
-    parts = _axes(x, y, x_ticks, ticks(low, high, 4), x_label, y_label)
+    parts = axes(x, y, x_ticks, ticks(low, high, 4), x_label, y_label)
     for line in drawn:
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(line.xs, line.ys, strict=True))
         parts.append(f'<polyline class="line {line.kind}" points="{path}"/>')
@@ -140,9 +139,9 @@ def histogram(
     """
     parts_of = [(name, values / max(values.sum(), 1), kind) for name, values, kind in counts]
     high = max(float(values.max()) for _, values, _ in parts_of) or 1.0
-    x = _Scale(float(edges[0]), float(edges[-1]), _LEFT, _WIDTH - _RIGHT)
-    y = _Scale(0.0, high * 1.05, _HEIGHT - _BOTTOM, _TOP)
-    parts = _axes(x, y, ticks(x.low, x.high), ticks(0.0, high, 3), x_label, "part of the pairs")
+    x = Scale(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT)
+    y = Scale(0.0, high * 1.05, HEIGHT - BOTTOM, TOP)
+    parts = axes(x, y, ticks(x.low, x.high), ticks(0.0, high, 3), x_label, "part of the pairs")
     for _, values, kind in parts_of:
         points = [(x(float(edges[0])), y(0.0))]
         for left, right, value in zip(edges[:-1], edges[1:], values, strict=True):
@@ -168,9 +167,9 @@ def change_chart(changes: Sequence[Change], title: str) -> Markup:
     ends = [0.0]
     for one in changes:
         ends += [one.value, *(one.interval or ()), *(() if one.bound is None else (one.bound,))]
-    low, high = _padded(min(ends), max(ends))
+    low, high = padded(min(ends), max(ends))
     height = 34 * len(changes) + 34
-    x = _Scale(low, high, 130, _WIDTH - 16)
+    x = Scale(low, high, 130, WIDTH - 16)
     parts = [
         f'<line class="grid" x1="{x(t):.1f}" x2="{x(t):.1f}" y1="6" y2="{height - 26}"/>'
         f'<text class="tick" x="{x(t):.1f}" y="{height - 10}" text-anchor="middle">'
@@ -194,13 +193,13 @@ def change_chart(changes: Sequence[Change], title: str) -> Markup:
             f"<title>{escape(one.name)}: {_signed(one.value)}</title></circle>"
         )
     return Markup(
-        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height}" '
+        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {height}" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
 
 
 def _signed(value: float) -> str:
-    return "0" if value == 0 else f"{value:+.4g}"
+    return "0" if value == 0 else f"{value:+.4g}".replace("-", "−")
 
 
 def _finite(line: Line) -> Line:
@@ -212,55 +211,64 @@ def _finite(line: Line) -> Line:
     return line._replace(xs=[a for a, _ in pairs], ys=[b for _, b in pairs])
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
+def padded(low: float, high: float) -> tuple[float, float]:
+    """A range with some room at both ends."""
     space = (high - low) * 0.06 or abs(high) * 0.05 or 0.01
     return low - space, high + space
 
 
-def _x_ticks(x: _Scale) -> list[float]:
+def wide_enough(low: float, high: float) -> tuple[float, float]:
+    """A range of parts of 1 that is not so narrow that rounding looks like a trend."""
+    if (missing := _LEAST_RANGE - (high - low)) > 0:
+        low, high = low - missing / 2, high + missing / 2
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _x_ticks(x: Scale) -> list[float]:
     if not x.log:
         return ticks(x.low, x.high)
     powers = range(math.ceil(math.log10(x.low) - 1e-9), math.floor(math.log10(x.high) + 1e-9) + 1)
     return [10.0**p for p in powers]
 
 
-def _axes(
-    x: _Scale,
-    y: _Scale,
+def axes(
+    x: Scale,
+    y: Scale,
     x_ticks: Sequence[float],
     y_ticks: Sequence[float],
     x_label: str,
     y_label: str,
 ) -> list[str]:
-    bottom = _HEIGHT - _BOTTOM
+    """Lines at the ticks of the vertical axis, and the texts of both axes."""
+    bottom = HEIGHT - BOTTOM
     parts = [
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
-        f'<text class="tick" x="{_LEFT - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
+        f'<text class="tick" x="{LEFT - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
         for t in y_ticks
     ]
     parts += [
         f'<text class="tick" x="{x(t):.1f}" y="{bottom + 15}" text-anchor="middle">{t:g}</text>'
         for t in x_ticks
     ]
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(
-        f'<text class="label" x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">'
+        f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">'
         f"{escape(x_label)}</text>"
     )
     if y_label:
         parts.append(
-            f'<text class="label" x="12" y="{bottom / 2 + _TOP}" text-anchor="middle" '
-            f'transform="rotate(-90 12 {bottom / 2 + _TOP})">{escape(y_label)}</text>'
+            f'<text class="label" x="12" y="{bottom / 2 + TOP}" text-anchor="middle" '
+            f'transform="rotate(-90 12 {bottom / 2 + TOP})">{escape(y_label)}</text>'
         )
     return parts
 
 
-def _mark(mark: Mark, x: _Scale) -> str:
+def _mark(mark: Mark, x: Scale) -> str:
     at = min(max(x(mark.x), x.start), x.end)
     side, shift = ("end", -5) if at > (x.start + x.end) / 2 else ("start", 5)
     return (
-        f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
-        f'<text class="marked" x="{at + shift:.1f}" y="{_TOP + 10}" text-anchor="{side}">'
+        f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        f'<text class="marked" x="{at + shift:.1f}" y="{TOP + 10}" text-anchor="{side}">'
         f"{escape(mark.text)}</text>"
     )
 
@@ -268,6 +276,6 @@ def _mark(mark: Mark, x: _Scale) -> str:
 def _figure(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]]) -> Markup:
     names = "".join(f'<li class="{kind}"><i></i>{escape(name)}</li>' for name, kind in legend)
     return Markup(
-        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg><ul class="legend">{names}</ul>'
     )

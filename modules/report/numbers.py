@@ -10,6 +10,11 @@ _WHOLE = {*COUNTS, *NEVER, "gallery_size", "genuine_pairs", "impostor_pairs", "r
           "resampled queries"}  # fmt: skip
 
 
+def is_count(metric: str) -> bool:
+    """Whether a metric is a whole number, whose change says nothing of the model."""
+    return metric in _WHOLE
+
+
 def page_number(value: float, metric: str = "") -> str:
     """A figure: four decimals, whole for counts, a dash where there is none."""
     if not math.isfinite(value):
@@ -19,7 +24,7 @@ def page_number(value: float, metric: str = "") -> str:
 
 def signed(value: float) -> str:
     """A change: with its sign."""
-    return f"{value:+.4f}" if math.isfinite(value) else "–"
+    return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def in_bytes(count: int) -> str:

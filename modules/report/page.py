@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from modules.gate import BASELINE, CANDIDATE, CHANGE, OVERALL, EvaluationReport
 from modules.report.charts import Line, Mark, change_chart, histogram, line_chart
 from modules.report.choosing import Chosen, choose, find_confusions
 from modules.report.facts import Facts
-from modules.report.numbers import page_number, signed
+from modules.report.numbers import is_count, page_number, signed
 from modules.report.page_data import page_data
 from modules.report.pair_distances import pair_distances
 from modules.report.templates import in_script, render
@@ -119,25 +120,22 @@ def _metric_rows(evaluation: EvaluationReport) -> list[dict[str, str]]:
         if "_capped" in name and value == of[CANDIDATE].get(name.replace("_capped", "")):
             continue
         interval = intervals.get(name)
+        moved = not is_count(name) and math.isfinite(of[CHANGE].get(name, math.nan))
         rows.append(
             {
                 "name": name,
                 "value": page_number(value, name),
-                "interval": _ends(own.get(name), ""),
+                "interval": _ends(own.get(name), page_number),
                 "before": page_number(of[BASELINE][name], name) if name in of[BASELINE] else "",
-                "change": signed(of[CHANGE][name]) if interval or _moves(of[CHANGE], name) else "",
-                "change_interval": _ends(interval, "+"),
+                "change": signed(of[CHANGE][name]) if moved else "",
+                "change_interval": _ends(interval, signed),
             }
         )
     return rows
 
 
-def _moves(changes: dict[str, float], name: str) -> bool:
-    return name in changes and math.isfinite(changes[name])
-
-
-def _ends(interval: tuple[float, float] | None, sign: str) -> str:
-    return "" if interval is None else f"{interval[0]:{sign}.4f} to {interval[1]:{sign}.4f}"
+def _ends(interval: tuple[float, float] | None, form: Callable[[float], str]) -> str:
+    return "" if interval is None else f"{form(interval[0])} to {form(interval[1])}"
 
 
 def _change_chart(facts: Facts) -> str | None:
@@ -244,5 +242,5 @@ def _training_charts(facts: Facts) -> list[tuple[str, str]]:
             if name in by_title
         ]
         if lines:
-            charts.append((title, line_chart(lines, title=title, x_label="validation")))
+            charts.append((title, line_chart(lines, title=title, x_label="validation number")))
     return charts
