@@ -19,9 +19,9 @@ _PIECE = 1 << 22  # bytes
 def model_fingerprint(folder: str) -> str:
     """Hashes the files of a SavedModel.
 
-    Their paths, sizes and bytes count, in the order of the paths. An index, an operating point and a
-    model card beside the model do not, so the Trainer's output and a version folder of it have one
-    fingerprint.
+    Their paths, sizes and bytes count, in the order of the paths. An index, an operating point and
+    a model card beside the model do not, so the Trainer's output and a version folder of it have
+    one fingerprint.
 
     Args:
         folder: Of a SavedModel: local, or a URI that TensorFlow reads.

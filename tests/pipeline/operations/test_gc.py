@@ -150,7 +150,7 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     # Pushed in 8, 11 and 12 with two versions kept; 12 started from 11, and 11 from 8.
     assert left["Trainer/model"] == 3
     assert left["Trainer/model_run"] == 1
-    # The two that are served, and that of 8, which a rollback from 11 would push; so with the cards.
+    # The two that are served, and that of 8, which a rollback from 11 would push; also the cards.
     assert left["IndexGen/index"] == left["ReportGen/report"] == 3
     assert simulation.collect(1).removed == {}
     # More runs kept, fewer folders removed.

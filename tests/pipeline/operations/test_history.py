@@ -309,7 +309,7 @@ def test_page_and_picture_in_files(runs, path, tmp_path) -> None:
     assert "<b>" not in text
     assert "<script" not in text
     assert "&lt;low&gt;\nmore" in text  # all lines
-    assert "http" not in text  # self-contained
+    assert "://" not in text  # self-contained
 
 
 def test_the_picture_shows_every_state(runs) -> None:
