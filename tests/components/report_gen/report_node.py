@@ -63,9 +63,11 @@ class Reported:
         self._evaluate()
         run = standard_artifacts.ModelRun()
         run.uri = str(root / "run")
-        with tf.summary.create_file_writer(f"{run.uri}/train").as_default():
+        writer = tf.summary.create_file_writer(f"{run.uri}/train")
+        with writer.as_default():
             for step in range(3):
                 tf.summary.scalar("epoch_loss", 1 / (1 + step), step)
+        writer.close()
         Path(run.uri, "training.json").write_text(
             json.dumps({"steps": 30, "seconds": 2.5, "stopped": "steps used up", "advice": ["<b>"]})
         )

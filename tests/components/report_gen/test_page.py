@@ -52,8 +52,8 @@ def test_the_worst_errors_are_shown_first_with_their_neighbours(window, page) ->
         for place, one in enumerate(near)
     ]
     assert first == expected
-    window.wait(lambda: window.run(
-        "return [...document.images].every((one) => one.complete && one.naturalWidth > 0)"))  # fmt: skip
+    loaded = "return [...document.images].every((one) => one.complete && one.naturalWidth > 0)"
+    window.wait(lambda: window.run(loaded))
     # All that are wrong are to be had.
     while window.run("return !document.getElementById('more').hidden"):
         window.run("document.getElementById('more').click()")
@@ -98,7 +98,8 @@ const canvas = document.getElementById("canvas");
 canvas.scrollIntoView({ block: "center", behavior: "instant" });
 const box = canvas.getBoundingClientRect();
 const send = (kind, x, y) => canvas.dispatchEvent(new PointerEvent(kind, {
-  pointerType: "mouse", pointerId: 1, clientX: box.left + x, clientY: box.top + y, bubbles: true }));
+  pointerType: "mouse", pointerId: 1, bubbles: true,
+  clientX: box.left + x, clientY: box.top + y }));
 canvas.setPointerCapture = () => {};
 """
 
@@ -117,7 +118,8 @@ def test_the_map_shows_images_under_the_pointer_and_lists_a_lasso(window) -> Non
     hit = window.run(POINT + """
         for (let x = 0; x < box.width; x += 6) for (let y = 0; y < box.height; y += 6) {
           send("pointermove", x, y);
-          if (!document.getElementById("tip").hidden) return document.querySelector("#tip img") !== null;
+          if (!document.getElementById("tip").hidden)
+            return document.querySelector("#tip img") !== null;
         }
         return false;""")  # fmt: skip
     assert hit

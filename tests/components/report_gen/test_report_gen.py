@@ -51,7 +51,7 @@ def test_the_data_of_the_page_are_what_evaluator_kept(reported, page) -> None:
 
 def test_the_page_says_it_all_and_escapes_every_text(reported, page) -> None:
     text = page.read_text()
-    assert len(text) == reported.made.get_int_custom_property("page_bytes")
+    assert page.stat().st_size == reported.made.get_int_custom_property("page_bytes")
     assert "Not blessed" in text
     evaluation = read_report(reported.inputs["evaluation"][0].uri)
     (failure,) = evaluation.failures
@@ -59,7 +59,7 @@ def test_the_page_says_it_all_and_escapes_every_text(reported, page) -> None:
     assert failure.reason in text
     for part in (
         "Map of the embedding", "Classes, worst first", "Most confused", "operating point",
-        "steps used up", "&lt;b&gt;", "Churn", "images whose nearest neighbour changed",
+        "steps used up", "loss: 0.3333 at 2", "&lt;b&gt;", "Churn", "images whose nearest neighbour changed",
         "&lt;photos&gt;", "tensorflow", "digits &lt;b&gt;", "surely not 0.9 worse",
     ):  # fmt: skip
         assert part.lower() in text.lower(), part
@@ -99,11 +99,11 @@ def test_a_fault_is_a_small_page_and_ends_nothing(reported, tmp_path, caplog, br
         folder = Path(artifact.uri, "Split-eval")
         folder.mkdir(parents=True)
         (folder / "data.gz").write_bytes(b"no records")
-    made = reported.report(
-        broken, **{"examples" if broken == "examples" else "evaluation": [artifact]}
-    )
+    key = "examples" if broken == "examples" else "evaluation"
+    made = reported.report(broken, **{key: [artifact]})
     text = Path(made.uri, "report.html").read_text()
     assert "The report could not be written" in text
+    assert "the report could not be written" in caplog.text  # a warning
     assert made.get_string_custom_property("fault").partition(":")[0] in text
     assert not Path(made.uri, "model_card.md").exists()
     assert "<nothing>" not in text
