@@ -63,6 +63,7 @@ class Pusher(tfx_component.Pusher):
         keep_versions: int = 0,
         index: BaseChannel | None = None,
         report: BaseChannel | None = None,
+        nearest_up_to: int = 0,
     ) -> None:
         """Describes the node.
 
@@ -74,6 +75,7 @@ class Pusher(tfx_component.Pusher):
             keep_versions: After a push, only so many of the newest versions stay; 0 for all.
             index: Of type Index, from IndexGen; without it a version is a model alone.
             report: Of type EvaluationReport, from ReportGen, with the model card.
+            nearest_up_to: A gallery of at most so many images goes into the signature `nearest`.
 
         Raises:
             ValueError: `keep_versions` is negative.
@@ -86,7 +88,12 @@ class Pusher(tfx_component.Pusher):
             index=index,
             report=report,
             push_destination=push_destination,
-            custom_config=json_utils.dumps({executor.KEEP_VERSIONS_KEY: keep_versions}),
+            custom_config=json_utils.dumps(
+                {
+                    executor.KEEP_VERSIONS_KEY: keep_versions,
+                    executor.NEAREST_UP_TO_KEY: nearest_up_to,
+                }
+            ),
             pushed_model=Channel(type=standard_artifacts.PushedModel),
         )
         # Past TFX's own __init__, which would build TFX's specification.
