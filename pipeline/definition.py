@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -17,9 +21,11 @@ from components.image_example_gen import ImageExampleGen, given_splits, hash_spl
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
 from components.record_example_gen import RecordExampleGen
+from components.report_gen import ReportGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
+    TRAINING_RECIPE,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
     PreviousIndexStrategy,
@@ -34,6 +40,7 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
+from modules.report import PAGE_FOLDER
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
 from pipeline.fingerprint import (
@@ -58,8 +65,8 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before Transform where it is
-        asked for.
+        Resolver → Evaluator → ReportGen → IndexGen → Pusher; TrainingDecision before Transform
+        where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -121,8 +128,10 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         image=config.image,
         limits=config.model.image_limits,
         statistics=start.statistics,
+        max_pixels=config.data.max_pixels,
     )
-    resolver = None if start.previous else _previous_model(config, examples)
+    custom_config = _custom_config(config)
+    resolver = None if start.previous else _previous_model(config, examples, custom_config)
     previous = start.previous or resolver
     triplet_gen = TripletGen(
         examples=examples,
@@ -138,14 +147,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         examples=triplet_gen.outputs["triplets"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
-        base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
-        custom_config={
-            **config.custom_config("image", "model", "training", "export"),
-            CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
-            OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
-            "weights_fingerprint": file_fingerprint(config.model.weights),
-            "preset_fingerprint": folder_fingerprint(config.model.preset),
-        },
+        base_model=previous.outputs["model"] if previous and _trains_with(config) else None,
+        custom_config=custom_config,
     )
     model = trainer.outputs["model"]
     latest_blessed = Resolver(
@@ -166,6 +169,11 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        kept_neighbours=config.report.neighbours
+        if config.report.enabled and start.example_gen
+        else None,
+        compatibility=config.compatibility if config.compatibility.enabled else None,
+        queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
     for node in (transform, triplet_gen, trainer):
@@ -182,11 +190,33 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
-        *(_push_nodes(config, examples, model, evaluator) if start.example_gen else []),
+        *(_last_nodes(config, examples, trainer, evaluator) if start.example_gen else []),
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
     return nodes
+
+
+def _custom_config(config: Config) -> dict[str, Any]:
+    """What the Trainer gets to know."""
+    values = {
+        **config.custom_config("image", "model", "training", "export"),
+        CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
+        OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
+        "weights_fingerprint": file_fingerprint(config.model.weights),
+        "preset_fingerprint": folder_fingerprint(config.model.preset),
+    }
+    if config.training.compatibility_weight:
+        values["warm_start"] = config.pipeline.warm_start
+        parts = [values, config.triplets.model_dump(mode="json"), config.data.window]
+        text = json.dumps(parts, sort_keys=True)
+        values[TRAINING_RECIPE] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return values
+
+
+def _trains_with(config: Config) -> bool:
+    """Whether the Trainer needs an earlier model."""
+    return config.pipeline.warm_start or config.training.compatibility_weight > 0
 
 
 def _note_code(node: BaseNode) -> None:
@@ -213,41 +243,77 @@ def code_entries(node: BaseNode) -> set[str]:
     return {module for module in modules if module and module.partition(".")[0] in PACKAGES}
 
 
-def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
-    """Resolves the model to mine with and to start from; without that need nothing depends on it.
+def _previous_model(
+    config: Config, examples: BaseChannel, custom_config: dict[str, Any]
+) -> Resolver | None:
+    """Resolves the model to mine with, to start from and to stay compatible with.
 
-    A warm start alone waits for new examples: training on from a model on the data that it was
-    trained on is what more steps are for.
+    Without that need nothing depends on it. A warm start alone waits for new examples: training on
+    from a model on the data that it was trained on is what more steps are for. To stay compatible
+    waits for new examples or another recipe.
     """
     mines = config.triplets.needs_model
-    if not (mines or config.pipeline.warm_start):
+    if not (mines or _trains_with(config)):
         return None
+    rounds = config.triplets.rounds_on_same_data if mines else 0
+    recipe = {"recipe": r} if (r := custom_config.get(TRAINING_RECIPE)) else {}
     return Resolver(
         strategy_class=PreviousModelStrategy,
-        config={"rounds_on_same_data": config.triplets.rounds_on_same_data if mines else 0},
+        config={"rounds_on_same_data": rounds, **recipe},
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
     ).with_id("PreviousModelResolver")
 
 
-def _push_nodes(
-    config: Config, examples: BaseChannel, model: BaseChannel, evaluator: BaseComponent
+def _last_nodes(
+    config: Config, examples: BaseChannel, trainer: BaseComponent, evaluator: BaseComponent
 ) -> list[BaseNode]:
-    blessing = evaluator.outputs["blessing"]
+    """The report and what brings the model to those who use it."""
+    model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+    report_nodes = _report_nodes(config, trainer, evaluator)
     index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
         model_blessing=blessing,
         index=index_nodes[-1].outputs["index"] if index_nodes else None,
+        report=report_nodes[-1].outputs["report"] if report_nodes else None,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=config.pipeline.serving_directory
             )
         ),
         keep_versions=config.pipeline.keep_versions,
+        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
-    return [*index_nodes, pusher]
+    return [*report_nodes, *index_nodes, pusher]
+
+
+def _report_nodes(
+    config: Config, trainer: BaseComponent, evaluator: BaseComponent
+) -> list[BaseComponent]:
+    """Makes the report; nothing if there is to be none."""
+    if not config.report.enabled:
+        return []
+    shown = config.custom_config("data", "image", "triplets", "model", "training")
+    report_gen = ReportGen(
+        examples=evaluator.inputs["examples"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        baseline_model=evaluator.inputs["baseline_model"],
+        triplets=trainer.inputs["examples"],
+        settings=config.report,
+        tables={
+            **shown,
+            # What is as by default is left out: some keys may only be set beside others.
+            "evaluation": config.judged_by.model_dump(mode="json", exclude_defaults=True),
+        },
+        pipeline_name=config.pipeline.name,
+        page_fingerprint=folder_fingerprint(str(PAGE_FOLDER)),
+    )
+    return [report_gen]
 
 
 def _index_nodes(
@@ -313,6 +379,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -323,6 +390,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -331,6 +399,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
         distractors=data.distractors,
+        late_spans=data.late_spans,
     )
 
 

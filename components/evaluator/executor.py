@@ -18,6 +18,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.evaluator.compatibility import (
+    Preparation,
+    judge_comparison,
+    keep_figures,
+    prepare_comparison,
+)
 from components.evaluator.operating_point import judge_operating_point
 from components.evaluator.revocation import revocation
 from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
@@ -43,6 +49,8 @@ from modules.retrieval import (
     INTERVAL_LEVEL,
     OPERATING_FRR,
     OPERATING_THRESHOLD,
+    QUERIES_FILE,
+    Kept,
     lower_end,
     upper_end,
 )
@@ -50,6 +58,7 @@ from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
 GALLERY_SPLIT_KEY = "gallery_split"
+NEIGHBOURS_KEY = "kept_neighbours"
 REASON_PROPERTY = "reason"
 REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
@@ -81,7 +90,8 @@ class Executor(tfx_executor.Executor):
                 intervals of their changes as `change NAME lower`, `change NAME upper` and
                 `change interval level`, so that many runs can be compared without their files.
                 The latter gets the operating point, if one was asked for.
-            exec_properties: TFX's, `gallery_split` and `max_threshold_shift`.
+            exec_properties: TFX's, `gallery_split`, `max_threshold_shift`, `compatibility` and
+                `kept_neighbours`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
@@ -89,16 +99,20 @@ class Executor(tfx_executor.Executor):
         The flags `is_query` and `is_gallery` count where the first example has them; then each
         must. A split `distractors` of the inputs is part of the gallery.
         """
-        exec_properties = _with_gallery(input_dict, exec_properties)
-        super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
+        prepared = prepare_comparison(input_dict, evaluation, exec_properties)
+        exec_properties = _for_extractors(input_dict, exec_properties, evaluation, prepared)
+        super().Do(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
         intervals = read_intervals(evaluation)
         operating = judge_operating_point(input_dict, exec_properties, metrics, intervals)
+        compared = judge_comparison(prepared, evaluation, blessing.uri)
         artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
+        if compared:
+            keep_figures(artifact, compared)
         _keep_main_metrics(artifact, metrics)
         _keep_changes(artifact, metrics, intervals)
         failures: list[Failure] = []
@@ -109,7 +123,9 @@ class Executor(tfx_executor.Executor):
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
             eval_config = _eval_config(exec_properties)
-            if ours := [*describe_meaningless(eval_config, metrics), *operating.failures]:
+            ours = [*describe_meaningless(eval_config, metrics), *operating.failures]
+            ours += compared.failures if compared else []
+            if ours:
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
             failures = [*ours, *describe_failures(evaluation, metrics, intervals)]
@@ -141,15 +157,23 @@ class Executor(tfx_executor.Executor):
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
 
-def _with_gallery(
-    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+def _for_extractors(
+    input_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    evaluation: str,
+    prepared: Preparation | None,
 ) -> dict[str, Any]:
-    """Tells the metric where gallery and distractors are, and which flags the examples have."""
+    """Tells the metric where gallery and distractors are, and which flags the examples have.
+
+    And what is kept of the queries, and compared with the last blessed model.
+    """
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
     features = _features([pattern for split in evaluated for pattern in _files(examples, split)])
     found: dict[str, Any] = {"query_flag": IS_QUERY in features}
+    if neighbours := exec_properties.get(NEIGHBOURS_KEY):
+        found["kept"] = Kept(f"{evaluation}/{QUERIES_FILE}", neighbours)._asdict()
     if split := exec_properties.get(GALLERY_SPLIT_KEY):
         source = GALLERY_KEY if input_dict.get(GALLERY_KEY) else "examples"
         for artifact in input_dict[source]:
@@ -166,6 +190,7 @@ def _with_gallery(
         found["distractor_files"] = files
         features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
+    found["compatibility"] = prepared.options if prepared else None
     eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
         for metric in spec.metrics:

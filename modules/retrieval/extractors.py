@@ -6,7 +6,7 @@ They speak TFMA's extracts (dicts), so they can stand in a list of TFMA extracto
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -20,6 +20,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
+from modules.retrieval.kept_queries import Kept
 from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
@@ -213,6 +214,9 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
+        kept: As for `ScoreQueries`.
+        comparisons: By name, what else is made of {"scored": ScoredQueries, "gallery":
+            LabelledRows}; each keeps its result itself.
     """
 
     def __init__(
@@ -227,9 +231,13 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
+        kept: Kept | None = None,
+        comparisons: Mapping[str, beam.PTransform] | None = None,
     ) -> None:
         super().__init__()
+        self._comparisons = comparisons or {}
         self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
+        self._kept = kept
         self._verification, self._clustering = verification, clustering
         self._rate = false_accept_rate
         self._exclude_same = list(exclude_same)
@@ -237,8 +245,10 @@ class ExtractRetrievalScores(beam.PTransform):
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
-        queries = extracts | "Rows" >> beam.Map(_labelled_rows).with_output_types(LabelledRows)
-        gallery = self._gallery_of(queries)
+        evaluated = queries = extracts | "Rows" >> beam.Map(embedded_rows).with_output_types(
+            LabelledRows
+        )
+        gallery = self._gallery_of(evaluated)
         if self._query_flag:
             queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY).with_output_types(
                 LabelledRows
@@ -249,10 +259,14 @@ class ExtractRetrievalScores(beam.PTransform):
             verification=self._verification,
             false_accept_rate=self._rate,
             exclude_same=self._exclude_same,
+            kept=self._kept,
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery
         )
+        searched = evaluated if gallery is None else gallery
+        for name, comparison in self._comparisons.items():
+            _ = {"scored": scored, "gallery": searched} | name >> comparison
         of_queries = scored | "Scores" >> beam.Map(_without_embeddings)
         return (
             (of_queries, of_set)
@@ -270,7 +284,7 @@ class ExtractRetrievalScores(beam.PTransform):
                 extracts = evaluated.pipeline | name >> source
                 parts.append(
                     extracts
-                    | f"{name}Rows" >> beam.Map(_labelled_rows).with_output_types(LabelledRows)
+                    | f"{name}Rows" >> beam.Map(embedded_rows).with_output_types(LabelledRows)
                 )
         wanted = [*self._exclude_same, *([IS_GALLERY] if self._gallery_flag else [])]
         gallery = (
@@ -285,7 +299,8 @@ class ExtractRetrievalScores(beam.PTransform):
         return gallery
 
 
-def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
+def embedded_rows(extracts: tfma.Extracts) -> LabelledRows:
+    """Extracts with embeddings, as `ExtractEmbeddings` makes them, as rows."""
     features, predictions = extracts[constants.FEATURES_KEY], extracts[constants.PREDICTIONS_KEY]
     # TFMA's convention the other way round: a single model's array gets the empty name.
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}

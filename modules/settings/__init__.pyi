@@ -4,6 +4,11 @@ from .base import (
     check_settings as check_settings,
     read_table as read_table,
 )
+from .compatibility import (
+    VERDICTS as VERDICTS,
+    CompatibilitySettings as CompatibilitySettings,
+    Verdict as Verdict,
+)
 from .evaluation import (
     Confidence as Confidence,
     EvaluationSettings as EvaluationSettings,
@@ -11,6 +16,7 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import (
+    MAX_PIXELS as MAX_PIXELS,
     Fit as Fit,
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,
@@ -30,6 +36,7 @@ from .model import (
     ModelSettings as ModelSettings,
 )
 from .own_code import is_own as is_own, load_own as load_own
+from .report import ReportSettings as ReportSettings
 from .training import (
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,

@@ -11,6 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
+    from modules.compatibility import ChurnReport, CompatibilityReport
     from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
@@ -27,6 +28,7 @@ class RunSummary:
         state: What became of it.
         node: Where a run stopped that did not reach the end.
         span: The span that ExampleGen read; None when it did not get that far, or without spans.
+        span_version: Its version; None without versions.
         window: Spans of the examples that were trained on.
         images: Number of examples in the span that was read, where ExampleGen counts them.
         triplets: Number of triplets that were trained on.
@@ -35,12 +37,16 @@ class RunSummary:
             Empty without a baseline, and where there are too few classes to tell.
         interval_level: Part of such intervals that hold the true change.
         evaluation: Folder of the evaluation, for all that is not in `metrics`.
+        report: The page about the model that it ends with, a path or a URI.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
+        verdict: What an index of the last blessed model's vectors needs: `keep`, `map` or
+            `re_embed`; None without such a model.
+        changed_results: Share of logged queries with another first result than by that model.
         index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
             empty without one.
     """
@@ -51,6 +57,7 @@ class RunSummary:
     state: RunState
     node: str | None = None
     span: int | None = None
+    span_version: int | None = None
     window: tuple[int, ...] = ()
     images: int | None = None
     triplets: int | None = None
@@ -58,12 +65,15 @@ class RunSummary:
     intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     interval_level: float | None = None
     evaluation: str | None = None
+    report: str | None = None
     blessed: bool | None = None
     reason: str | None = None
     version: str | None = None
     trained: bool = False
     training_seconds: float | None = None
     decision: str | None = None
+    verdict: str | None = None
+    changed_results: float | None = None
     index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
@@ -84,7 +94,7 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True)
 class NodeRun:
-    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+    """One node of a run: `state` is run, cached, failed, killed, running or another of MLMD."""
 
     node: str
     state: str
@@ -98,6 +108,8 @@ class NodeRun:
 class Evaluation:
     """What Evaluator found, see `modules.gate.EvaluationReport`, and the verdict.
 
+    `compatibility` and `churn` are there with a last blessed model, see `modules.compatibility`.
+
     `blessed` is the verdict as it stands now; None: the gate did not decide.
     """
 
@@ -109,6 +121,8 @@ class Evaluation:
     )
     operating_point: OperatingPoint | None = None
     shift: ThresholdShift | None = None
+    compatibility: CompatibilityReport | None = None
+    churn: ChurnReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +136,7 @@ class Run:
         evaluation: None if it was not evaluated, or the report cannot be read.
         pushed_to: The version folder that the run made.
         training_logs: For `tensorboard --logdir`.
+        report: The page about the model, a path or a URI.
         tflite: `TFLiteReport` of the model, new or cached.
         choices: What the Trainer of that model chose, by name; empty where it did not say.
         advice: What it advises, in sentences.
@@ -134,6 +149,7 @@ class Run:
     evaluation: Evaluation | None
     pushed_to: str | None
     training_logs: str | None = None
+    report: str | None = None
     tflite: dict[str, Any] | None = None
     choices: dict[str, Any] = dataclasses.field(default_factory=dict)
     advice: list[str] = dataclasses.field(default_factory=list)

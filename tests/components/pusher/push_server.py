@@ -24,6 +24,13 @@ from tfx.types import channel, standard_artifacts
 from components.index_gen import Index
 from components.pusher import Pusher
 from components.pusher.executor import Executor
+from components.report_gen import EvaluationReport
+
+
+class UntriedExecutor(Executor):
+    """Ours, for models that have the layout of one and no sense; real ones are tried elsewhere."""
+
+    CHECK = None
 
 
 def push(
@@ -34,6 +41,7 @@ def push(
     keep: int = 0,
     blessing_folder: str = "",
     index: Index | None = None,
+    report: EvaluationReport | None = None,
 ) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
@@ -51,8 +59,13 @@ def push(
         ),
         keep_versions=keep,
     )
-    {"ours": Executor, "tfx": TfxExecutor}[kind]().Do(
-        {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
+    {"ours": UntriedExecutor, "tfx": TfxExecutor}[kind]().Do(
+        {
+            "model": [source],
+            "model_blessing": [blessing],
+            "index": [index] if index else [],
+            "report": [report] if report else [],
+        },
         {"pushed_model": [pushed]},
         dict(node.exec_properties),
     )
