@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -20,6 +24,7 @@ from components.record_example_gen import RecordExampleGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
+    TRAINING_RECIPE,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
     PreviousIndexStrategy,
@@ -123,7 +128,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         statistics=start.statistics,
         max_pixels=config.data.max_pixels,
     )
-    resolver = None if start.previous else _previous_model(config, examples)
+    custom_config = _custom_config(config)
+    resolver = None if start.previous else _previous_model(config, examples, custom_config)
     previous = start.previous or resolver
     triplet_gen = TripletGen(
         examples=examples,
@@ -139,14 +145,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         examples=triplet_gen.outputs["triplets"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
-        base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
-        custom_config={
-            **config.custom_config("image", "model", "training", "export"),
-            CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
-            OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
-            "weights_fingerprint": file_fingerprint(config.model.weights),
-            "preset_fingerprint": folder_fingerprint(config.model.preset),
-        },
+        base_model=previous.outputs["model"] if previous and _trains_with(config) else None,
+        custom_config=custom_config,
     )
     model = trainer.outputs["model"]
     latest_blessed = Resolver(
@@ -167,6 +167,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        compatibility=config.compatibility if config.compatibility.enabled else None,
+        queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
     for node in (transform, triplet_gen, trainer):
@@ -188,6 +190,28 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     for node in nodes:
         _note_code(node)
     return nodes
+
+
+def _custom_config(config: Config) -> dict[str, Any]:
+    """What the Trainer gets to know."""
+    values = {
+        **config.custom_config("image", "model", "training", "export"),
+        CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
+        OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
+        "weights_fingerprint": file_fingerprint(config.model.weights),
+        "preset_fingerprint": folder_fingerprint(config.model.preset),
+    }
+    if config.training.compatibility_weight:
+        values["warm_start"] = config.pipeline.warm_start
+        parts = [values, config.triplets.model_dump(mode="json"), config.data.window]
+        text = json.dumps(parts, sort_keys=True)
+        values[TRAINING_RECIPE] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return values
+
+
+def _trains_with(config: Config) -> bool:
+    """Whether the Trainer needs an earlier model."""
+    return config.pipeline.warm_start or config.training.compatibility_weight > 0
 
 
 def _note_code(node: BaseNode) -> None:
@@ -214,18 +238,23 @@ def code_entries(node: BaseNode) -> set[str]:
     return {module for module in modules if module and module.partition(".")[0] in PACKAGES}
 
 
-def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
-    """Resolves the model to mine with and to start from; without that need nothing depends on it.
+def _previous_model(
+    config: Config, examples: BaseChannel, custom_config: dict[str, Any]
+) -> Resolver | None:
+    """Resolves the model to mine with, to start from and to stay compatible with.
 
-    A warm start alone waits for new examples: training on from a model on the data that it was
-    trained on is what more steps are for.
+    Without that need nothing depends on it. A warm start alone waits for new examples: training on
+    from a model on the data that it was trained on is what more steps are for. To stay compatible
+    waits for new examples or another recipe.
     """
     mines = config.triplets.needs_model
-    if not (mines or config.pipeline.warm_start):
+    if not (mines or _trains_with(config)):
         return None
+    rounds = config.triplets.rounds_on_same_data if mines else 0
+    recipe = {"recipe": r} if (r := custom_config.get(TRAINING_RECIPE)) else {}
     return Resolver(
         strategy_class=PreviousModelStrategy,
-        config={"rounds_on_same_data": config.triplets.rounds_on_same_data if mines else 0},
+        config={"rounds_on_same_data": rounds, **recipe},
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
@@ -247,6 +276,7 @@ def _push_nodes(
             )
         ),
         keep_versions=config.pipeline.keep_versions,
+        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
     return [*index_nodes, pusher]
 
@@ -314,6 +344,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -324,6 +355,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            late_spans=data.late_spans,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -332,6 +364,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
         distractors=data.distractors,
+        late_spans=data.late_spans,
     )
 
 

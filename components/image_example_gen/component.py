@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.image_example_gen import driver, executor
 from components.image_example_gen.limits import check_limits
 from components.image_example_gen.splits import given_splits, hash_split
+from components.spans import LateSpans
 
 
 class ImageExampleGen(FileBasedExampleGen):
@@ -44,6 +45,7 @@ class ImageExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -59,6 +61,8 @@ class ImageExampleGen(FileBasedExampleGen):
                 is never decoded.
             distractors: Class folders of images that no query looks for; these go into a split
                 `distractors` of the output, wherever they are.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
 
         Raises:
             ValueError: A setting out of range, or a pattern without a class folder.
@@ -77,6 +81,8 @@ class ImageExampleGen(FileBasedExampleGen):
             input_base=input_base,
             input_config=input_config,
             output_config=output_config,
-            custom_config=check_limits(max_undecodable_fraction, max_pixels, distractors),
+            custom_config=check_limits(
+                max_undecodable_fraction, max_pixels, distractors, late_spans
+            ),
             range_config=range_config,
         )

@@ -10,7 +10,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.image_example_gen import check_limits, given_splits
 from components.record_example_gen import executor
-from components.spans import SpanDriver
+from components.spans import LateSpans, SpanDriver
 
 
 class RecordExampleGen(FileBasedExampleGen):
@@ -39,6 +39,7 @@ class RecordExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -50,6 +51,8 @@ class RecordExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height. An image that declares more is undecodable.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
 
         Raises:
             ValueError: A setting out of range.
@@ -58,6 +61,8 @@ class RecordExampleGen(FileBasedExampleGen):
             input_base=input_base,
             input_config=input_config or given_splits({"all": "*"}),
             output_config=output_config,
-            custom_config=check_limits(max_undecodable_fraction, max_pixels, distractors),
+            custom_config=check_limits(
+                max_undecodable_fraction, max_pixels, distractors, late_spans
+            ),
             range_config=range_config,
         )

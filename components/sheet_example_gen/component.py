@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.image_example_gen import check_limits, given_splits
 from components.sheet_example_gen import driver, executor
 from components.sheet_example_gen.tables import Format
+from components.spans import LateSpans
 
 
 class SheetExampleGen(FileBasedExampleGen):
@@ -41,6 +42,7 @@ class SheetExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -56,6 +58,8 @@ class SheetExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height of a file.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
         """
         input_config = input_config or given_splits({"all": f"*.{format}"})
         by_column = output_config is None and len(input_config.splits) == 1
@@ -74,6 +78,7 @@ class SheetExampleGen(FileBasedExampleGen):
                 max_undecodable_fraction,
                 max_pixels,
                 distractors,
+                late_spans,
                 **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
             ),
             range_config=range_config,

@@ -4,6 +4,11 @@ from .base import (
     check_settings as check_settings,
     read_table as read_table,
 )
+from .compatibility import (
+    VERDICTS as VERDICTS,
+    CompatibilitySettings as CompatibilitySettings,
+    Verdict as Verdict,
+)
 from .evaluation import (
     Confidence as Confidence,
     EvaluationSettings as EvaluationSettings,

@@ -11,7 +11,7 @@ from pipeline.runtime import ConfigError
 # The keys of the configuration that hold paths.
 PATHS = (
     "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "model.weights",
-    "model.preset",
+    "model.preset", "compatibility.queries",
 )  # fmt: skip
 
 
