@@ -11,8 +11,7 @@ on. The sets are those of `quality_sets`, and `plain-characters`, characters wit
 
 With `--cpu-seconds` the network, its images and its training are those of the recipe, and the rest
 of the pipeline is left out: nothing is held out, the weights are those of the end, and the seconds
-are those of the processor, so that other work on the machine counts little. A recipe without
-`minutes` takes the steps that follow from its data, however long they are.
+are those of the processor, so that other work on the machine counts little.
 
 Prints one JSON line for each recipe and seed. The peer is pytorch-metric-learning with its
 multi-similarity miner, on the small network, for as many minutes or seconds of the processor as
@@ -34,14 +33,12 @@ from typing import Any
 from modules.gate import read_report
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.storage import read_text
-from modules.training.choices import choose_steps
 from pipeline.config import parse_config
 from pipeline.config.loading import CONFIGS
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, latest_run
 from tests.benchmarks.drawn_classes import drawn_classes
 from tests.benchmarks.quality_runs import (
-    BATCH,
     Pixels,
     embed,
     peer,
@@ -121,10 +118,6 @@ def trained_alone(recipe: str, data: QualitySet, seconds: float, seed: int) -> d
     """Trains without the pipeline around it."""
     tables = tomllib.loads((CONFIGS / f"{recipe}.toml").read_text(encoding="utf-8"))
     training = TrainingSettings.model_validate(tables["training"] | {"seed": seed})
-    if training.minutes is None:
-        classes = len({label for _, label, _ in data.train})
-        steps = choose_steps(len(data.train), classes, BATCH)
-        training = training.model_copy(update={"steps": steps})
     image = data.image.model_copy(update=tables.get("image", {}))
     pixels = Pixels.of(data.train, image)
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,7 +127,7 @@ def trained_alone(recipe: str, data: QualitySet, seconds: float, seed: int) -> d
             write_triplets(data.train, Path(scratch)),
             pixels,
             clock="process_time",
-            seconds=None if training.steps else seconds,
+            seconds=seconds,
         )
     unseen = data.tests["unseen"]
     scores = score(unseen, embed(found.network, pixels, unseen))
