@@ -36,7 +36,6 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from modules.index import is_of_model
-
 from modules.storage import CHECKSUMS_FILE, checksums, checksums_text, compare_checksums
 
 INCOMING = ".incoming-"

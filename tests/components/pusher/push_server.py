@@ -40,6 +40,7 @@ def push(
     keep: int = 0,
     blessing_folder: str = "",
     index: Index | None = None,
+    nearest_up_to: int = 0,
 ) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
@@ -56,6 +57,7 @@ def push(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving)
         ),
         keep_versions=keep,
+        nearest_up_to=nearest_up_to,
     )
     {"ours": UntriedExecutor, "tfx": TfxExecutor}[kind]().Do(
         {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
