@@ -102,6 +102,7 @@ def run_pipeline(config: Config) -> None:
         MetadataError: The database cannot be used.
     """
     check_places(config)
+    config.beam.check_reachable()
     check_database(config.pipeline.metadata, write=True)
     with hold_lock(config, "run"), own_scratch(config):
         settle_local(config)

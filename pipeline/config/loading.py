@@ -21,6 +21,7 @@ from modules.settings import (
     TripletSettings,
     ValidationSettings,
 )
+from pipeline.config.beam import BeamSettings
 from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
 from pipeline.config.kubeflow import KubeflowSettings
@@ -49,6 +50,7 @@ class Config(Settings):
     compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -13,6 +14,7 @@ from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, latest_run
 from pipeline.runtime import NodeFailedError
 from tests.real_data import digits
+from tests.serving_session import serving
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +68,15 @@ def test_class_folders_with_unseen_classes_at_evaluation(tmp_path, monkeypatch) 
     assert slices["overall"]["queries"] == 40 * len(queries)
     assert found.evaluation.blessed
     assert found.pushed_to is not None
+    # The version answers in a server, with the gallery that was pushed with it.
+    image, label, example_id = digits(40)[0]
+    with serving(found.pushed_to) as session:
+        nearest = session.answer("nearest", images=[image], k=1)
+    name = f"digit {label.decode()}"
+    assert nearest["labels"].tolist() == [[name.encode()]]
+    file = example_id.decode().replace("/", "-")
+    assert nearest["ids"].tolist() == [[f"{name}/{file}.png".encode()]]
+    np.testing.assert_allclose(nearest["distances"], [[0]], atol=1e-6)
 
 
 def test_records_split_here_with_an_inferred_schema(tmp_path, monkeypatch) -> None:
