@@ -43,7 +43,7 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
     in_cluster = parse_config(cluster_values(config), "the configuration in the cluster")
     with quiet_imports():
         from kubeflow.ir import compile_ir, dag
-        from kubeflow.spec import pipeline_yaml
+        from kubeflow.spec import pipeline_yaml, pods_of
     nodes = dag(compile_ir(in_cluster))
     output.write_text(pipeline_yaml(config, nodes, image), encoding="utf-8")
     name = image.rpartition("/")[2]
@@ -54,7 +54,8 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
             fg="yellow",
             err=True,
         )
-    click.echo(f"{output}: prepare and {len(nodes)} nodes: {', '.join(nodes)}")
+    pods = ["+".join(pod.nodes) for pod in pods_of(config, nodes)]
+    click.echo(f"{output}: prepare and {len(nodes)} nodes in {len(pods)} pods: {', '.join(pods)}")
 
 
 for command in (deploy, run, status, cancel, schedule, local):

@@ -58,8 +58,8 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args: `train_files` are TripletGen's triplets, `eval_files` its validation part,
             `transform_output` the transform graph, `train_steps` the number of steps (0: as
             `custom_config` says), `base_model` (optional) an earlier SavedModel: to start
-            from, unless `warm_start` of `custom_config` is false, and to stay compatible with, where
-            `training.compatibility_weight` asks for it.
+            from, unless `warm_start` of `custom_config` is false, and to stay compatible with,
+            where `training.compatibility_weight` asks for it.
             `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
             (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so

@@ -10,11 +10,13 @@ The environment variable TRIPLET_CONFIG names the configuration (a TOML file or 
 from __future__ import annotations
 
 import datetime
+import traceback
 from pathlib import Path
 
 from pipeline.runtime import quiet_imports
 
 with quiet_imports():
+    import tensorflow as tf
     from tfx.dsl.compiler import constants
     from tfx.orchestration import metadata
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -24,17 +26,20 @@ with quiet_imports():
     from pipeline.definition import create_pipeline
     from pipeline.launch import launch_node
 
+from modules.runtime import printable
 from pipeline.config import PROJECT, Config, load_config
 from pipeline.metadata import check_database
 from pipeline.operations import settle_local
 from pipeline.runtime import (
     ConfigError,
+    NodeFailedError,
     NodeProgress,
     check_places,
     end_when_told,
     hold_lock,
     own_scratch,
     run_reporting,
+    without_bytes,
 )
 
 
@@ -102,15 +107,45 @@ def run_pipeline(config: Config) -> None:
         MetadataError: The database cannot be used.
     """
     check_places(config)
-    config.beam.check_reachable()
     check_database(config.pipeline.metadata, write=True)
+    _check_machine(config)
     with hold_lock(config, "run"), own_scratch(config):
         settle_local(config)
         try:
             LocalRunner(config).run(create_pipeline(config))
+        except NodeFailedError as error:
+            path = _keep_traceback(config, error)
+            raise NodeFailedError(f"{error} (The traceback is in {path}.)") from error.__cause__
         except (SystemExit, KeyboardInterrupt):  # told to end; a run that is killed cannot do this
             settle_local(config)
             raise
+
+
+def _keep_traceback(config: Config, error: NodeFailedError) -> Path:
+    """Writes where the error of the last run came from; nobody may have been there to see it."""
+    path = Path(config.pipeline.logs) / "traceback.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = traceback.format_exception(error.__cause__ or error)
+    path.write_text(printable(without_bytes("".join(lines))), encoding="utf-8")
+    return path
+
+
+def _check_machine(config: Config) -> None:
+    """Looks for what only this machine knows, before the first node.
+
+    Raises:
+        ConfigError: There is no such device, or Beam's job server does not answer.
+    """
+    distribution = config.training.distribution
+    if distribution.startswith("/"):
+        devices = [device.name.partition(":")[2] for device in tf.config.list_logical_devices()]
+        wanted = distribution.upper().rpartition("/")[2].removeprefix("DEVICE:")
+        if wanted not in devices:
+            raise ConfigError(
+                f"training.distribution is {distribution!r}: there is no such device here, only "
+                f"{', '.join(f'/{name}' for name in devices)}."
+            )
+    config.beam.check_reachable()
 
 
 def main() -> None:
@@ -122,11 +157,11 @@ def main() -> None:
     """
     with run_reporting():
         end_when_told()
-        _check_checkout()
+        check_checkout()
         run_pipeline(load_config())
 
 
-def _check_checkout() -> None:
+def check_checkout() -> None:
     """Refuses to run for another checkout of this project.
 
     The TFX CLI keeps pipelines in the home folder by their names alone, so `tfx run create` in one

@@ -46,5 +46,6 @@ from .runs import (
     PipelineRun as PipelineRun,
     Values as Values,
     find_running as find_running,
+    read_pipeline_run as read_pipeline_run,
     read_pipeline_runs as read_pipeline_runs,
 )

@@ -16,6 +16,7 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import (
+    MAX_PIXELS as MAX_PIXELS,
     Fit as Fit,
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,
@@ -35,6 +36,7 @@ from .model import (
     ModelSettings as ModelSettings,
 )
 from .own_code import is_own as is_own, load_own as load_own
+from .report import ReportSettings as ReportSettings
 from .training import (
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,

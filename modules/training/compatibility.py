@@ -55,7 +55,8 @@ def embed_by_earlier(
         raise ValueError(
             f"training.compatibility_weight compares with the last blessed model, {model}, whose "
             f"embedding has {found.size} dimensions, and model.embedding_size is {dimension}: "
-            "there is nothing to keep compatible. Give both the same, or set compatibility_weight = 0."
+            "there is nothing to keep compatible. Give both the same, or set "
+            "compatibility_weight = 0."
         )
     return Earlier(
         found.of_keys,

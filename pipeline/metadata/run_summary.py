@@ -11,6 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
+    from modules.compatibility import ChurnReport, CompatibilityReport
     from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
@@ -36,12 +37,16 @@ class RunSummary:
             Empty without a baseline, and where there are too few classes to tell.
         interval_level: Part of such intervals that hold the true change.
         evaluation: Folder of the evaluation, for all that is not in `metrics`.
+        report: The page about the model that it ends with, a path or a URI.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
+        verdict: What an index of the last blessed model's vectors needs: `keep`, `map` or
+            `re_embed`; None without such a model.
+        changed_results: Share of logged queries with another first result than by that model.
         index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
             empty without one.
     """
@@ -60,12 +65,15 @@ class RunSummary:
     intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     interval_level: float | None = None
     evaluation: str | None = None
+    report: str | None = None
     blessed: bool | None = None
     reason: str | None = None
     version: str | None = None
     trained: bool = False
     training_seconds: float | None = None
     decision: str | None = None
+    verdict: str | None = None
+    changed_results: float | None = None
     index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
@@ -100,6 +108,8 @@ class NodeRun:
 class Evaluation:
     """What Evaluator found, see `modules.gate.EvaluationReport`, and the verdict.
 
+    `compatibility` and `churn` are there with a last blessed model, see `modules.compatibility`.
+
     `blessed` is the verdict as it stands now; None: the gate did not decide.
     """
 
@@ -111,6 +121,8 @@ class Evaluation:
     )
     operating_point: OperatingPoint | None = None
     shift: ThresholdShift | None = None
+    compatibility: CompatibilityReport | None = None
+    churn: ChurnReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +136,7 @@ class Run:
         evaluation: None if it was not evaluated, or the report cannot be read.
         pushed_to: The version folder that the run made.
         training_logs: For `tensorboard --logdir`.
+        report: The page about the model, a path or a URI.
         tflite: `TFLiteReport` of the model, new or cached.
         choices: What the Trainer of that model chose, by name; empty where it did not say.
         advice: What it advises, in sentences.
@@ -136,6 +149,7 @@ class Run:
     evaluation: Evaluation | None
     pushed_to: str | None
     training_logs: str | None = None
+    report: str | None = None
     tflite: dict[str, Any] | None = None
     choices: dict[str, Any] = dataclasses.field(default_factory=dict)
     advice: list[str] = dataclasses.field(default_factory=list)

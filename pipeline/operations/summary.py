@@ -34,11 +34,13 @@ from pipeline.metadata import (
     model_rejections,
     read_latest,
 )
+from pipeline.operations.comparison import comparison_table, describe_comparison
 from pipeline.operations.sentences import (
     describe_operating_point,
     describe_rejections,
     describe_run,
 )
+from pipeline.runtime import Terminal
 
 _COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red", "killed": "magenta"}
 # What a node keeps on its artifact and that is worth a look.
@@ -68,6 +70,8 @@ _NOTED = (
     "validation_by",
     "why",
     "instead",
+    "pictures",
+    "fault",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
@@ -119,7 +123,7 @@ def show(
         }
         click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
     if run.choices:
         console.print(_choice_table(run.choices))
@@ -131,6 +135,10 @@ def show(
             console.print(_slice_table(run.evaluation, slices))
         for line in describe_operating_point(run.evaluation):
             console.print(line, markup=False)
+        if run.evaluation.compatibility:
+            console.print(comparison_table(run.evaluation.compatibility))
+        for line in describe_comparison(run.evaluation):
+            console.print(line, markup=False)
         _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
         console.print(problem, markup=False, style="bold yellow")
@@ -138,6 +146,8 @@ def show(
         console.print(_tflite_table(run.tflite))
     if run.training_logs:
         console.print(f"Training curves: tensorboard --logdir {run.training_logs}", markup=False)
+    if run.report:
+        console.print(f"Report: {run.report}", markup=False)
     if run.pushed_to:
         console.print(f"Pushed to {run.pushed_to}", markup=False)
     else:
@@ -151,7 +161,7 @@ def show(
 def _without_nan(value: Any) -> Any:
     """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
     if isinstance(value, Settings):
-        return value.model_dump(mode="json")
+        return _without_nan(value.model_dump(mode="json"))
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
+from modules.runtime import printable
 from pipeline.config import PROJECT
 from pipeline.runtime import ENDING, tied_command
 
@@ -61,7 +62,7 @@ def run_supervised(
         with _terminable():
             assert process.stdout is not None
             for line in process.stdout:
-                log.info(line.rstrip())
+                log.info(printable(line.rstrip()))
             return process.wait()
     finally:
         limit.cancel()

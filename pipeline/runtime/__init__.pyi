@@ -36,9 +36,11 @@ from .places import check_places as check_places
 from .programs import call_program as call_program, require_program as require_program
 from .progress import NodeProgress as NodeProgress
 from .scratch import own_scratch as own_scratch, scratch_path as scratch_path
+from .terminal import Terminal as Terminal
 from .verbosity import (
     VERBOSE_VARIABLE as VERBOSE_VARIABLE,
     in_short as in_short,
     is_verbose as is_verbose,
     set_verbose as set_verbose,
+    without_bytes as without_bytes,
 )

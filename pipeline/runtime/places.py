@@ -6,8 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
+from modules.settings import PRESET
 from pipeline.config import Config
 from pipeline.runtime.errors import ConfigError
+
+_NAMED_WEIGHTS = ("none", "imagenet", PRESET)  # else it is a path
 
 
 def check_places(config: Config) -> None:
@@ -16,11 +19,15 @@ def check_places(config: Config) -> None:
     Object stores are left to the nodes.
 
     Raises:
-        ConfigError: A folder is missing, cannot be listed or cannot be written to.
+        ConfigError: A folder is missing, cannot be listed or cannot be written to, or a file that
+            the configuration names cannot be read.
     """
     data = config.data.path
     if "://" not in data:
         _check_readable(Path(data))
+    for key, file in _named_files(config).items():
+        if "://" not in file:
+            _check_file(Path(file), key)
     made = {
         "[pipeline] directory": f"{config.pipeline.directory}/{config.pipeline.name}",
         "[pipeline] serving": config.pipeline.serving_directory,
@@ -28,6 +35,29 @@ def check_places(config: Config) -> None:
     for key, folder in made.items():
         if "://" not in folder:
             check_writable(Path(folder), key)
+
+
+def _named_files(config: Config) -> dict[str, str]:
+    """The files that nodes read, by the key that names them."""
+    files = {}
+    if config.data.schema_file not in ("contract", "inferred"):
+        files["[data] schema_file"] = config.data.schema_file
+    if config.model.weights not in _NAMED_WEIGHTS:
+        files["[model] weights"] = config.model.weights
+    return files
+
+
+def _check_file(file: Path, key: str) -> None:
+    try:
+        with file.open("rb") as opened:
+            found = bool(opened.read(1))
+    except OSError as error:
+        raise ConfigError(
+            f"The file {file} ({key}) cannot be read: {error.strerror}. Correct the path, or mount "
+            "its disk."
+        ) from error
+    if not found:
+        raise ConfigError(f"The file {file} ({key}) is empty. Put the right one there.")
 
 
 def _check_readable(folder: Path) -> None:

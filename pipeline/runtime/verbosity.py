@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 
+from modules.runtime import printable
+
 VERBOSE_VARIABLE = "TRIPLET_VERBOSE"
 _TRACEBACK = re.compile(r"^\s*Traceback \(most recent call last\):", re.MULTILINE)
 _STEP = re.compile(r"\s*\[while running '[^']*'\]\s*$")
-_ESCAPED_BYTES = re.compile(r"(?:[ -\[\]-~]{0,8}\\(?:x[0-9a-f]{2}|[0-7]{3}|[abfnrtv'\"\\])){16,}")
+_ESCAPE = r"\\(?:x[0-9a-f]{2}|[0-7]{3}|[abfnrtv'\"\\])"
+_ESCAPED_BYTES = re.compile(rf"(?:{_ESCAPE}[ -\[\]-~]{{0,8}}){{15,}}{_ESCAPE}")
 _HEX = re.compile(r"\b[0-9a-fA-F]{200,}\b")
 _MOST = 2000  # characters
 
@@ -37,9 +40,13 @@ def in_short(text: str) -> str:
     """  # noqa: E501
     if _TRACEBACK.search(text):
         text = _last_error(text)
-    text = _HEX.sub("(bytes)", _ESCAPED_BYTES.sub("(bytes)", text)).strip()
-    text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    text = printable(without_bytes(text).strip())
     return text if len(text) <= _MOST else f"{text[: _MOST // 2]} … {text[-_MOST // 2 :]}"
+
+
+def without_bytes(text: str) -> str:
+    """Leaves out what is written of the bytes of files, escaped or in hexadecimal digits."""
+    return _HEX.sub("(bytes)", _ESCAPED_BYTES.sub("(bytes)", text))
 
 
 def _last_error(text: str) -> str:

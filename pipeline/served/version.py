@@ -20,14 +20,13 @@ from modules.index import (
     model_fingerprint,
     open_index,
 )
+from modules.settings import MAX_PIXELS
 from modules.storage import find_damage
 from pipeline.served.embedding import Embedded, embed_images
 from pipeline.served.versions import VersionError
 
 if TYPE_CHECKING:
     from modules.models import Embedder
-
-MAX_PIXELS = 50_000_000  # as ExampleGen's default
 
 
 @dataclasses.dataclass(frozen=True)

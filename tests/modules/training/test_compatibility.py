@@ -14,9 +14,13 @@ from modules.batches.reading import fingerprint, labelled_images
 from modules.export.saved_model import EmbeddingModule
 from modules.models.embedding_network import build_embedding_model
 from modules.retrieval import make_gallery, score_against
+from modules.settings import ModelSettings
 from modules.training import embed_by_earlier
 from modules.training.fitting import training_batches
-from tests.modules.training.training_runs import IMAGE, MODEL, Run, pixels
+from tests.modules.training.training_runs import IMAGE, Run, pixels
+
+NORMALISED = ModelSettings(embedding_size=16)
+SIZES = {"classes_per_batch": 96, "images_per_class": 4}  # as by default: triplets have none
 
 
 class Pixels(keras.layers.Layer):
@@ -29,10 +33,10 @@ class Pixels(keras.layers.Layer):
 @pytest.fixture(scope="module")
 def old(tmp_path_factory) -> str:
     """The SavedModel of a short training."""
-    run = Run(tmp_path_factory.mktemp("old"), seed=5)
+    run = Run(tmp_path_factory.mktemp("old"), NORMALISED, seed=5)
     trainer, best = run.fit()
     best.give_to(trainer.embedder)
-    served = build_embedding_model(MODEL, IMAGE)
+    served = build_embedding_model(NORMALISED, IMAGE)
     served.set_weights(trainer.embedder.get_weights())
     path = str(run.folder / "model")
     EmbeddingModule(served, Pixels()).save(path)
@@ -51,7 +55,7 @@ def test_new_queries_stay_at_home_in_the_old_vectors(old, tmp_path) -> None:
     gallery = make_gallery(every.ids, every.labels, vectors)
     found = {}
     for name, weight in (("with", 1.0), ("without", 0.0)):
-        run = Run(tmp_path / name, compatibility_weight=weight)
+        run = Run(tmp_path / name, NORMALISED, compatibility_weight=weight)
         earlier = embed_by_earlier(old, run.files, 16, 2**20, str(run.folder))
         trainer, best = run.fit(earlier=earlier.look_up if weight else None)
         best.give_to(trainer.embedder)
@@ -76,31 +80,18 @@ def test_the_earlier_model_sees_every_image_as_it_is(old, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [0, 100], ids=["decoded each time", "decoded once"])
-@pytest.mark.parametrize(
-    "training",
-    [{}, {"batches": "triplets", "mining": "none"}, {"batches": "triplets", "mining": "hard"}],
-    ids=["classes", "given triplets", "neighbours"],
-)
-def test_what_is_looked_up_belongs_to_the_image(tmp_path: Path, megabytes, training) -> None:
-    cache = {"cache_megabytes": megabytes, "disk_cache_megabytes": 0}
-    sizes = {"classes_per_batch": 96, "images_per_class": 4} if training else {}
-    run = Run(
-        tmp_path,
-        **(
-            cache
-            | sizes
-            | training
-            | ({"warmup_steps": 1} if training.get("mining") == "hard" else {})
-        ),
-    )  # noqa: E501
-    cache_of_pixels = FeatureCache(
+@pytest.mark.parametrize("mining", [None, "none", "semi_hard"], ids=["classes", "given", "walked"])
+def test_what_is_looked_up_belongs_to_the_image(tmp_path: Path, megabytes, mining) -> None:
+    of_triplets = {"batches": "triplets", "mining": mining, **SIZES} if mining else {}
+    run = Run(tmp_path, cache_megabytes=megabytes, disk_cache_megabytes=0, **of_triplets)
+    known = FeatureCache(
         run.files,
         np.empty(0, object),
         lambda images: tf.reshape(pixels(images), [len(images), -1]),
         str(tmp_path),
         2**30,
     )
-    batches = training_batches(run.files, pixels, run.settings, 60, beside=cache_of_pixels.of_keys)
+    batches = training_batches(run.files, pixels, run.settings, 60, beside=known.of_keys)
     for images, labels, beside in batches.take(2):
         assert len(images) == len(labels) == len(beside) > 0
         np.testing.assert_array_equal(tf.reshape(images, beside.shape), beside)
