@@ -15,6 +15,8 @@ it may also be a push that goes on.
 
 What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename,
 and so does `checksums.json`: by the path of each file its SHA-256, for those who use the version.
+A text for people among the extras, the model card, makes no version of its own: servers load what
+is new.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from modules.index import is_of_model
+from modules.report import CARD_FILE
 from modules.storage import CHECKSUMS_FILE, checksums_text, compare_checksums, sum_files
 
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
 LOCK = ".lock"
+TEXTS = (CARD_FILE,)
 _LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
 _READ_BYTES = 1 << 22  # bytes
@@ -125,7 +129,7 @@ def _alone(base: str) -> Iterator[None]:
 
 
 def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
-    """Whether two folders hold files of the same names and bytes.
+    """Whether two folders hold files of the same names and bytes, texts for people aside.
 
     Args:
         one: A folder.
@@ -134,6 +138,9 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
     """
     sources, files = version_files(one, extras or {}), _files(other)
     files.pop(CHECKSUMS_FILE, None)
+    for text in TEXTS:
+        sources.pop(text, None)
+        files.pop(text, None)
     return (
         sources.keys() == files.keys()
         and all(fileio.stat(path).length == files[name] for name, path in sources.items())
