@@ -21,8 +21,8 @@ from tests.real_data import digits
 
 NODES = [
     "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "Transform",
-    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "PreviousIndexResolver", "IndexGen",
-    "Pusher",
+    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "ReportGen", "PreviousIndexResolver",
+    "IndexGen", "Pusher",
 ]  # fmt: skip
 ENGINE = ["--engine", "local"]
 

@@ -74,7 +74,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
         "ExampleValidator", "TrainingDecision", "Transform", "TripletGen", "Trainer", "Evaluator",
-        "IndexGen", "Pusher",
+        "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("components/triplet_gen/sampling.py", {"TripletGen"}),
         ("components/pusher/versioned_push.py", {"Pusher"}),
         ("components/index_gen/shards.py", {"IndexGen"}),
+        ("modules/report/charts.py", {"ReportGen"}),
         ("modules/index/tuning.py", {"IndexGen"}),
         # Pusher compares that of the index with the model, Evaluator names two models by it.
         ("modules/index/fingerprint.py", {"IndexGen", "Pusher", "Evaluator"}),
