@@ -1,3 +1,4 @@
+from .class_names import group_similar as group_similar
 from .component import ImageExampleGen as ImageExampleGen
 from .executor import Executor as Executor, read_options as read_options
 from .faults import (

@@ -11,6 +11,7 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from modules.contract import GALLERY
 from modules.settings import (
+    AuditSettings,
     AugmentationSettings,
     EvaluationSettings,
     ExportSettings,
@@ -39,6 +40,7 @@ class Config(Settings):
     pipeline: PipelineSettings
     data: DataSettings
     validation: ValidationSettings = ValidationSettings()
+    audit: AuditSettings = AuditSettings()
     image: ImageTable = ImageTable()
     triplets: TripletSettings = TripletSettings()
     model: PretrainedModelSettings = PretrainedModelSettings()
