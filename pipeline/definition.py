@@ -351,6 +351,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            corrections=data.corrections,
         ).with_id("ImportExampleGen")
     if data.format != "images":
         return SheetExampleGen(
@@ -361,6 +362,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
             max_undecodable_fraction=data.max_undecodable_fraction,
             max_pixels=data.max_pixels,
             distractors=data.distractors,
+            corrections=data.corrections,
         )
     return ImageExampleGen(
         input_base=data.path,
@@ -369,6 +371,7 @@ def _example_gen(data: DataSettings) -> BaseComponent:
         max_undecodable_fraction=data.max_undecodable_fraction,
         max_pixels=data.max_pixels,
         distractors=data.distractors,
+        corrections=data.corrections,
     )
 
 

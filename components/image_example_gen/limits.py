@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from google.protobuf import struct_pb2
 from tfx.proto import example_gen_pb2
 
+from components.spans import CORRECTIONS
+
 # Keys of the options in the execution property `custom_config`.
 MAX_UNDECODABLE = "max_undecodable_fraction"
 MAX_PIXELS = "max_pixels"
@@ -17,6 +19,7 @@ def check_limits(
     max_undecodable_fraction: float,
     max_pixels: int,
     distractors: Sequence[str] = (),
+    corrections: str | None = None,
     **further: str | bool,
 ) -> example_gen_pb2.CustomConfig:
     """Checks the limits and packs all options.
@@ -25,6 +28,7 @@ def check_limits(
         max_undecodable_fraction: See `ImageExampleGen`.
         max_pixels: Likewise.
         distractors: Likewise.
+        corrections: Likewise.
         further: Options of another ExampleGen.
 
     Raises:
@@ -40,6 +44,8 @@ def check_limits(
     options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels, **further})
     if distractors:
         options.update({DISTRACTOR_LABELS: sorted(distractors)})
+    if corrections:
+        options.update({CORRECTIONS: corrections})
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
     return custom_config

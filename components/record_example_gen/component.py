@@ -39,6 +39,7 @@ class RecordExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        corrections: str | None = None,
     ) -> None:
         """Configures the node.
 
@@ -50,6 +51,8 @@ class RecordExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height. An image that declares more is undecodable.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            corrections: File of images to drop or to relabel, see
+                `components.image_example_gen.corrections`.
 
         Raises:
             ValueError: A setting out of range.
@@ -58,6 +61,8 @@ class RecordExampleGen(FileBasedExampleGen):
             input_base=input_base,
             input_config=input_config or given_splits({"all": "*"}),
             output_config=output_config,
-            custom_config=check_limits(max_undecodable_fraction, max_pixels, distractors),
+            custom_config=check_limits(
+                max_undecodable_fraction, max_pixels, distractors, corrections
+            ),
             range_config=range_config,
         )

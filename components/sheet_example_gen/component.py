@@ -41,6 +41,7 @@ class SheetExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        corrections: str | None = None,
     ) -> None:
         """Configures the node.
 
@@ -56,6 +57,8 @@ class SheetExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height of a file.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            corrections: File of images to drop or to relabel, see
+                `components.image_example_gen.corrections`.
         """
         input_config = input_config or given_splits({"all": f"*.{format}"})
         by_column = output_config is None and len(input_config.splits) == 1
@@ -74,6 +77,7 @@ class SheetExampleGen(FileBasedExampleGen):
                 max_undecodable_fraction,
                 max_pixels,
                 distractors,
+                corrections,
                 **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
             ),
             range_config=range_config,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import ml_metadata as mlmd
+import tensorflow as tf
 from absl import logging
+from google.protobuf import struct_pb2
 from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.example_gen import driver, input_processor, utils
 from tfx.orchestration.portable import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_component_specs
+from tfx.utils import proto_utils
 
 from components.metadata import (
     DONE,
@@ -32,6 +37,7 @@ from components.spans.patterns import SpanPattern
 
 _SPAN = utils.SPAN_PROPERTY_NAME
 _TRIED = (*DONE, proto.Execution.FAILED)
+CORRECTIONS = "corrections"  # option in the execution property `custom_config`
 
 
 class SpanInputProcessor(input_processor.FileBasedInputProcessor):
@@ -162,6 +168,19 @@ class SpanDriver(driver.FileBasedDriver):
         assert input_base_uri is not None  # our ExampleGens read files
         return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried)
 
+    def resolve_exec_properties(
+        self, exec_properties: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As TFX; the content of the corrections joins the fingerprint of the input.
+
+        Raises:
+            ValueError: As TFX, or there are no such corrections.
+        """
+        resolved: dict[str, Any] = super().resolve_exec_properties(exec_properties, *args, **kwargs)
+        if path := corrections_path(exec_properties):
+            resolved[utils.FINGERPRINT_PROPERTY_NAME] += f"\n{CORRECTIONS}:{_hash(path)}"
+        return resolved
+
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Resolves span, version and fingerprint, and notes the span with the execution.
 
@@ -183,6 +202,29 @@ class SpanDriver(driver.FileBasedDriver):
                 # For a failing executor, whose execution has no artifact that tells the span.
                 update_execution(store, own, span=output.exec_properties[_SPAN].int_value)
             return output
+
+
+def corrections_path(exec_properties: dict[str, Any]) -> str | None:
+    """The file of corrections that an ExampleGen is told; None for none."""
+    config = example_gen_pb2.CustomConfig()
+    text = exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY)
+    if not text:
+        return None
+    proto_utils.json_to_proto(text, config)
+    options = struct_pb2.Struct()
+    config.custom_config.Unpack(options)
+    return str(options[CORRECTIONS]) if CORRECTIONS in options else None
+
+
+def _hash(path: str) -> str:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"The corrections {path} cannot be read ({error.message}). Correct [data] corrections, "
+            "or remove it."
+        ) from error
 
 
 def _executions(

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.retrieval import make_gallery, nearest
+from modules.retrieval import Gallery, make_gallery, nearest
 
-NEIGHBOURS = 10
-# An image is a suspect if so much more of its neighbours' weight is of one other label than of its
-# own.
-SUSPICIOUS = 0.5
+NEIGHBOURS = 50
+# An image is a suspect if its own class is so many times farther than another one.
+SUSPICIOUS = 3.0
+_OF_CLASS = 5  # images that say how far a class is
+_EPSILON = 1e-3  # added to squared distances: below it nothing can be told
 # Near by the model: an image's nearest is so much nearer than is usual (squared distances).
 _NEAR = 1 / 16
 _BLOCK = 4096  # queries
@@ -25,7 +26,7 @@ class LabelVerdict(NamedTuple):
 
     Attributes:
         suspects: Images whose neighbours have another label, the clearest first: `id`, `label`,
-            `neighbours` (the label that they have), `margin` and `nearest`, ids of some neighbours.
+            `neighbours` (the label that they have), `doubt` and `nearest`, ids of some neighbours.
         near: Pairs that are nearer than is usual, the nearest first: `ids`, `labels`, `distance`.
         confused: By (label, other label), how many images of a label have neighbours mostly of the
             other.
@@ -43,16 +44,16 @@ class Ranking(NamedTuple):
 
     Attributes:
         ids, labels: Object arrays [N].
-        margin: float64 [N], −1 … 1: the share of the most frequent other label among the
-            neighbours, less that of the own label.
-        other: Object array [N], that label; None if all neighbours have the own one.
+        doubt: float64 [N], how many times farther the image's own class is than another one, as
+            squared distances; 0 of an image alone in its class, where nothing can be said.
+        other: Object array [N], the label of that other class; None if no neighbour has another.
         neighbours: int64 [N, k], rows, the nearest first.
         distances: float32 [N, k], squared L2.
     """
 
     ids: np.ndarray
     labels: np.ndarray
-    margin: np.ndarray
+    doubt: np.ndarray
     other: np.ndarray
     neighbours: np.ndarray
     distances: np.ndarray
@@ -60,44 +61,83 @@ class Ranking(NamedTuple):
     @property
     def order(self) -> np.ndarray:
         """Rows, those that most likely have a wrong label first; then by id: int64 [N]."""
-        return np.argsort(-self.margin, kind="stable")
+        return np.argsort(-self.doubt, kind="stable")
 
 
 def rank_labels(
-    ids: Sequence[bytes], labels: Sequence[bytes], embeddings: np.ndarray, k: int = NEIGHBOURS
+    ids: Sequence[bytes], labels: Sequence[bytes], embeddings: np.ndarray
 ) -> Ranking:
-    """Ranks images by how much their neighbours speak against their label.
+    """Ranks images by how much nearer another class is than the own one.
 
-    The neighbours are exact (`modules.retrieval`), without the image itself. Number j of k weighs
-    1/j, so that the first count most; shares are of the sum of the weights.
+    How far a class is, is the mean squared distance of its 5 nearest images (of all, if it has
+    fewer), without the image itself. The own class is searched as a whole, so that an image far
+    from all of it counts as such. Of the other classes those count that are among the 50 nearest
+    images; what a class lacks there of its 5 is taken to be as far as the last of the 50. All
+    neighbours are exact (`modules.retrieval`).
 
     Args:
         ids: N, unique.
         labels: N.
         embeddings: float32 [N, D], unit vectors, N ≥ 2.
-        k: Neighbours of each, fewer if there are no more.
     """
     gallery = make_gallery(ids, labels, embeddings)
     total = len(gallery.ids)
-    k = min(k, total - 1)
+    k = min(NEIGHBOURS, total - 1)
+    rows, distances = _search(gallery, k)
+    own = np.zeros(total)
+    for code in range(gallery.classes.max() + 1):
+        members = np.flatnonzero(gallery.classes == code)
+        if len(members) > 1:
+            of_class = make_gallery(
+                gallery.ids[members], gallery.labels[members], gallery.embeddings[members]
+            )
+            own[members] = _search(of_class, min(_OF_CLASS, len(members) - 1))[1].mean(axis=1)
+    sizes = np.bincount(gallery.classes)
+    other, nearest_class = _nearest_other(gallery.classes, sizes, rows, distances)
+    label = np.full(total, None, object)
+    known = np.flatnonzero(nearest_class >= 0)
+    first = {code: row for row, code in reversed(list(enumerate(gallery.classes.tolist())))}
+    label[known] = [gallery.labels[first[code]] for code in nearest_class[known].tolist()]
+    doubt = np.where(np.isfinite(other), own / (other + _EPSILON), 0.0)
+    return Ranking(gallery.ids, gallery.labels, doubt, label, rows, distances)
+
+
+def _search(gallery: Gallery, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """All rows' nearest: int64 and float32 [N, k]."""
+    total = len(gallery.ids)
     blocks = [
         nearest(gallery, start, min(start + _BLOCK, total), k) for start in range(0, total, _BLOCK)
     ]
     rows, distances = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    weights = 1 / np.arange(1, k + 1)
-    weights /= weights.sum()
-    of_neighbours = gallery.classes[rows]
-    # Weight of each neighbour's label: all neighbours with the same one, added up.
-    same = of_neighbours[:, :, None] == of_neighbours[:, None, :]
-    by_label = same @ weights
-    is_own = of_neighbours == gallery.classes[:, None]
-    own = is_own @ weights
-    others = np.where(is_own, -1.0, by_label)
-    most = others.argmax(axis=1)  # of equal ones the nearest
-    share = np.maximum(others[np.arange(total), most], 0.0)
-    other = gallery.labels[rows[np.arange(total), most]]
-    other[is_own.all(axis=1)] = None
-    return Ranking(gallery.ids, gallery.labels, share - own, other, rows, distances)
+    return rows, distances
+
+
+def _nearest_other(
+    classes: np.ndarray, sizes: np.ndarray, rows: np.ndarray, distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the nearest other class is, float64 [N], and which, int64 [N]; inf and −1: none."""
+    found = classes[rows]
+    last = distances[:, -1].astype(np.float64)
+    # The how many-th of its class each neighbour is, counted from 0.
+    place = np.zeros(found.shape, np.int64)
+    for column in range(1, found.shape[1]):
+        place[:, column] = (found[:, :column] == found[:, column : column + 1]).sum(axis=1)
+    counts = place < _OF_CLASS
+    best = np.full(len(rows), np.inf)
+    which = np.full(len(rows), -1)
+    for column in range(found.shape[1]):
+        candidates = np.flatnonzero((place[:, column] == 0) & (found[:, column] != classes))
+        if not len(candidates):
+            continue
+        code = found[candidates, column]
+        of_class = (found[candidates] == code[:, None]) & counts[candidates]
+        wanted = np.minimum(_OF_CLASS, sizes[code])
+        there = of_class.sum(axis=1)
+        total = np.where(of_class, distances[candidates], 0.0).sum(axis=1, dtype=np.float64)
+        mean = (total + (wanted - there) * last[candidates]) / wanted
+        better = mean < best[candidates]
+        best[candidates[better]], which[candidates[better]] = mean[better], code[better]
+    return best, which
 
 
 def judge_labels(
@@ -118,8 +158,8 @@ def judge_labels(
     if len(ids) < 3:
         return LabelVerdict([], [], Counter(), sizes)
     ranking = rank_labels(ids, labels, embeddings)
-    doubted = [row for row in ranking.order.tolist() if ranking.margin[row] >= SUSPICIOUS]
-    against = np.flatnonzero(ranking.margin > 0)
+    doubted = [row for row in ranking.order.tolist() if ranking.doubt[row] >= SUSPICIOUS]
+    against = np.flatnonzero(ranking.doubt > 1)
     confused = Counter(
         (_text(ranking.labels[row]), _text(ranking.other[row])) for row in against.tolist()
     )
@@ -128,7 +168,7 @@ def judge_labels(
             "id": _text(ranking.ids[row]),
             "label": _text(ranking.labels[row]),
             "neighbours": _text(ranking.other[row]),
-            "margin": round(float(ranking.margin[row]), 4),
+            "doubt": round(float(ranking.doubt[row]), 2),
             "nearest": [_text(ranking.ids[n]) for n in ranking.neighbours[row, :_SHOWN]]
             if place < listed
             else [],

@@ -46,13 +46,13 @@ class Group(Settings):
 class Suspect(Settings):
     """An image whose neighbours have another label.
 
-    `neighbours`: that label. `margin`: its share among the neighbours less that of the own label.
+    `neighbours`: that label. `doubt`: how many times farther its own class is than that one.
     """
 
     id: str
     label: str
     neighbours: str
-    margin: float
+    doubt: float
     nearest: list[str]
 
 
