@@ -11,7 +11,6 @@ from tfx.orchestration import metadata, pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
-from components.data_audit import DataAudit
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.image_example_gen import ImageExampleGen, given_splits, hash_split
@@ -26,7 +25,6 @@ from components.resolvers import (
     PreviousIndexStrategy,
     PreviousModelStrategy,
     PreviousStatisticsStrategy,
-    UnseenModelStrategy,
     WindowStrategy,
 )
 from components.sheet_example_gen import SheetExampleGen
@@ -36,6 +34,7 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
+from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
 from pipeline.fingerprint import (
@@ -59,9 +58,9 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
             ends with the Evaluator.
 
     Returns:
-        ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform → TripletGen →
-        Trainer → Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before DataAudit where
-        it is asked for.
+        ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform →
+        TripletGen → Trainer → Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before
+        DataAudit where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -127,10 +126,11 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     resolver = None if start.previous else _previous_model(config, examples)
     previous = start.previous or resolver
     # What is tried out on the data of an earlier run was audited there.
-    audit_nodes = _audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
+    audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
+        audit=audited[-1].outputs["audit"] if audited and config.triplets.heeds_suspects else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
@@ -172,22 +172,22 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         max_threshold_shift=config.evaluation.max_threshold_shift,
         module_path="modules.evaluator",
     )
-    if audit_nodes:
+    if audited:
         # It goes on beside Transform and TripletGen, but nothing is learned before it has ended.
-        trainer.add_upstream_node(audit_nodes[-1])
+        trainer.add_upstream_node(audited[-1])
         if start.validator:
-            audit_nodes[-1].add_upstream_node(start.validator)
+            audited[-1].add_upstream_node(start.validator)
     for node in (transform, triplet_gen, trainer):
         _note_code(node)
     set_recipe(config, trainer, before=[transform, triplet_gen])
     decision: list[BaseNode] = []
     if start.example_gen and start.validator:
-        waiting = [transform, *([resolver] if resolver else []), *audit_nodes, triplet_gen]
+        waiting = [transform, *([resolver] if resolver else []), *audited, triplet_gen]
         decision = decision_nodes(config, start.example_gen, start.validator, trainer, waiting)
     nodes = [
         *start.nodes, *decision,
         *([resolver] if resolver else []),
-        *audit_nodes, transform, triplet_gen, trainer,
+        *audited, transform, triplet_gen, trainer,
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
@@ -238,35 +238,6 @@ def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
     ).with_id("PreviousModelResolver")
-
-
-def _audit_nodes(
-    config: Config, examples: BaseChannel, evaluated: BaseChannel, miner: Resolver | None
-) -> list[BaseNode]:
-    """Makes DataAudit, last, and the resolver of its model; nothing if there is to be none.
-
-    The model that mines judges the labels too, so that the suspects are those of what it mines.
-    """
-    settings = config.audit
-    if not settings.enabled:
-        return []
-    resolver = None
-    if settings.use_model and miner is None:
-        resolver = Resolver(
-            strategy_class=UnseenModelStrategy,
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-            examples=examples,
-        ).with_id("AuditModelResolver")
-    source = (resolver or miner) if settings.use_model else None
-    audit = DataAudit(
-        examples=examples,
-        evaluated=evaluated if config.data.fixed_span is not None else None,
-        model=source.outputs["model"] if source else None,
-        settings=settings,
-        background=config.image.background,
-    )
-    return [*([resolver] if resolver else []), audit]
 
 
 def _push_nodes(

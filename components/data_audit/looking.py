@@ -53,9 +53,7 @@ class LookAtFile(beam.DoFn):
         found, parts, waiting = Findings(), [], 0
         # An example without an image or a label is for ExampleValidator to report.
         for batch in read_examples(path, batch_size=_READ, absent=b""):
-            images, labels, ids = (
-                batch[name].numpy() for name in (IMAGE, LABEL, ID)
-            )
+            images, labels, ids = (batch[name].numpy() for name in (IMAGE, LABEL, ID))
             rows = self._look(split, images, labels, ids, found)
             parts.append(rows)
             waiting += len(rows.ids)

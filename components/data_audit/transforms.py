@@ -1,8 +1,8 @@
-"""The Beam part of DataAudit: each image is looked at once, and what is alike is brought together.
+"""The Beam part of DataAudit: each image is looked at once, and what is alike meets.
 
-After the first step there are no images any more, but rows of some hundred bytes. Rows with the same
-pixels meet in one part of the data by their hash; rows that share a word of their perceptual hash
-meet by that word. A part is one element with arrays, not many small ones.
+After the first step there are no images any more, but rows of some hundred bytes. Rows with the
+same pixels meet in one part of the data by their hash; rows that share a word of their perceptual
+hash meet by that word. A part is one element with arrays, not many small ones.
 """
 
 from __future__ import annotations
@@ -83,20 +83,22 @@ def audit_images(
         looked["sightings"]
         | "ByPixels" >> beam.FlatMap(_by_pixels)
         | "GroupCopies" >> beam.GroupByKey()
-        | "FindCopies" >> beam.ParDo(_FindCopies(settings.listed)).with_outputs(
-            _DISTINCT, main=FINDINGS
-        )
+        | "FindCopies"
+        >> beam.ParDo(_FindCopies(settings.listed)).with_outputs(_DISTINCT, main=FINDINGS)
     )
     near = (
         copies[_DISTINCT]
         | "ByWord" >> beam.FlatMap(_by_word)
         | "GroupNear" >> beam.GroupByKey()
-        | "FindNear" >> beam.MapTuple(
+        | "FindNear"
+        >> beam.MapTuple(
             lambda key, parts: find_near(join_sightings(parts), key.word, settings.listed)
         )
     )
-    verdict = looked[VECTORS] | "GatherVectors" >> beam.combiners.ToList() | "JudgeLabels" >> (
-        beam.Map(_judge, settings.listed)
+    verdict = (
+        looked[VECTORS]
+        | "GatherVectors" >> beam.combiners.ToList()
+        | "JudgeLabels" >> (beam.Map(_judge, settings.listed))
     )
     _ = (
         (looked[FINDINGS], copies[FINDINGS], near)

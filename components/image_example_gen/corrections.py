@@ -1,7 +1,7 @@
 """Corrections of the data: images to drop and labels to replace, by id, from a file.
 
-A CSV file with the columns `id`, `action` and `value`: action `drop` leaves the image out, `relabel`
-gives it the label in `value`. So the data themselves stay as they were delivered.
+A CSV file with the columns `id`, `action` and `value`: action `drop` leaves the image out,
+`relabel` gives it the label in `value`. So the data themselves stay as they were delivered.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             for tag in (IGNORED, CONVERTED)
         )
         similar = (
-            [outputs["images"] for outputs in self._others]
+            list(splits.values())
             | "Flatten[images]" >> beam.Flatten(pipeline=pipeline)
             | "SimilarClasses" >> find_similar()
         )

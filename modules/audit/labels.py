@@ -64,9 +64,7 @@ class Ranking(NamedTuple):
         return np.argsort(-self.doubt, kind="stable")
 
 
-def rank_labels(
-    ids: Sequence[bytes], labels: Sequence[bytes], embeddings: np.ndarray
-) -> Ranking:
+def rank_labels(ids: Sequence[bytes], labels: Sequence[bytes], embeddings: np.ndarray) -> Ranking:
     """Ranks images by how much nearer another class is than the own one.
 
     How far a class is, is the mean squared distance of its 5 nearest images (of all, if it has

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from modules.audit.copies import COPIES, EVAL, TRAIN
+from modules.audit.copies import COPIES, EVAL
 from modules.audit.findings import Finding, Findings
 from modules.audit.labels import LabelVerdict
 from modules.audit.near import NEAR

@@ -18,7 +18,8 @@ class AuditSettings(Settings):
 
     enabled: Annotated[bool, Field(description="look at the data of every run")] = True
     max_leaked: Annotated[
-        Fraction, Field(description="of the eval images with a copy in train; above it the run stops")
+        Fraction,
+        Field(description="of the eval images with a copy in train; above it the run stops"),
     ] = 0.01
     max_conflicting: Annotated[
         Fraction, Field(description="of all images with a copy that has another label; likewise")

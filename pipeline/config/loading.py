@@ -100,6 +100,15 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _suspects_come_from_the_audit(self) -> Config:
+        if "suspects" in self.triplets.model_fields_set and not self.audit.enabled:
+            raise ValueError(
+                "triplets.suspects has no effect with audit.enabled = false, which finds none; "
+                "remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _drift_needs_spans(self) -> Config:
         if "drift" in self.validation.model_fields_set and not self.data.has_spans:
             raise ValueError(

@@ -20,9 +20,9 @@ from pipeline.metadata import latest_run
 from tests.real_data import digits
 
 NODES = [
-    "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "Transform",
-    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "PreviousIndexResolver", "IndexGen",
-    "Pusher",
+    "ImportExampleGen", "ImportSchemaGen", "AuditModelResolver", "StatisticsGen",
+    "ExampleValidator", "DataAudit", "Transform", "TripletGen", "Trainer", "BaselineResolver",
+    "Evaluator", "PreviousIndexResolver", "IndexGen", "Pusher",
 ]  # fmt: skip
 ENGINE = ["--engine", "local"]
 
@@ -128,7 +128,11 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
 
     again = workspace.run()
     ran = {node for node, state in states(again).items() if state != "cached"}
-    assert ran == {"BaselineResolver", "PreviousIndexResolver"}  # TFX never caches a Resolver
+    assert ran == {
+        "AuditModelResolver",
+        "BaselineResolver",
+        "PreviousIndexResolver",
+    }  # TFX never caches a Resolver
     assert again["pushed_to"] is None
     assert workspace.pushed() == versions
 

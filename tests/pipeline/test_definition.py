@@ -32,6 +32,7 @@ TRIPLETS = {
     "skip_nearest": 2,
     "nearest": 5,
     "least_ratio": 0.5,
+    "suspects": "keep",
     "validation": "classes",
     "validation_fraction": 0.25,
     "validation_images": 77,
