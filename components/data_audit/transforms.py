@@ -8,7 +8,6 @@ hash meet by that word. A part is one element with arrays, not many small ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -36,13 +35,6 @@ from modules.storage import write_file
 _PARTS = 16  # of the data, by hash of the pixels
 _PARTS_OF_WORD = 4  # by the value of a word
 _DISTINCT = "distinct"
-
-
-class _Key(NamedTuple):
-    """What brings rows together: the number of a word, and a part of its values."""
-
-    word: int
-    part: int
 
 
 def audit_images(
@@ -92,7 +84,9 @@ def audit_images(
         | "GroupNear" >> beam.GroupByKey()
         | "FindNear"
         >> beam.MapTuple(
-            lambda key, parts: find_near(join_sightings(parts), key.word, settings.listed)
+            lambda key, parts: find_near(
+                join_sightings(parts), key // _PARTS_OF_WORD, settings.listed
+            )
         )
     )
     verdict = (
@@ -129,12 +123,12 @@ class _FindCopies(beam.DoFn):
         yield beam.pvalue.TaggedOutput(_DISTINCT, rows.take(distinct))
 
 
-def _by_word(rows: Sightings) -> Iterator[tuple[_Key, Sightings]]:
+def _by_word(rows: Sightings) -> Iterator[tuple[int, Sightings]]:
     rows = rows.take(~rows.blank)
     for word in range(rows.words.shape[1]):
         parts = rows.words[:, word] % _PARTS_OF_WORD
         for part in np.unique(parts).tolist():
-            yield _Key(word, part), rows.take(parts == part)
+            yield word * _PARTS_OF_WORD + part, rows.take(parts == part)
 
 
 def _judge(parts: list[Vectors], listed: int) -> LabelVerdict | None:

@@ -27,8 +27,8 @@ TRAINED, EVALUATED = 16, 8  # images of each class in a span
 SPOILT = 2 * TRAINED
 WRONG = {b"0": b"6", b"6": b"0", b"1": b"7", b"7": b"1"}
 BEHIND = {
-    "DataAudit", "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver", "Evaluator",
-    "PreviousIndexResolver", "IndexGen", "Pusher",
+    "DataAudit", "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver",
+    "Evaluator", "PreviousIndexResolver", "IndexGen", "Pusher",
 }  # fmt: skip
 
 

@@ -150,12 +150,10 @@ def test_other_eval_images_take_the_place_of_those_of_the_window(tmp_path, examp
 
 
 def test_a_model_names_the_wrong_label(tmp_path: Path, rows) -> None:
-    good = digits(12, classes=(0, 1, 4))
-    wrong = (good[14][0], b"0", good[14][2])  # a 1
-    train = [*good[:14], wrong, *good[15:]]
-    examples = examples_artifact(
-        tmp_path / "examples", {"train": train, "eval": digits(2, start=20)}
-    )
+    good = digits(20, classes=(0, 1))
+    wrong = (good[22][0], b"0", good[22][2])  # a 1
+    train, evaluated = [*good[:22], wrong, *good[23:]], digits(8, start=20, classes=(0, 1))
+    examples = examples_artifact(tmp_path / "examples", {"train": train, "eval": evaluated})
     model = model_artifact(tmp_path / "model")
     found = []
     for number, args in enumerate(([], THREADS)):

@@ -1,4 +1,4 @@
-"""Rows about made-up images for the tests, and loops over all pairs that say what is to be found."""
+"""Rows about made-up images for the tests, and loops that say what is to be found."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def near_pairs(rows: Sightings) -> list[tuple[int, int, int]]:
     """All pairs that are near-duplicates and no copies, by comparing all, with their bits."""
     found = []
     for one, other in itertools.combinations(range(len(rows.ids)), 2):
-        bits = sum(
-            (int(a) ^ int(b)).bit_count() for a, b in zip(rows.words[one], rows.words[other])
-        )
+        words = zip(rows.words[one].tolist(), rows.words[other].tolist(), strict=True)
+        bits = sum((a ^ b).bit_count() for a, b in words)
         if bits <= 8 and (rows.pixels[one] != rows.pixels[other]).any():
             found.append((one, other, bits))
     return found
