@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kubeflow.local import local
 from kubeflow.run_commands import cancel, deploy, run, status
 from kubeflow.schedule_commands import schedule
 from pipeline.config import cluster_values, load_config, parse_config
-from pipeline.runtime import PipelineError, quiet_imports, report
+from pipeline.runtime import quiet_imports, run_reporting
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,7 +43,7 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
     in_cluster = parse_config(cluster_values(config), "the configuration in the cluster")
     with quiet_imports():
         from kubeflow.ir import compile_ir, dag
-        from kubeflow.spec import pipeline_yaml
+        from kubeflow.spec import pipeline_yaml, pods_of
     nodes = dag(compile_ir(in_cluster))
     output.write_text(pipeline_yaml(config, nodes, image), encoding="utf-8")
     name = image.rpartition("/")[2]
@@ -55,7 +54,8 @@ def compile_command(config_name: str | None, image: str, output: Path) -> None:
             fg="yellow",
             err=True,
         )
-    click.echo(f"{output}: prepare and {len(nodes)} nodes: {', '.join(nodes)}")
+    pods = ["+".join(pod.nodes) for pod in pods_of(config, nodes)]
+    click.echo(f"{output}: prepare and {len(nodes)} nodes in {len(pods)} pods: {', '.join(pods)}")
 
 
 for command in (deploy, run, status, cancel, schedule, local):
@@ -63,15 +63,13 @@ for command in (deploy, run, status, cancel, schedule, local):
 
 
 def run_main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: known errors as one message without a traceback; see `ExitCode`.
+    """Entry point: errors as one message without a traceback; see `ExitCode`.
 
     Args:
         arguments: Of the command line; None: those of this process.
     """
-    try:
+    with run_reporting():
         main(arguments)
-    except PipelineError as error:
-        sys.exit(report(error))
 
 
 if __name__ == "__main__":

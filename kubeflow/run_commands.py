@@ -28,21 +28,24 @@ def deploy(package: str, version: str | None, **connection: Any) -> None:
 
     text = Path(package).read_text(encoding="utf-8")
     try:
-        name = parse_yaml(text)[0].pipeline_info.name
+        described = parse_yaml(text)[0].pipeline_info
     except ValueError as error:
         raise ConfigError(f"{package}: {error}") from error
+    name, description = described.name, described.description
     version = version or hashlib.sha256(text.encode()).hexdigest()[:12]
     with connected(**connection) as client:
         found = client.get_pipeline_id(name)
         first = found is None
         if found is None:
-            found = client.upload_pipeline(package, pipeline_name=name).pipeline_id
+            found = client.upload_pipeline(
+                package, pipeline_name=name, description=f"The pipeline {name} of TFX nodes."
+            ).pipeline_id
             # Made by Kubeflow, with the pipeline's name; ours comes in its place.
             made = [known.pipeline_version_id for known in list_versions(client, found)]
         if not first and version in {known.display_name for known in list_versions(client, found)}:
             click.echo(f"The version {version} of {name} is deployed already.")
             return
-        client.upload_pipeline_version(package, version, pipeline_id=found)
+        client.upload_pipeline_version(package, version, pipeline_id=found, description=description)
         if first:
             for known in made:
                 client.delete_pipeline_version(found, known)
@@ -53,7 +56,7 @@ def deploy(package: str, version: str | None, **connection: Any) -> None:
 @click.argument("pipeline")
 @click.option("--version", help="Name of the version; default: the newest.")
 @click.option("--experiment", help="Groups runs in Kubeflow; default: the pipeline's name.")
-@click.option("--name", help="Name of the run; default: the pipeline's, and the time (UTC).")
+@click.option("--name", help="Name of the run; default: the pipeline's, and the time in UTC.")
 @click.option(
     "--service-account",
     envvar="KFP_SERVICE_ACCOUNT",
@@ -89,7 +92,7 @@ def run(
         version_found = version_id(client, found, version)  # first: what is wrong makes nothing
         started = client.run_pipeline(
             client.create_experiment(experiment or pipeline).experiment_id,
-            name or f"{pipeline} {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M}",
+            name or f"{pipeline}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M}",
             params=parameters,
             pipeline_id=found,
             version_id=version_found,

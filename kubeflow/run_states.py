@@ -46,8 +46,10 @@ def task_names(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> dict[str, 
         raise
     spec = version.pipeline_spec or {}
     tasks = spec.get("pipeline_spec", spec).get("root", {}).get("dag", {}).get("tasks", {})
-    names = {key: task.get("taskInfo", {}).get("name", key) for key, task in tasks.items()}
-    return names | {name: name for name in names.values()}
+    given = {key: task.get("taskInfo", {}).get("name", key) for key, task in tasks.items()}
+    # A pod of several nodes has all their ids in its name, see `kubeflow.sharing.Pod`.
+    names = {name: name.replace("-", ", ") for name in given.values()}
+    return {key: names[name] for key, name in given.items()} | names
 
 
 def node_states(run: kfp_server_api.V2beta1Run, names: Mapping[str, str]) -> dict[str, NodeState]:
@@ -98,7 +100,8 @@ def where_to_look(run_id: str, nodes: Mapping[str, NodeState], namespace: str) -
     if not any(state.state == "FAILED" for state in nodes.values()):
         return None
     return (
-        "Why a node failed is in its log:\n"
+        "Why a node failed is in its log (and where the metadata database is reached, in "
+        "`python -m pipeline summary --kubeflow`):\n"
         f"  kubectl logs -n {namespace} -l pipeline/runid={run_id} -c main --prefix --tail=30"
     )
 

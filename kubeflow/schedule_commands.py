@@ -97,6 +97,7 @@ def create(
             made = client.create_recurring_run(
                 client.create_experiment(experiment or pipeline).experiment_id,
                 name,
+                description=client.get_pipeline_version(found, version_found).description,
                 cron_expression=cron,
                 interval_second=every,
                 start_time=start,

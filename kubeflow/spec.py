@@ -1,23 +1,25 @@
-"""The pipeline in Kubeflow's own format: one container task per TFX node."""
+"""The pipeline in Kubeflow's own format: one container task for each pod of TFX nodes."""
 
 # No `from __future__ import annotations`: kfp reads the annotations of functions as types.
 
+import hashlib
 import json
-import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from google.protobuf import json_format
-from kfp import compiler, components, dsl, kubernetes
+from kfp import compiler, components, dsl
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import default_parameters
-from pipeline.config import Config, KubeflowSettings, NodeResources, PodSettings, cluster_values
-from pipeline.metadata import PASSWORD, USERNAME
+from kubeflow.kfp_outputs import REPORT, outputs_of
+from kubeflow.pod_settings import TRAINER, configure, longest_seconds
+from kubeflow.sharing import Pod, share_pods
+from pipeline.config import Config, KubeflowSettings, cluster_values
 from pipeline.runtime import ConfigError
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "2.1.0"  # the only one that the backend accepts
 PREPARE = "prepare"
-TRAINER = "Trainer"  # the node that gets the accelerators
-_WAIT, _FACTOR = 10, 2  # seconds before the second try, and how much longer before each further one
+NEWS = "news"  # output of `prepare`, and input of the tasks that come right after it
+# As the backend evaluates it: a task for which it is false is skipped, and all that are after it.
+_CONDITION = f"inputs.parameter_values['{NEWS}'] == 'true'"
 # Of the parameters that are not text, in the words of a component file.
 _INPUT_TYPES = {
     "train_steps": "Integer",
@@ -39,8 +42,9 @@ _INPUT_TYPES = {
 def pipeline_yaml(config: Config, nodes: Mapping[str, list[str]], image: str) -> str:
     """Compiles a configuration to what Kubeflow Pipelines takes.
 
-    Its first task, `prepare`, compiles the TFX pipeline with the parameters of the run; each of the
-    others runs one node of it when the nodes before it are done. TFX does the caching.
+    Its first task, `prepare`, compiles the TFX pipeline with the parameters of the run and does
+    what comes from the cache. If anything is left, each of the others runs nodes when the pods
+    before it are done; else they are skipped. TFX does the caching.
 
     Args:
         config: The configuration.
@@ -60,33 +64,56 @@ def pipeline_yaml(config: Config, nodes: Mapping[str, list[str]], image: str) ->
             f"kubeflow.nodes.{unknown[0]}: there is no such node; there are {', '.join(nodes)}"
         )
     values = cluster_values(config)
+    pods = pods_of(config, nodes)
+    text = json.dumps(values, sort_keys=True)
+    written_on = {
+        "pipeline": config.pipeline.name,
+        "configuration": hashlib.sha256(text.encode()).hexdigest()[:12],
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(
-            pipeline_func=_pipeline(config.pipeline.name, settings, values, nodes, image),
+            pipeline_func=_pipeline(written_on, settings, values, nodes, pods, image),
             package_path=str(path),
         )
         spec, platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    _let_retries_last(spec, settings, nodes)
+    _complete(spec, platforms, settings, pods)
     text = yaml.safe_dump_all([spec, platforms], sort_keys=True)
     parse_yaml(text)
     return text
 
 
-def _let_retries_last(
-    spec: dict[str, Any], settings: KubeflowSettings, nodes: Mapping[str, list[str]]
-) -> None:
-    """Gives all tries of a node the time that they may take.
+def pods_of(config: Config, nodes: Mapping[str, list[str]]) -> list[Pod]:
+    """Which nodes share a pod, by the configuration."""
+    settings = config.kubeflow
+    return share_pods(nodes, {TRAINER, *settings.nodes}, share=settings.share_pods)
 
-    Argo ends a task when `backoffMaxDuration` has gone by since its first try began, the tries
-    themselves counted, and kfp writes an hour at most.
+
+def _complete(
+    spec: dict[str, Any],
+    platforms: dict[str, Any],
+    settings: KubeflowSettings,
+    pods: Sequence[Pod],
+) -> None:
+    """Adds what kfp's compiler cannot write.
+
+    All tries of a pod get the time that they may take: Argo ends a task when `backoffMaxDuration`
+    has gone by since its first try began, the tries themselves counted, and kfp writes an hour at
+    most. Tasks right after `prepare` get their condition; kfp would make a graph within the graph
+    of it, with a pod more.
     """
-    for node in (PREPARE, *nodes):
-        policy = spec["root"]["dag"]["tasks"][task_name(node)].get("retryPolicy")
-        if policy:
-            tries = settings.timeout_seconds(node) * (settings.retries + 1)
-            waits = _WAIT * (_FACTOR**settings.retries - 1)
-            policy["backoffMaxDuration"] = f"{tries + waits}s"
+    tasks = spec["root"]["dag"]["tasks"]
+    members = {PREPARE: (PREPARE,)} | {pod.task: pod.nodes for pod in pods}
+    for task, nodes in members.items():
+        if policy := tasks[task].get("retryPolicy"):
+            policy["backoffMaxDuration"] = f"{longest_seconds(settings, nodes)}s"
+        if NEWS in tasks[task].get("inputs", {}).get("parameters", {}):
+            tasks[task]["triggerPolicy"] = {"condition": _CONDITION}
+    if settings.ttl_hours:
+        seconds = round(settings.ttl_hours * 3600)
+        platforms["platforms"]["kubernetes"]["pipelineConfig"] = {
+            "resourceTtlOnCompletion": seconds
+        }
 
 
 def parse_yaml(text: str) -> tuple[pipeline_spec_pb2.PipelineSpec, dict[str, Any]]:
@@ -102,6 +129,7 @@ def parse_yaml(text: str) -> tuple[pipeline_spec_pb2.PipelineSpec, dict[str, Any
     try:
         bare, platforms = yaml.safe_load_all(text)
         spec = json_format.ParseDict(bare, pipeline_spec_pb2.PipelineSpec())
+        json_format.ParseDict(platforms, pipeline_spec_pb2.PlatformSpec())
         executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         for executor in executors.values():
             json_format.ParseDict(executor, KubernetesExecutorConfig())
@@ -116,16 +144,22 @@ def parse_yaml(text: str) -> tuple[pipeline_spec_pb2.PipelineSpec, dict[str, Any
 
 
 def _pipeline(
-    name: str,
+    written_on: Mapping[str, str],
     cluster: KubeflowSettings,
     values: dict[str, Any],
     nodes: Mapping[str, list[str]],
+    pods: Sequence[Pod],
     image: str,
 ) -> "BaseComponent":
     defaults = default_parameters(values)
-    shared = {"runs": f"{cluster.directory}/{name}/runs", "metadata": cluster.metadata}
+    name, configuration = written_on["pipeline"], written_on["configuration"]
+    shared = [
+        *("--runs", f"{cluster.directory}/{name}/runs"),
+        *("--metadata", cluster.metadata),
+        *("--retries", str(cluster.retries)),
+    ]
 
-    @dsl.pipeline(name=name)
+    @dsl.pipeline(name=name, description=f"Configuration {configuration}, image {image}.")
     def pipeline(
         data_path: str = defaults["data_path"],
         train_steps: int = defaults["train_steps"],
@@ -134,11 +168,6 @@ def _pipeline(
         settings: dict[str, Any] = defaults["settings"],
     ) -> None:
         run = {"run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-        configuration = {
-            "config": json.dumps(values, sort_keys=True),
-            "nodes": json.dumps(nodes),
-            "directory": cluster.directory,
-        }
         parameters = {
             "data_path": data_path,
             "train_steps": train_steps,
@@ -146,87 +175,55 @@ def _pipeline(
             "thresholds": thresholds,
             "settings": settings,
         }
-        first = _task(PREPARE, image, "kubeflow.prepare", configuration | shared, run | parameters)
-        _configure(first, PREPARE, cluster)
-        tasks = {}
-        for node, upstream in nodes.items():
-            tasks[node] = _task(node, image, "kubeflow.node", {"node": node} | shared, run)
-            tasks[node].after(first, *(tasks[before] for before in upstream))
-            _configure(tasks[node], node, cluster)
+        words = [
+            *("--config", json.dumps(values, sort_keys=True)),
+            *("--nodes", json.dumps(nodes)),
+            *("--directory", cluster.directory),
+            *shared,
+            *_given([*run, *parameters]),
+            *(f"--{NEWS}", {"outputPath": NEWS}),
+        ]
+        command = ["python", "-m", "kubeflow.prepare"]
+        first = _task(PREPARE, image, command, words, run | parameters, {NEWS: "String"})
+        configure(first, PREPARE, (PREPARE,), cluster, written_on)
+        tasks: list[dsl.PipelineTask] = []
+        for pod in pods:
+            words = [word for node in pod.nodes for word in ("--node", node)]
+            words += [*shared, *_given(run)]
+            outputs = outputs_of(pod.nodes)
+            if outputs:
+                words += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+            if REPORT in outputs:
+                words += ["--report", {"outputPath": REPORT}]
+            inputs = run if pod.after else run | {NEWS: first.outputs[NEWS]}
+            task = _task(
+                pod.task, image, ["python", "-m", "kubeflow.node"], words, inputs, outputs
+            ).after(*(tasks[place] for place in pod.after))
+            configure(task, pod.name, pod.nodes, cluster, written_on)
+            tasks.append(task)
 
     return pipeline
 
 
+def _given(inputs: Iterable[str]) -> list[Any]:
+    """The options that take the values of a task's inputs."""
+    pairs = ((f"--{name.replace('_', '-')}", {"inputValue": name}) for name in inputs)
+    return [word for pair in pairs for word in pair]
+
+
 def _task(
-    node: str,
+    name: str,
     image: str,
-    module: str,
-    constants: Mapping[str, str],
+    command: list[str],
+    words: list[Any],
     inputs: Mapping[str, Any],
+    outputs: Mapping[str, str],
 ) -> dsl.PipelineTask:
-    """Makes a task from arguments that never change and those that come with the run."""
-    arguments: list[str | dict[str, str]] = []
-    for name in (*constants, *inputs):
-        value = constants.get(name, {"inputValue": name})
-        arguments += [f"--{name.replace('_', '-')}", value]
+    """Makes a task from the words of its command line, and what of them comes with the run."""
     component = {
-        "name": task_name(node),
-        "inputs": [{"name": name, "type": _INPUT_TYPES.get(name, "String")} for name in inputs],
-        "implementation": {
-            "container": {"image": image, "command": ["python", "-m", module], "args": arguments}
-        },
+        "name": name,
+        "inputs": [{"name": one, "type": _INPUT_TYPES.get(one, "String")} for one in inputs],
+        "outputs": [{"name": one, "type": kind} for one, kind in outputs.items()],
+        "implementation": {"container": {"image": image, "command": command, "args": words}},
     }
     return components.load_component_from_text(yaml.safe_dump(component))(**inputs)
-
-
-def task_name(node: str) -> str:
-    """The name of a node's task: `BaselineResolver` is `baseline-resolver`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "-", node)
-    return words.strip("-").lower()
-
-
-def _configure(task: dsl.PipelineTask, node: str, settings: KubeflowSettings) -> None:
-    own = settings.nodes.get(node)
-    memory = (own and own.memory) or settings.memory
-    task.set_display_name(node)
-    task.set_caching_options(False)
-    task.set_cpu_request((own and own.cpu) or settings.cpu)
-    # A limit too: a pod that outgrows it fails alone instead of taking its neighbours along.
-    task.set_memory_request(memory)
-    task.set_memory_limit(memory)
-    if node == TRAINER and settings.accelerators:
-        task.set_accelerator_type(settings.accelerator)
-        task.set_accelerator_limit(settings.accelerators)
-    if settings.retries:
-        task.set_retry(settings.retries, backoff_duration=f"{_WAIT}s", backoff_factor=_FACTOR)
-    kubernetes.set_timeout(task, settings.timeout_seconds(node))
-    if settings.run_as_non_root:
-        kubernetes.set_security_context(task, run_as_non_root=True)
-    if settings.image_pull_secrets:
-        kubernetes.set_image_pull_secrets(task, settings.image_pull_secrets)
-    for pods in (settings, own or NodeResources()):
-        _place(task, pods)
-    if settings.claim:
-        kubernetes.mount_pvc(task, pvc_name=settings.claim, mount_path=settings.directory)
-    # The image works with a read-only root file system; this is its scratch space.
-    kubernetes.empty_dir_mount(task, volume_name="scratch", mount_path="/tmp")
-    if settings.metadata_secret and not settings.metadata.startswith("grpc"):
-        kubernetes.use_secret_as_env(
-            task, settings.metadata_secret, {"username": USERNAME, "password": PASSWORD}
-        )
-
-
-def _place(task: dsl.PipelineTask, pods: PodSettings) -> None:
-    """Where the pod may run, and what is written on it; later calls add or replace."""
-    for name, value in sorted(pods.node_selector.items()):
-        kubernetes.add_node_selector(task, name, value)
-    for toleration in pods.tolerations:
-        kubernetes.add_toleration(
-            task, toleration.key, toleration.operator, toleration.value, toleration.effect
-        )
-    for name, value in sorted(pods.env.items()):
-        task.set_env_variable(name, value)
-    for name, value in sorted(pods.labels.items()):
-        kubernetes.add_pod_label(task, name, value)
-    for name, value in sorted(pods.annotations.items()):
-        kubernetes.add_pod_annotation(task, name, value)

@@ -9,6 +9,8 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
    The gallery is the whole split, or the files that the configuration names, and the distractors;
    the flags `is_query` and `is_gallery` say which of the examples count. One more extract holds
    the metrics of all queries together.
+   Where there is a baseline, its searches go on across the two models (`modules.compatibility`);
+   what they find is written to a folder that the configuration names.
 3. TFMA's own SliceKeyExtractor.
 
 `RetrievalMetrics` averages the rows per slice, and `OperatingPointMetrics` adds up the accepted
@@ -18,10 +20,16 @@ tfma.EvalConfig that fits them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
+from modules.compatibility import CompareResults, ScoreAcross
 from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
 from modules.retrieval import (
     EmbedGallery,
@@ -85,7 +93,44 @@ def custom_extractors(
                 exclude_same=same,
                 query_flag=options["query_flag"],
                 gallery_flag=options["gallery_flag"],
+                comparisons=_comparisons(options, models, eval_config),
             ),
         ),
         tfma.extractors.SliceKeyExtractor(eval_config=eval_config, materialize=False),
     ]
+
+
+def _comparisons(
+    options: dict[str, Any],
+    models: Sequence[tfma.EvalSharedModel],
+    eval_config: config_pb2.EvalConfig,
+) -> dict[str, beam.PTransform]:
+    """What `compatibility` of the options asks for; nothing without a baseline.
+
+    Its keys: `folder`, where the results go; `crosses`, whether both models have one dimension;
+    `paired_files` to learn a map from, `query_files` of logged queries, patterns both, none or
+    more; `k` and `outside_quantile` of the latter.
+    """
+    asked = options["compatibility"]
+    if not asked or len(models) < 2:
+        return {}
+    pair = constants.BASELINE_KEY, constants.CANDIDATE_KEY
+    paired, logged = (
+        EmbedGallery(asked[files], models, eval_config) if asked[files] else None
+        for files in ("paired_files", "query_files")
+    )
+    found: dict[str, beam.PTransform] = {
+        "ScoreAcross": ScoreAcross(
+            *pair,
+            options["ks"],
+            asked["folder"],
+            crosses=asked["crosses"],
+            paired=paired,
+            exclude_same=options["exclude_same"],
+        )
+    }
+    if logged is not None:
+        found["CompareResults"] = CompareResults(
+            *pair, logged, asked["k"], asked["outside_quantile"], asked["folder"]
+        )
+    return found

@@ -39,6 +39,7 @@ from modules.training import (
     checkpoint_folder,
     choose,
     compile_model,
+    embed_by_earlier,
     fit,
     make_strategy,
     prepare_learning,
@@ -56,7 +57,9 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
         fn_args: `train_files` are TripletGen's triplets, `eval_files` its validation part,
             `transform_output` the transform graph, `train_steps` the number of steps (0: as
-            `custom_config` says), `base_model` (optional) the SavedModel to start from.
+            `custom_config` says), `base_model` (optional) an earlier SavedModel: to start
+            from, unless `warm_start` of `custom_config` is false, and to stay compatible with,
+            where `training.compatibility_weight` asks for it.
             `custom_config` holds the tables `model`, `training` and `export` of
             `modules.settings`, and `code_fingerprint`, which keeps checkpoints of other code apart
             (`weights_fingerprint`, `preset_fingerprint` and `own_code_fingerprint`, if there, do so
@@ -100,24 +103,33 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("own_code_fingerprint"),
         fn_args.custom_config.get("weights_fingerprint"),
         fn_args.custom_config.get("preset_fingerprint"), steps, fn_args.transform_output,
-        fn_args.base_model, fn_args.train_files, fn_args.eval_files,
+        fn_args.base_model, fn_args.custom_config.get("warm_start"),
+        fn_args.train_files, fn_args.eval_files,
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
     with tempfile.TemporaryDirectory() as folder:
         with make_strategy(training.distribution).scope():
             embedder = build_embedding_model(model, image, training.precision, pixels)
-            if fn_args.base_model:
+            if fn_args.base_model and fn_args.custom_config.get("warm_start", True):
                 load_weights(embedder, fn_args.base_model)
             learning = prepare_learning(
                 embedder, model, training, transform_images, fn_args.train_files,
                 validation.images, folder,
             )  # fmt: skip
             trainer = compile_model(learning.network, training, steps, model, np.array([*classes]))
-        if learning.note:
-            print(learning.note, flush=True)  # noqa: T201
+        earlier = None
+        if fn_args.base_model and training.compatibility_weight:
+            earlier = embed_by_earlier(
+                fn_args.base_model, fn_args.train_files, model.embedding_size,
+                training.cache_megabytes * 2**20, folder,
+            )  # fmt: skip
+        for note in (learning.note, earlier and earlier.note):
+            if note:
+                print(note, flush=True)  # noqa: T201
         best, saved = fit(
             trainer, fn_args.train_files, validation, learning.take_images, batch_size,
             log_dir=fn_args.model_run_dir, checkpoints=checkpoints, distractors=distractors,
+            earlier=earlier and earlier.look_up,
         )  # fmt: skip
         best.give_to(learning.network)
 

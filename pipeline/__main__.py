@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 from pipeline.commands import main
-from pipeline.runtime import PipelineError, report
+from pipeline.runtime import end_when_told, run_reporting
 
 
 def run_main() -> None:
-    """Entry point: known errors as one message without a traceback; see `ExitCode`."""
-    try:
+    """Entry point: errors as one message without a traceback; see `ExitCode`."""
+    with run_reporting():
+        end_when_told()
         main()
-    except PipelineError as error:
-        sys.exit(report(error))
 
 
 if __name__ == "__main__":

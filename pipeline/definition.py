@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
 from tfx import components as tfx_components
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -13,13 +17,12 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
-from components.image_example_gen import ImageExampleGen, given_splits, hash_split
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
-from components.record_example_gen import RecordExampleGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
+    TRAINING_RECIPE,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
     PreviousIndexStrategy,
@@ -27,7 +30,6 @@ from components.resolvers import (
     PreviousStatisticsStrategy,
     WindowStrategy,
 )
-from components.sheet_example_gen import SheetExampleGen
 from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
@@ -37,6 +39,7 @@ from modules.gate import make_eval_config
 from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
+from pipeline.example_gen import make_example_gen
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -76,7 +79,7 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
 
 def _start(config: Config) -> Start:
-    example_gen = _example_gen(config.data)
+    example_gen = make_example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
         examples=examples,
@@ -122,8 +125,10 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         image=config.image,
         limits=config.model.image_limits,
         statistics=start.statistics,
+        max_pixels=config.data.max_pixels,
     )
-    resolver = None if start.previous else _previous_model(config, examples)
+    custom_config = _custom_config(config)
+    resolver = None if start.previous else _previous_model(config, examples, custom_config)
     previous = start.previous or resolver
     # What is tried out on the data of an earlier run was audited there.
     audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
@@ -142,14 +147,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         examples=triplet_gen.outputs["triplets"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(num_steps=config.training.steps),
-        base_model=previous.outputs["model"] if previous and config.pipeline.warm_start else None,
-        custom_config={
-            **config.custom_config("image", "model", "training", "export"),
-            CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
-            OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
-            "weights_fingerprint": file_fingerprint(config.model.weights),
-            "preset_fingerprint": folder_fingerprint(config.model.preset),
-        },
+        base_model=previous.outputs["model"] if previous and _trains_with(config) else None,
+        custom_config=custom_config,
     )
     model = trainer.outputs["model"]
     latest_blessed = Resolver(
@@ -170,6 +169,8 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        compatibility=config.compatibility if config.compatibility.enabled else None,
+        queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
     if audited:
@@ -198,6 +199,28 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     return nodes
 
 
+def _custom_config(config: Config) -> dict[str, Any]:
+    """What the Trainer gets to know."""
+    values = {
+        **config.custom_config("image", "model", "training", "export"),
+        CODE_FINGERPRINT: code_fingerprint(["modules.trainer"]),
+        OWN_CODE_FINGERPRINT: own_code_fingerprint(config.training.own_modules),
+        "weights_fingerprint": file_fingerprint(config.model.weights),
+        "preset_fingerprint": folder_fingerprint(config.model.preset),
+    }
+    if config.training.compatibility_weight:
+        values["warm_start"] = config.pipeline.warm_start
+        parts = [values, config.triplets.model_dump(mode="json"), config.data.window]
+        text = json.dumps(parts, sort_keys=True)
+        values[TRAINING_RECIPE] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return values
+
+
+def _trains_with(config: Config) -> bool:
+    """Whether the Trainer needs an earlier model."""
+    return config.pipeline.warm_start or config.training.compatibility_weight > 0
+
+
 def _note_code(node: BaseNode) -> None:
     if entries := code_entries(node):
         node.exec_properties[CODE_FINGERPRINT] = code_fingerprint(entries)
@@ -222,18 +245,23 @@ def code_entries(node: BaseNode) -> set[str]:
     return {module for module in modules if module and module.partition(".")[0] in PACKAGES}
 
 
-def _previous_model(config: Config, examples: BaseChannel) -> Resolver | None:
-    """Resolves the model to mine with and to start from; without that need nothing depends on it.
+def _previous_model(
+    config: Config, examples: BaseChannel, custom_config: dict[str, Any]
+) -> Resolver | None:
+    """Resolves the model to mine with, to start from and to stay compatible with.
 
-    A warm start alone waits for new examples: training on from a model on the data that it was
-    trained on is what more steps are for.
+    Without that need nothing depends on it. A warm start alone waits for new examples: training on
+    from a model on the data that it was trained on is what more steps are for. To stay compatible
+    waits for new examples or another recipe.
     """
     mines = config.triplets.needs_model
-    if not (mines or config.pipeline.warm_start):
+    if not (mines or _trains_with(config)):
         return None
+    rounds = config.triplets.rounds_on_same_data if mines else 0
+    recipe = {"recipe": r} if (r := custom_config.get(TRAINING_RECIPE)) else {}
     return Resolver(
         strategy_class=PreviousModelStrategy,
-        config={"rounds_on_same_data": config.triplets.rounds_on_same_data if mines else 0},
+        config={"rounds_on_same_data": rounds, **recipe},
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         examples=examples,
@@ -255,6 +283,7 @@ def _push_nodes(
             )
         ),
         keep_versions=config.pipeline.keep_versions,
+        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
     return [*index_nodes, pusher]
 
@@ -305,45 +334,6 @@ def _span_resolvers(
     for resolver in resolvers:
         resolver.add_upstream_node(validator)
     return resolvers
-
-
-def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images in class folders, sheets of images, or records of the contract."""
-    output = None
-    if data.split != "given":
-        output = hash_split(
-            data.eval_fraction, by="label" if data.split == "class_disjoint" else "id"
-        )
-    if data.format == "tfrecord":
-        return RecordExampleGen(
-            input_base=data.path,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            corrections=data.corrections,
-        ).with_id("ImportExampleGen")
-    if data.format != "images":
-        return SheetExampleGen(
-            input_base=data.path,
-            format=data.format,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            corrections=data.corrections,
-        )
-    return ImageExampleGen(
-        input_base=data.path,
-        input_config=given_splits(data.patterns),
-        output_config=output,
-        max_undecodable_fraction=data.max_undecodable_fraction,
-        max_pixels=data.max_pixels,
-        distractors=data.distractors,
-        corrections=data.corrections,
-    )
 
 
 def _previous_statistics(data: DataSettings, statistics: BaseChannel) -> Resolver | None:

@@ -10,11 +10,14 @@ The environment variable TRIPLET_CONFIG names the configuration (a TOML file or 
 from __future__ import annotations
 
 import datetime
-import sys
+import traceback
+from pathlib import Path
 
 from pipeline.runtime import quiet_imports
 
 with quiet_imports():
+    import apache_beam as beam
+    import tensorflow as tf
     from tfx.dsl.compiler import constants
     from tfx.orchestration import metadata
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -24,8 +27,21 @@ with quiet_imports():
     from pipeline.definition import create_pipeline
     from pipeline.launch import launch_node
 
-from pipeline.config import Config, load_config
-from pipeline.runtime import NodeProgress, PipelineError, hold_lock, report
+from modules.runtime import printable
+from pipeline.config import PROJECT, Config, load_config
+from pipeline.metadata import check_database
+from pipeline.operations import settle_local
+from pipeline.runtime import (
+    ConfigError,
+    NodeFailedError,
+    NodeProgress,
+    check_places,
+    end_when_told,
+    hold_lock,
+    own_scratch,
+    run_reporting,
+    without_bytes,
+)
 
 
 class LocalRunner(LocalDagRunner):
@@ -76,6 +92,8 @@ class LocalRunner(LocalDagRunner):
             if node.execution_options.run.perform_snapshot:
                 with connection as handle:
                     partial_run_utils.snapshot(handle, pipeline)
+            # ML Metadata would wait for minutes, and name no file.
+            check_database(self._config.pipeline.metadata, write=True, whole=False)
             with progress.of(node.node_info.id) as shown:
                 shown.outcome = launch_node(pipeline, node.node_info.id, connection).outcome
 
@@ -86,9 +104,55 @@ def run_pipeline(config: Config) -> None:
     Raises:
         LockedError: Another run holds the lock.
         NodeFailedError: A node failed.
+        ConfigError: A folder is missing or cannot be written to.
+        MetadataError: The database cannot be used.
     """
-    with hold_lock(config, "run"):
-        LocalRunner(config).run(create_pipeline(config))
+    check_places(config)
+    check_database(config.pipeline.metadata, write=True)
+    _check_machine(config)
+    with hold_lock(config, "run"), own_scratch(config):
+        settle_local(config)
+        try:
+            LocalRunner(config).run(create_pipeline(config))
+        except NodeFailedError as error:
+            path = _keep_traceback(config, error)
+            raise NodeFailedError(f"{error} (The traceback is in {path}.)") from error.__cause__
+        except (SystemExit, KeyboardInterrupt):  # told to end; a run that is killed cannot do this
+            settle_local(config)
+            raise
+
+
+def _keep_traceback(config: Config, error: NodeFailedError) -> Path:
+    """Writes where the error of the last run came from; nobody may have been there to see it."""
+    path = Path(config.pipeline.logs) / "traceback.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = traceback.format_exception(error.__cause__ or error)
+    path.write_text(printable(without_bytes("".join(lines))), encoding="utf-8")
+    return path
+
+
+def _check_machine(config: Config) -> None:
+    """Looks for what only TensorFlow and Beam know, before the first node.
+
+    Raises:
+        ConfigError: There is no such device, or no such runner.
+    """
+    distribution = config.training.distribution
+    if distribution.startswith("/"):
+        devices = [device.name.partition(":")[2] for device in tf.config.list_logical_devices()]
+        wanted = distribution.upper().rpartition("/")[2].removeprefix("DEVICE:")
+        if wanted not in devices:
+            raise ConfigError(
+                f"training.distribution is {distribution!r}: there is no such device here, only "
+                f"{', '.join(f'/{name}' for name in devices)}."
+            )
+    options = beam.options.pipeline_options.PipelineOptions(config.pipeline.beam_args)
+    runner = options.view_as(beam.options.pipeline_options.StandardOptions).runner
+    try:
+        if runner:
+            beam.runners.create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(f"pipeline.beam_args name a runner that Beam lacks: {error}") from error
 
 
 def main() -> None:
@@ -98,10 +162,32 @@ def main() -> None:
         SystemExit: The configuration is wrong, another run holds the lock, or a node failed; see
             `ExitCode`.
     """
-    try:
+    with run_reporting():
+        end_when_told()
+        check_checkout()
         run_pipeline(load_config())
-    except PipelineError as error:
-        sys.exit(report(error))
+
+
+def check_checkout() -> None:
+    """Refuses to run for another checkout of this project.
+
+    The TFX CLI keeps pipelines in the home folder by their names alone, so `tfx run create` in one
+    checkout would start the runner of another that has registered the same name later.
+
+    Raises:
+        ConfigError: This process was started in another checkout.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pipeline" / "local_runner.py").is_file():
+            if folder.resolve() == PROJECT:
+                return
+            raise ConfigError(
+                f"This is the runner of {PROJECT}, started in {folder}: the TFX CLI knows "
+                f"pipelines by their names only. Register it anew with `tfx pipeline update` in "
+                f"{folder}, or "
+                "give each checkout a folder of its own by the environment variable LOCAL_HOME."
+            )
 
 
 if __name__ == "__main__":

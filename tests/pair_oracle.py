@@ -49,6 +49,21 @@ def supervised_contrastive(
     return float(np.mean(terms)) if terms else 0.0, len(terms) / len(x)
 
 
+def compatibility(
+    x: np.ndarray, labels: list[int], y: np.ndarray, of_old: list[int], temperature: float = 0.1
+) -> float:
+    """The loss of new rows x among old rows y."""
+    terms = []
+    for i in range(len(x)):
+        weights = np.exp(y @ x[i] / temperature)
+        logs = [
+            math.log(weights[j] / weights.sum()) for j in range(len(y)) if of_old[j] == labels[i]
+        ]
+        if logs:
+            terms.append(-sum(logs) / len(logs))
+    return sum(terms) / len(terms) if terms else 0.0
+
+
 def proxy_anchor(
     x: np.ndarray, labels: list[int], classes: list[int], proxies: np.ndarray, *,
     alpha: float = 32, margin: float = 0.1,

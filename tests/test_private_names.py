@@ -20,6 +20,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.pusher.executor import Executor as TfxPusher
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.orchestration import metadata
+from tfx.orchestration.portable import launcher
 
 WORKERS = "components/triplet_gen/workers.py"
 ADAMW = "modules/training/scaled_adamw.py"
@@ -58,6 +59,13 @@ def parameters(function) -> list[str]:
             "_call",
             ["self", "method_name", "request", "response", "extra_options"],
             "pipeline/metadata/postgresql.py",
+        ),
+        (launcher.Launcher, "_prepare_execution", ["self"], "pipeline/launch.py"),
+        (
+            launcher.Launcher,
+            "_clean_up_stateless_execution_info",
+            ["self", "execution_info"],
+            "pipeline/launch.py",
         ),
         (BaseBeamExecutor, "_make_beam_pipeline", ["self"], "components/*/executor.py"),
         (

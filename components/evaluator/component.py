@@ -14,7 +14,9 @@ from tfx.types import component_spec, standard_artifacts, standard_component_spe
 from tfx.utils import json_utils
 
 from components.evaluator import executor
+from components.evaluator.compatibility import COMPATIBILITY_KEY, QUERIES_FINGERPRINT_KEY
 from components.evaluator.operating_point import BASELINE_BLESSING_KEY, MAX_SHIFT_KEY
+from modules.settings import CompatibilitySettings
 
 
 class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
@@ -24,6 +26,8 @@ class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         executor.GALLERY_SPLIT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         MAX_SHIFT_KEY: component_spec.ExecutionParameter(type=float, optional=True),
+        COMPATIBILITY_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        QUERIES_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar = {
         **standard_component_specs.EvaluatorSpec.INPUTS,
@@ -56,6 +60,9 @@ class Evaluator(TfxEvaluator):
     - With `[evaluation] false_accept_rate` the operating point lies beside the verdict, as
       `operating_point.json`, from where Pusher takes it along. It may be bound to that of the last
       blessed model.
+    - With `compatibility` the new model's queries also search in the vectors of the last blessed
+      model, and logged queries by both models. `compatibility.json` and `churn.json` say what was
+      found; what is pushed with the model lies beside the verdict, in `compatibility/`.
     - Queries and gallery may differ: with `gallery_split` each query searches in another split,
       of the same examples or of `gallery`, such as a catalogue. A query that is in the gallery,
       by its id, is left out of its own results.
@@ -80,6 +87,8 @@ class Evaluator(TfxEvaluator):
         gallery_split: str | data_types.RuntimeParameter | None = None,
         baseline_blessing: types.BaseChannel | None = None,
         max_threshold_shift: float | None = None,
+        compatibility: CompatibilitySettings | None = None,
+        queries_fingerprint: str | None = None,
     ) -> None:
         """Constructs the node.
 
@@ -95,6 +104,9 @@ class Evaluator(TfxEvaluator):
             baseline_blessing: The blessing of the last blessed model, with its operating point.
             max_threshold_shift: How far the candidate's threshold may be from that, as a fraction
                 of it; default: at any distance.
+            compatibility: `[compatibility]`; without it nothing is searched across two models.
+            queries_fingerprint: Of the files in the folder that its `queries` names; part of the
+                key of the cache.
 
         Raises:
             ValueError: `gallery` without `gallery_split`.
@@ -112,9 +124,16 @@ class Evaluator(TfxEvaluator):
             gallery_split=gallery_split,
             baseline_blessing=baseline_blessing,
             max_threshold_shift=max_threshold_shift,
+            compatibility=_text(compatibility) if compatibility else None,
+            queries_fingerprint=queries_fingerprint,
             module_path=module_path,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )
         # Past TFX's own __init__, which would build TFX's specification.
         super(TfxEvaluator, self).__init__(spec=spec)
+
+
+def _text(settings: CompatibilitySettings) -> str:
+    """What differs from the defaults: set or not, they ask for the same."""
+    return settings.model_dump_json(exclude_defaults=True)

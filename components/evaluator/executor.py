@@ -18,6 +18,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.evaluator.compatibility import (
+    Preparation,
+    judge_comparison,
+    keep_figures,
+    prepare_comparison,
+)
 from components.evaluator.operating_point import judge_operating_point
 from components.evaluator.revocation import revocation
 from modules.contract import DISTRACTORS, IS_GALLERY, IS_QUERY
@@ -81,7 +87,7 @@ class Executor(tfx_executor.Executor):
                 intervals of their changes as `change NAME lower`, `change NAME upper` and
                 `change interval level`, so that many runs can be compared without their files.
                 The latter gets the operating point, if one was asked for.
-            exec_properties: TFX's, `gallery_split` and `max_threshold_shift`.
+            exec_properties: TFX's, `gallery_split`, `max_threshold_shift` and `compatibility`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
@@ -89,16 +95,20 @@ class Executor(tfx_executor.Executor):
         The flags `is_query` and `is_gallery` count where the first example has them; then each
         must. A split `distractors` of the inputs is part of the gallery.
         """
-        exec_properties = _with_gallery(input_dict, exec_properties)
-        super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
+        prepared = prepare_comparison(input_dict, evaluation, exec_properties)
+        exec_properties = _with_gallery(input_dict, exec_properties, prepared)
+        super().Do(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.BLESSING_KEY]
         )
         metrics = read_metrics(evaluation)
         intervals = read_intervals(evaluation)
         operating = judge_operating_point(input_dict, exec_properties, metrics, intervals)
+        compared = judge_comparison(prepared, evaluation, blessing.uri)
         artifact = artifact_utils.get_single_instance(output_dict[constants.EVALUATION_KEY])
+        if compared:
+            keep_figures(artifact, compared)
         _keep_main_metrics(artifact, metrics)
         _keep_changes(artifact, metrics, intervals)
         failures: list[Failure] = []
@@ -109,7 +119,9 @@ class Executor(tfx_executor.Executor):
             if drop_undefined_failures(evaluation, metrics):
                 _bless(blessing, constants.BLESSED_VALUE)
             eval_config = _eval_config(exec_properties)
-            if ours := [*describe_meaningless(eval_config, metrics), *operating.failures]:
+            ours = [*describe_meaningless(eval_config, metrics), *operating.failures]
+            ours += compared.failures if compared else []
+            if ours:
                 _bless(blessing, constants.NOT_BLESSED_VALUE)
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
             failures = [*ours, *describe_failures(evaluation, metrics, intervals)]
@@ -142,9 +154,14 @@ class Executor(tfx_executor.Executor):
 
 
 def _with_gallery(
-    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    input_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    prepared: Preparation | None,
 ) -> dict[str, Any]:
-    """Tells the metric where gallery and distractors are, and which flags the examples have."""
+    """Tells the metric where gallery and distractors are, and which flags the examples have.
+
+    And what is compared with the last blessed model.
+    """
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
@@ -166,6 +183,7 @@ def _with_gallery(
         found["distractor_files"] = files
         features |= _features(files)
     found["gallery_flag"] = IS_GALLERY in features
+    found["compatibility"] = prepared.options if prepared else None
     eval_config = _eval_config(exec_properties)
     for spec in eval_config.metrics_specs:
         for metric in spec.metrics:

@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.image_example_gen import driver, executor
 from components.image_example_gen.limits import check_limits
 from components.image_example_gen.splits import given_splits, hash_split
+from components.spans import LateSpans
 
 
 class ImageExampleGen(FileBasedExampleGen):
@@ -46,6 +47,7 @@ class ImageExampleGen(FileBasedExampleGen):
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
         corrections: str | None = None,
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -63,6 +65,8 @@ class ImageExampleGen(FileBasedExampleGen):
                 `distractors` of the output, wherever they are.
             corrections: File of images to drop or to relabel, see
                 `components.image_example_gen.corrections`. Its content is part of the cache's key.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
 
         Raises:
             ValueError: A setting out of range, or a pattern without a class folder.
@@ -82,7 +86,7 @@ class ImageExampleGen(FileBasedExampleGen):
             input_config=input_config,
             output_config=output_config,
             custom_config=check_limits(
-                max_undecodable_fraction, max_pixels, distractors, corrections
+                max_undecodable_fraction, max_pixels, distractors, corrections, late_spans
             ),
             range_config=range_config,
         )

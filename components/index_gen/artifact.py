@@ -24,6 +24,7 @@ class Index(Artifact):
 def settings_text(settings: IndexSettings) -> str:
     """`[index]` as text: what was asked for, to tell one index from another of the same inputs.
 
-    What is as by default is left out: set or not, it asks for the same.
+    What is as by default is left out: set or not, it asks for the same. So is what is the Pusher's.
     """
-    return json.dumps(settings.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    asked = settings.model_dump(mode="json", exclude_defaults=True, exclude={"nearest_up_to"})
+    return json.dumps(asked, sort_keys=True)

@@ -33,6 +33,7 @@ from .lineage import (
 )
 from .models import (
     BLESSED as BLESSED,
+    CHECKSUMS as CHECKSUMS,
     EXTRAS as EXTRAS,
     PUSHED as PUSHED,
     REASON as REASON,
@@ -45,5 +46,6 @@ from .runs import (
     PipelineRun as PipelineRun,
     Values as Values,
     find_running as find_running,
+    read_pipeline_run as read_pipeline_run,
     read_pipeline_runs as read_pipeline_runs,
 )

@@ -13,6 +13,7 @@ from components.metadata.lineage import MADE, READ, artifacts_by_type, find_even
 # Properties that TFX's Evaluator and Pusher set, and ours besides.
 MODEL_ID, BLESSED, REASON = "current_model_id", "blessed", "reason"
 PUSHED, VERSION, EXTRAS = "pushed", "pushed_version", "pushed_extras"
+CHECKSUMS = "pushed_checksums"
 
 
 def serving_files(model_uri: str) -> str:
@@ -39,9 +40,10 @@ class Models:
             if (values := plain_values(artifact)).get(PUSHED) == 1
         }
         self._pushes = {number: int(values[VERSION]) for number, values in pushes.items()}
-        self._extras = {
-            int(values[VERSION]): str(values.get(EXTRAS, "{}")) for values in pushes.values()
-        }
+        self._extras, self._checksums = (
+            {int(values[VERSION]): str(values.get(key, "{}")) for values in pushes.values()}
+            for key in (EXTRAS, CHECKSUMS)
+        )
 
     def by_id(self, model: int | None) -> proto.Artifact | None:
         """The Model artifact, in whatever state."""
@@ -81,7 +83,15 @@ class Models:
         Returns:
             Where each of them was copied from; nothing if the model was never pushed.
         """
+        extras: dict[str, str] = json.loads(self._kept(self._extras, model, version))
+        return extras
+
+    def checksums_of(self, model: int, version: int | None = None) -> dict[str, str]:
+        """The checksums of what was pushed, as of `extras_of`; none of an older push."""
+        sums: dict[str, str] = json.loads(self._kept(self._checksums, model, version))
+        return sums
+
+    def _kept(self, by_version: dict[int, str], model: int, version: int | None) -> str:
         own = [one for one, held in self.versions().items() if held == model]
         chosen = max(own, default=None) if version is None else version
-        extras: dict[str, str] = json.loads(self._extras.get(chosen, "{}") if chosen else "{}")
-        return extras
+        return by_version.get(chosen, "{}") if chosen else "{}"

@@ -12,6 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from components.metadata.executions import (
     Value,
     executions_of_nodes,
+    executions_of_run,
     executions_of_runs,
     plain_values,
 )
@@ -51,16 +52,28 @@ class PipelineRun:
 
 def read_pipeline_runs(store: mlmd.MetadataStore, pipeline: str) -> list[PipelineRun]:
     """Reads the runs of a pipeline, oldest first."""
-    node_of = {
-        execution.id: node
-        for node, executions in executions_of_nodes(store, pipeline).items()
-        for execution in executions
-    }
+    node_of = _nodes_by_execution(store, pipeline)
     runs = []
     for run_id, executions in executions_of_runs(store, pipeline).items():
         by_node = {node_of[e.id]: e for e in executions if e.id in node_of}
         runs.append(PipelineRun(run_id, _read_nodes(store, by_node)))
     return [run for run in runs if run.nodes]
+
+
+def read_pipeline_run(store: mlmd.MetadataStore, pipeline: str, run_id: str) -> PipelineRun:
+    """Reads one run as far as it has come; without any node if it has not started."""
+    node_of = _nodes_by_execution(store, pipeline)
+    executions = executions_of_run(store, run_id)
+    by_node = {node_of[e.id]: e for e in executions if e.id in node_of}
+    return PipelineRun(run_id, _read_nodes(store, by_node))
+
+
+def _nodes_by_execution(store: mlmd.MetadataStore, pipeline: str) -> dict[int, str]:
+    return {
+        execution.id: node
+        for node, executions in executions_of_nodes(store, pipeline).items()
+        for execution in executions
+    }
 
 
 def _read_nodes(

@@ -60,6 +60,7 @@ class Pusher(tfx_component.Pusher):
         model_blessing: BaseChannel | None = None,
         keep_versions: int = 0,
         index: BaseChannel | None = None,
+        nearest_up_to: int = 0,
     ) -> None:
         """Describes the node.
 
@@ -70,6 +71,7 @@ class Pusher(tfx_component.Pusher):
             model_blessing: Of type ModelBlessing, from Evaluator; without it every model is pushed.
             keep_versions: After a push, only so many of the newest versions stay; 0 for all.
             index: Of type Index, from IndexGen; without it a version is a model alone.
+            nearest_up_to: A gallery of at most so many images goes into the signature `nearest`.
 
         Raises:
             ValueError: `keep_versions` is negative.
@@ -81,7 +83,10 @@ class Pusher(tfx_component.Pusher):
             model_blessing=model_blessing,
             index=index,
             push_destination=push_destination,
-            custom_config=json_utils.dumps({executor.KEEP_VERSIONS_KEY: keep_versions}),
+            custom_config=json_utils.dumps({
+                executor.KEEP_VERSIONS_KEY: keep_versions,
+                executor.NEAREST_UP_TO_KEY: nearest_up_to,
+            }),  # fmt: skip
             pushed_model=Channel(type=standard_artifacts.PushedModel),
         )
         # Past TFX's own __init__, which would build TFX's specification.

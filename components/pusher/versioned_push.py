@@ -13,7 +13,8 @@ again. A numbered folder without that file is what a killed push has left, or a 
 which takes that file first; a later push removes it when nothing was written to it for a day, since
 it may also be a push that goes on.
 
-What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename.
+What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename,
+and so does `checksums.json`: by the path of each file its SHA-256, for those who use the version.
 """
 
 from __future__ import annotations
@@ -23,15 +24,20 @@ import fcntl
 import math
 import os
 import re
+import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import tensorflow as tf
 from absl import logging
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
+
+from modules.index import is_of_model
+
+from modules.storage import CHECKSUMS_FILE, checksums, checksums_text, compare_checksums
 
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
@@ -70,7 +76,11 @@ def _folders(base: str) -> dict[int, str]:
 
 
 def push(
-    model: str, base: str, keep_versions: int = 0, extras: Mapping[str, str] | None = None
+    model: str,
+    base: str,
+    keep_versions: int = 0,
+    extras: Mapping[str, str] | None = None,
+    check: Callable[[str], None] | None = None,
 ) -> int:
     """Makes a model the newest version.
 
@@ -79,6 +89,8 @@ def push(
         base: The serving folder.
         keep_versions: Only so many of the newest versions stay; 0 for all.
         extras: Files and folders to put beside the model: path in the version folder → where it is.
+        check: Called with the folder of the copy, before it is a version, and raises an error if it
+            is of no use; of an object store with `model`.
 
     Returns:
         The version: the Unix time in seconds, or one more than the newest version if that is
@@ -90,13 +102,13 @@ def push(
     """
     remote = "://" in base
     extras = extras or {}
-    _sources(model, extras)
+    version_files(model, extras)
     fileio.makedirs(base)
     with contextlib.nullcontext() if remote else _alone(base):
         _remove_leftovers(base, remote)
         version = max(versions(base), default=None)
         if version is None or not same_files(model, version_path(base, version), extras):
-            version = (_push_remote if remote else _push_local)(model, base, extras)
+            version = (_push_remote if remote else _push_local)(model, base, extras, check)
         if keep_versions:
             _remove_old(base, keep_versions, remote)
         return version
@@ -121,7 +133,8 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
         other: A folder.
         extras: What the other should hold besides, as for `push`.
     """
-    sources, files = _sources(one, extras or {}), _files(other)
+    sources, files = version_files(one, extras or {}), _files(other)
+    files.pop(CHECKSUMS_FILE, None)
     return (
         sources.keys() == files.keys()
         and all(fileio.stat(path).length == files[name] for name, path in sources.items())
@@ -132,28 +145,39 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
 def copy_extras(extras: Mapping[str, str], folder: str) -> None:
     """Copies extras, as for `push`, into a folder."""
     for name, source in extras.items():
-        copy = io_utils.copy_dir if fileio.isdir(source) else io_utils.copy_file
-        copy(source, f"{folder}/{name}")
+        if fileio.isdir(source):
+            io_utils.copy_dir(source, f"{folder}/{name}")
+        else:  # perhaps in the place of a file that the Trainer has left empty
+            io_utils.copy_file(source, f"{folder}/{name}", overwrite=True)
 
 
-def _sources(model: str, extras: Mapping[str, str]) -> dict[str, str]:
+def version_files(model: str, extras: Mapping[str, str]) -> dict[str, str]:
     """Where each file of a version comes from, by its path in the version."""
     sources = {name: f"{model}/{name}" for name in _files(model)}
     for name, source in extras.items():
         inside = {f"{name}/{file}": f"{source}/{file}" for file in _files(source)}
         found = inside if fileio.isdir(source) else {name: source}
-        if both := sorted(found.keys() & sources.keys()):
+        if both := sorted(filter(is_of_model, found.keys() & sources.keys())):
             raise ValueError(f"the extra {source} would replace {', '.join(both)} of {model}")
         sources |= found
     return sources
 
 
-def _push_local(model: str, base: str, extras: Mapping[str, str]) -> int:
+def _push_local(
+    model: str, base: str, extras: Mapping[str, str], check: Callable[[str], None] | None
+) -> int:
     _next_version(base)  # if there can be none, that is told before anything is copied
     incoming = f"{base}/{INCOMING}{uuid.uuid4().hex}"
-    io_utils.copy_dir(model, incoming)
-    copy_extras(extras, incoming)
-    _force_to_disk(incoming)
+    try:
+        io_utils.copy_dir(model, incoming)
+        copy_extras(extras, incoming)
+        _seal(model, incoming, extras)
+        if check:
+            check(incoming)
+        _force_to_disk(incoming)
+    except Exception:
+        shutil.rmtree(incoming, ignore_errors=True)  # else the next push removes it
+        raise
     while True:
         version = _next_version(base)
         try:
@@ -166,11 +190,34 @@ def _push_local(model: str, base: str, extras: Mapping[str, str]) -> int:
     return version
 
 
-def _push_remote(model: str, base: str, extras: Mapping[str, str]) -> int:
+def _seal(model: str, folder: str, extras: Mapping[str, str]) -> None:
+    """Writes the checksums of a version, of what was copied, and compares the copies with them."""
+    sums = source_checksums(model, extras)
+    if faults := compare_checksums(sums, {name: f"{folder}/{name}" for name in sums}):
+        raise OSError(
+            f"The copy of {model} in {folder} is not what was copied: {', '.join(faults)}. Look "
+            "after the disk, and push again."
+        )
+    with fileio.open(f"{folder}/{CHECKSUMS_FILE}", "w") as file:
+        file.write(checksums_text(sums))
+
+
+def source_checksums(model: str, extras: Mapping[str, str]) -> dict[str, str]:
+    """The checksums that a version of this model and these extras carries, by path in it."""
+    return checksums(version_files(model, extras))
+
+
+def _push_remote(
+    model: str, base: str, extras: Mapping[str, str], check: Callable[[str], None] | None
+) -> int:
+    if check:
+        check(model)
     version = _next_version(base)
     path = version_path(base, version)
     io_utils.copy_dir(model, path, deny_regex_patterns=[f"^{re.escape(f'{model}/{_MODEL_FILE}')}$"])
     copy_extras(extras, path)
+    with fileio.open(f"{path}/{CHECKSUMS_FILE}", "w") as file:
+        file.write(checksums_text(source_checksums(model, extras)))
     io_utils.copy_file(f"{model}/{_MODEL_FILE}", f"{path}/{_MODEL_FILE}")
     return version
 

@@ -10,7 +10,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.image_example_gen import check_limits, given_splits
 from components.record_example_gen import executor
-from components.spans import SpanDriver
+from components.spans import LateSpans, SpanDriver
 
 
 class RecordExampleGen(FileBasedExampleGen):
@@ -40,6 +40,7 @@ class RecordExampleGen(FileBasedExampleGen):
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
         corrections: str | None = None,
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -53,6 +54,8 @@ class RecordExampleGen(FileBasedExampleGen):
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
             corrections: File of images to drop or to relabel, see
                 `components.image_example_gen.corrections`.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
 
         Raises:
             ValueError: A setting out of range.
@@ -62,7 +65,7 @@ class RecordExampleGen(FileBasedExampleGen):
             input_config=input_config or given_splits({"all": "*"}),
             output_config=output_config,
             custom_config=check_limits(
-                max_undecodable_fraction, max_pixels, distractors, corrections
+                max_undecodable_fraction, max_pixels, distractors, corrections, late_spans
             ),
             range_config=range_config,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,10 @@ from components.image_example_gen import (
 from components.spans import list_files
 from modules.contract import ID, IMAGE, LABEL
 from modules.runtime import shown, work_done
+from modules.storage import SeekableFile
+
+_AROUND_RECORD = 16  # bytes: the length of a record, and two checksums
+_PIECE = 1 << 20  # bytes
 
 
 @beam.typehints.with_output_types(tf.train.Example)  # the main output
@@ -85,13 +91,43 @@ def read_records(path: str) -> Iterator[bytes]:
         with tf.io.gfile.GFile(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         options = "GZIP" if compressed else ""
-        yield from tf.data.TFRecordDataset(path, options).as_numpy_iterator()
-    except (tf.errors.OpError, FileFaultError) as error:
+        size = 0
+        for record in tf.data.TFRecordDataset(path, options).as_numpy_iterator():
+            size += _AROUND_RECORD + len(record)
+            yield record
+        if compressed:
+            _check_complete(path, size)
+    except (tf.errors.OpError, FileFaultError, EOFError, OSError, zlib.error) as error:
         reason = getattr(error, "message", error)
         raise ValueError(
             f"{shown(path)} cannot be read as a TFRecord file ({reason}). Repair or remove "
             "it, or correct the pattern if it is no data."
         ) from error
+
+
+def _check_complete(path: str, size: int) -> None:
+    """Makes sure that a compressed file is all there.
+
+    One that was cut between two records ends like a whole one, and TensorFlow reads it without a
+    word. But gzip ends with the number of bytes that it has compressed; of a file of several parts
+    put together it is that of the last part, so then all of it is read once more.
+
+    Args:
+        path: Of the file.
+        size: Bytes of all records that were read, with what TFRecord puts around them.
+
+    Raises:
+        EOFError: It was cut.
+        OSError: It is damaged.
+    """
+    with SeekableFile(path) as file:
+        file.seek(-4, os.SEEK_END)
+        if int.from_bytes(file.read(4), "little") == size % 2**32:
+            return
+        file.seek(0)
+        with gzip.open(file) as whole:
+            while whole.read(_PIECE):
+                pass
 
 
 class ReadRecords(ReadImages):

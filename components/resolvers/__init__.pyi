@@ -1,6 +1,9 @@
 from .baseline import LatestBlessedBaselineStrategy as LatestBlessedBaselineStrategy
 from .previous_index import PreviousIndexStrategy as PreviousIndexStrategy
-from .previous_model import PreviousModelStrategy as PreviousModelStrategy
+from .previous_model import (
+    TRAINING_RECIPE as TRAINING_RECIPE,
+    PreviousModelStrategy as PreviousModelStrategy,
+)
 from .previous_statistics import PreviousStatisticsStrategy as PreviousStatisticsStrategy
 from .served_model import (
     EARLIER_KEY as EARLIER_KEY,

@@ -7,8 +7,11 @@ from tfx import types
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.utils import json_utils
 
-from components.metadata import Lineage
+from components.metadata import Lineage, plain_values
+
+TRAINING_RECIPE = "training_recipe"  # of the Trainer's `custom_config`
 
 
 class PreviousModelStrategy(LatestBlessedModelStrategy):
@@ -22,13 +25,21 @@ class PreviousModelStrategy(LatestBlessedModelStrategy):
     With 0 rounds a model is taken up only when new examples arrive; with 1 a second run on the same
     examples mines with the model of the first, and the third run is cached.
 
+    With a recipe only models of it count as rounds: one that was trained on the same examples by
+    other settings or code is what a change of these is to be compatible with.
+
     Expects the channels `model`, `model_blessing` and `examples`.
     """
 
-    def __init__(self, rounds_on_same_data: int = 0) -> None:
-        """Takes the number of rounds, at least 0 (in `Resolver(config=…)`)."""
+    def __init__(self, rounds_on_same_data: int = 0, recipe: str | None = None) -> None:
+        """Takes what `Resolver(config=…)` gives.
+
+        Args:
+            rounds_on_same_data: At least 0.
+            recipe: As `TRAINING_RECIPE` of the Trainer's `custom_config` has it.
+        """
         super().__init__()
-        self._rounds = rounds_on_same_data
+        self._rounds, self._recipe = rounds_on_same_data, recipe
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
@@ -48,7 +59,11 @@ class PreviousModelStrategy(LatestBlessedModelStrategy):
             lineage = Lineage(store)
             latest = resolved["model"][0].id
             oldest, rounds = latest, 0
-            while oldest is not None and lineage.is_trained_on(oldest, examples):
+            while (
+                oldest is not None
+                and lineage.is_trained_on(oldest, examples)
+                and self._is_of_recipe(lineage, oldest)
+            ):
                 oldest, rounds = lineage.made_from(oldest), rounds + 1
             if rounds > self._rounds:
                 parent = lineage.made_from(latest)
@@ -57,6 +72,12 @@ class PreviousModelStrategy(LatestBlessedModelStrategy):
                     input_dict["model_blessing"],
                 )
         return {**resolved, "examples": input_dict["examples"]}
+
+    def _is_of_recipe(self, lineage: Lineage, model: int) -> bool:
+        if self._recipe is None:
+            return True
+        text = str(plain_values(lineage.maker(model)).get("custom_config", "null"))
+        return (json_utils.loads(text) or {}).get(TRAINING_RECIPE) == self._recipe
 
     def _latest_blessed(
         self, models: list[types.Artifact], blessings: list[types.Artifact]

@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.image_example_gen import check_limits, given_splits
 from components.sheet_example_gen import driver, executor
 from components.sheet_example_gen.tables import Format
+from components.spans import LateSpans
 
 
 class SheetExampleGen(FileBasedExampleGen):
@@ -42,6 +43,7 @@ class SheetExampleGen(FileBasedExampleGen):
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
         corrections: str | None = None,
+        late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
 
@@ -59,6 +61,8 @@ class SheetExampleGen(FileBasedExampleGen):
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
             corrections: File of images to drop or to relabel, see
                 `components.image_example_gen.corrections`.
+            late_spans: What to do with a span that arrives after a later one was read, see
+                `components.spans.SpanInputProcessor`.
         """
         input_config = input_config or given_splits({"all": f"*.{format}"})
         by_column = output_config is None and len(input_config.splits) == 1
@@ -78,6 +82,7 @@ class SheetExampleGen(FileBasedExampleGen):
                 max_pixels,
                 distractors,
                 corrections,
+                late_spans,
                 **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
             ),
             range_config=range_config,

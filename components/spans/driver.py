@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import ml_metadata as mlmd
-import tensorflow as tf
 from absl import logging
 from google.protobuf import struct_pb2
 from ml_metadata.proto import metadata_store_pb2 as proto
@@ -32,12 +30,15 @@ from components.metadata import (
     plain_values,
     update_execution,
 )
+from components.spans.corrections import CORRECTIONS, corrections_path, hash_corrections
+from components.spans.late import LATE_SPANS, LateSpans, Tried, late_spans
 from components.spans.listing import fingerprint, list_files
 from components.spans.patterns import SpanPattern
 
-_SPAN = utils.SPAN_PROPERTY_NAME
+_SPAN, _VERSION = utils.SPAN_PROPERTY_NAME, utils.VERSION_PROPERTY_NAME
+_OPTIONS = standard_component_specs.CUSTOM_CONFIG_KEY
 _TRIED = (*DONE, proto.Execution.FAILED)
-CORRECTIONS = "corrections"  # option in the execution property `custom_config`
+_SHOWN = 5  # late spans that are named
 
 
 class SpanInputProcessor(input_processor.FileBasedInputProcessor):
@@ -52,7 +53,9 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         input_base_uri: Root folder of the input.
         splits: Their patterns.
         range_config: TFX's; None for the order described above.
-        tried: The greatest span that was tried; None if there was none.
+        tried: The spans that were tried, each with the greatest version that was.
+        late: What to do with a span, or a version of one, that was not read when a later span was:
+            `warn` and leave it out, `read` it before all others, or `fail`.
 
     Source: `tfx.components.example_gen.input_processor.FileBasedInputProcessor`.
     """
@@ -62,10 +65,12 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         input_base_uri: str,
         splits: Iterable[example_gen_pb2.Input.Split],
         range_config: range_config_pb2.RangeConfig | None = None,
-        tried: int | None = None,
+        tried: Tried | None = None,
+        late: LateSpans = "warn",
     ) -> None:
         super().__init__(input_base_uri, splits, range_config)
-        self._tried = tried
+        self._tried = tried or {}
+        self._late = late
 
     def resolve_span_and_version(self) -> tuple[int, int | None]:
         """Chooses the span, and its latest version that has files for every split.
@@ -74,7 +79,7 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             Span and version; 0 and None without placeholders.
 
         Raises:
-            ValueError: No span has files for every split.
+            ValueError: No span has files for every split, or one is late and may not be.
         """
         patterns = [SpanPattern.parse(split.pattern) for split in self._splits]
         if self._range_config:
@@ -83,9 +88,11 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             self._fingerprint = self._fingerprint_of(0, None)
             return 0, None
         spans = self._spans(patterns)
-        last = -1 if self._tried is None else self._tried
-        order = [s for s in sorted(spans) if s > last] + [
-            s for s in sorted(spans, reverse=True) if s <= last
+        last = max(self._tried, default=-1)
+        late = self._late_spans(spans)
+        first = late if self._late == "read" else []
+        order = sorted({*first, *(s for s in spans if s > last)}) + [
+            s for s in sorted(spans, reverse=True) if s <= last and s not in first
         ]
         for span in order:
             for version in sorted(spans[span], key=lambda v: v or 0, reverse=True):
@@ -98,6 +105,32 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             "with the same span for every split. Add data, or correct the pattern; numbers filled "
             "up with zeros, such as 007, need their width: {SPAN:3}."
         )
+
+    def _late_spans(self, spans: dict[int, set[int | None]]) -> list[int]:
+        """The late spans that have files for every split; says them, or fails, as is asked."""
+        found = {
+            span: {v for v in spans[span] if self._is_complete(span, v)}
+            for span in late_spans(spans, self._tried)
+        }
+        late = late_spans({span: whole for span, whole in found.items() if whole}, self._tried)
+        if late and self._late != "read":
+            text = (
+                f"{', '.join(self._named(span, found[span]) for span in late[:_SHOWN])}"
+                f"{', …' if len(late) > _SHOWN else ''} in {self._input_base_uri} arrived after a "
+                "later span was read"
+            )
+            if self._late == "fail":
+                raise ValueError(
+                    f'{text}, and [data] late_spans = "fail". Set it to "read" to read them now, '
+                    'to "warn" to leave them out, or remove their folders.'
+                )
+            logging.warning('%s, and no run reads them; [data] late_spans = "read" does.', text)
+        return late
+
+    def _named(self, span: int, versions: Iterable[int | None]) -> str:
+        """The pattern of its files, as people know spans by their folders."""
+        newest = max(versions, key=lambda version: version or 0)
+        return next(pattern for _, pattern in self.patterns(span, newest))
 
     def _spans(self, patterns: list[SpanPattern]) -> dict[int, set[int | None]]:
         """Versions by span, of all folders or files that are named like one."""
@@ -156,7 +189,8 @@ class SpanDriver(driver.FileBasedDriver):
 
     INPUT_PROCESSOR: type[SpanInputProcessor] = SpanInputProcessor
 
-    _tried: int | None = None
+    _tried: Tried | None = None
+    _late: LateSpans = "warn"
 
     def get_input_processor(
         self,
@@ -166,7 +200,7 @@ class SpanDriver(driver.FileBasedDriver):
     ) -> SpanInputProcessor:
         """Returns the processor of the input folder."""
         assert input_base_uri is not None  # our ExampleGens read files
-        return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried)
+        return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried, self._late)
 
     def resolve_exec_properties(
         self, exec_properties: dict[str, Any], *args: Any, **kwargs: Any
@@ -178,7 +212,7 @@ class SpanDriver(driver.FileBasedDriver):
         """
         resolved: dict[str, Any] = super().resolve_exec_properties(exec_properties, *args, **kwargs)
         if path := corrections_path(exec_properties):
-            resolved[utils.FINGERPRINT_PROPERTY_NAME] += f"\n{CORRECTIONS}:{_hash(path)}"
+            resolved[utils.FINGERPRINT_PROPERTY_NAME] += f"\n{CORRECTIONS}:{hash_corrections(path)}"
         return resolved
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
@@ -191,7 +225,8 @@ class SpanDriver(driver.FileBasedDriver):
         with self._mlmd_connection as connection:
             store = connection.store
             own, others = _executions(store, execution_info)
-            self._tried = max(_spans(store, others), default=None)
+            self._tried = _tried_spans(store, others)
+            self._late = _take_late(execution_info.exec_properties)
             try:
                 output = super().run(execution_info)
             except Exception as error:
@@ -200,31 +235,13 @@ class SpanDriver(driver.FileBasedDriver):
                 raise
             if own:
                 # For a failing executor, whose execution has no artifact that tells the span.
-                update_execution(store, own, span=output.exec_properties[_SPAN].int_value)
+                noted = {
+                    name: output.exec_properties[name].int_value
+                    for name in (_SPAN, _VERSION)
+                    if name in output.exec_properties
+                }
+                update_execution(store, own, **noted)
             return output
-
-
-def corrections_path(exec_properties: dict[str, Any]) -> str | None:
-    """The file of corrections that an ExampleGen is told; None for none."""
-    config = example_gen_pb2.CustomConfig()
-    text = exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY)
-    if not text:
-        return None
-    proto_utils.json_to_proto(text, config)
-    options = struct_pb2.Struct()
-    config.custom_config.Unpack(options)
-    return str(options[CORRECTIONS]) if CORRECTIONS in options else None
-
-
-def _hash(path: str) -> str:
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except tf.errors.OpError as error:
-        raise ValueError(
-            f"The corrections {path} cannot be read ({error.message}). Correct [data] corrections, "
-            "or remove it."
-        ) from error
 
 
 def _executions(
@@ -248,9 +265,35 @@ def _source(execution: proto.Execution) -> Value | None:
     return plain_values(execution).get(standard_component_specs.INPUT_BASE_KEY)
 
 
-def _spans(store: mlmd.MetadataStore, executions: list[proto.Execution]) -> set[int]:
-    """The spans noted with the executions, or with the artifacts that they made."""
+def _tried_spans(
+    store: mlmd.MetadataStore, executions: list[proto.Execution]
+) -> dict[int, int | None]:
+    """The spans and versions noted with the executions, or with the artifacts that they made."""
     events = find_events(store, MADE, executions=(e.id for e in executions))
     artifacts = artifacts_by_id(store, (event.artifact_id for event in events))
-    values = (plain_values(item) for item in (*executions, *artifacts.values()))
-    return {int(one[_SPAN]) for one in values if _SPAN in one}
+    tried: dict[int, int | None] = {}
+    for values in (plain_values(item) for item in (*executions, *artifacts.values())):
+        if _SPAN in values:
+            span, version = int(values[_SPAN]), values.get(_VERSION)
+            known = [v for v in (tried.get(span), version) if v is not None]
+            tried[span] = max(map(int, known), default=None)
+    return tried
+
+
+def _take_late(exec_properties: dict[str, Any]) -> LateSpans:
+    """Reads what to do with late spans, and removes it from the options of the executor.
+
+    It is no matter of the examples, and so not of their cache key.
+    """
+    custom_config, options = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    text = exec_properties.get(_OPTIONS)
+    if not text:
+        return "warn"
+    proto_utils.json_to_proto(text, custom_config)
+    if not custom_config.custom_config.Unpack(options) or LATE_SPANS not in options:
+        return "warn"
+    late = options[LATE_SPANS]
+    del options.fields[LATE_SPANS]
+    custom_config.custom_config.Pack(options)
+    exec_properties[_OPTIONS] = proto_utils.proto_to_json(custom_config)
+    return cast(LateSpans, late)

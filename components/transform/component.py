@@ -16,7 +16,7 @@ from tfx.types import (
 from tfx.utils import json_utils
 
 from components.transform import executor
-from modules.settings import ImageLimits, ImageTable
+from modules.settings import MAX_PIXELS, ImageLimits, ImageTable
 
 
 class TransformSpec(standard_component_specs.TransformSpec):
@@ -52,6 +52,7 @@ class Transform(TfxTransform):
         image: ImageTable,
         limits: ImageLimits,
         statistics: BaseChannel,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Configures the node.
 
@@ -64,8 +65,12 @@ class Transform(TfxTransform):
             limits: What the network can take.
             statistics: Of our StatisticsGen. Where nothing is to be chosen, the node reads neither
                 these nor the limits, and so does not run again when they change.
+            max_pixels: Largest width × height of a file; the graph refuses others.
         """
-        custom_config: dict[str, Any] = {executor.IMAGE_TABLE: image.model_dump(mode="json")}
+        custom_config: dict[str, Any] = {
+            executor.IMAGE_TABLE: image.model_dump(mode="json"),
+            executor.MAX_PIXELS: max_pixels,
+        }
         if image.missing:
             custom_config[executor.LIMITS_TABLE] = limits.model_dump(mode="json")
         spec = TransformSpec(

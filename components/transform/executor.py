@@ -14,7 +14,7 @@ from components.transform.image_choice import choose_image, read_typical_image
 from modules.images import note_image
 from modules.settings import ImageLimits, ImageSettings, ImageTable, check_settings, read_table
 
-IMAGE_TABLE, LIMITS_TABLE = "image", "image_limits"
+IMAGE_TABLE, LIMITS_TABLE, MAX_PIXELS = "image", "image_limits", "max_pixels"
 # Custom properties of the transform graph.
 HEIGHT, WIDTH, CHANNELS, CHOSEN = "image_height", "image_width", "image_channels", "image_chosen"
 FIT = "image_fit"
@@ -40,8 +40,9 @@ class Executor(tfx_executor.Executor):
                 `image_width`, `image_channels`, `image_fit`, and `image_chosen`: which of
                 `height`, `width`, `channels` were not given, with commas, or an empty text. Beside
                 the graph lies what it was built with, see `modules.images.transformed_image`.
-            exec_properties: TFX's. `custom_config` has the tables `image`, and `image_limits`
-                where something is to be chosen; `preprocessing_fn` sees the first, complete.
+            exec_properties: TFX's. `custom_config` has the table `image`, `image_limits` where
+                something is to be chosen, and the number `max_pixels`; `preprocessing_fn` sees
+                the first, complete.
 
         Raises:
             ValueError: A table is missing or wrong, or there are no statistics to choose by.
@@ -51,6 +52,9 @@ class Executor(tfx_executor.Executor):
         )
         table = read_table(custom_config, IMAGE_TABLE, ImageTable)
         image = _complete(table, custom_config, input_dict)
+        # Checked again: a number from a configuration.
+        limit = {MAX_PIXELS: custom_config.pop(MAX_PIXELS)}
+        image = check_settings(ImageSettings, image.model_dump() | limit, IMAGE_TABLE)
         custom_config[IMAGE_TABLE] = image.model_dump(mode="json")
         graph = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY]

@@ -1,9 +1,10 @@
-"""What a frozen backbone makes of every image, computed once.
+"""What a network that does not learn makes of every image, computed once.
 
 Where only the head learns, the backbone gives the same features of an image in every pass, and
 takes nearly all of the time. So they are computed before the first step. They belong to one
 training and go with it: its weights and its preprocessing do not change, so no feature is ever
-stale, and the bytes of an image are enough to find its own.
+stale, and the bytes of an image are enough to find its own. The embeddings of an earlier model are
+kept likewise.
 """
 
 from __future__ import annotations
@@ -73,7 +74,14 @@ class FeatureCache:
         Raises:
             InvalidArgumentError: An image was in none of the files.
         """
-        wanted = fingerprint(images)
+        return self.of_keys(fingerprint(images))
+
+    def of_keys(self, wanted: tf.Tensor) -> tf.Tensor:
+        """The same by the fingerprints of the images, int64 [N].
+
+        Raises:
+            InvalidArgumentError: An image was in none of the files.
+        """
         places = tf.minimum(tf.searchsorted(self._keys, wanted), self.count - 1)
         known = tf.debugging.assert_equal(
             tf.gather(self._keys, places), wanted, "An image has no features: it is new."

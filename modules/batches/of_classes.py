@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches.pixel_cache import NO_CACHE, CacheLimits
-from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
+from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, batches_of
 from modules.batches.reading import TransformImages
 
 
@@ -28,6 +28,7 @@ def class_batches(
     cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
+    beside: LookUp | None = None,
 ) -> tf.data.Dataset:
     """Reads labelled images for training, several of each class in every batch.
 
@@ -48,6 +49,7 @@ def class_batches(
         cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
+        beside: Looks up what else there is of each image; a third part of each batch.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ P·K. Labels
@@ -69,7 +71,9 @@ def class_batches(
         f"No class has two images in the {len(pools.files)} files of {pools.files[0]}, so there is "
         "no positive to learn from. Did TripletGen write them?"
     )
-    return batches_of(pools, batches, transform_images, skip=skip, cache=cache, nothing=nothing)
+    return batches_of(
+        pools, batches, transform_images, skip=skip, cache=cache, beside=beside, nothing=nothing
+    )
 
 
 def whole_shares(rows: np.ndarray, multiple: int, key: str) -> np.ndarray:

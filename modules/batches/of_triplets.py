@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from modules.batches.of_classes import whole_shares
 from modules.batches.pixel_cache import NO_CACHE, CacheLimits
-from modules.batches.pools import POOL_BYTES, Pool, Pools, batches_of
+from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, batches_of
 from modules.batches.reading import TransformImages
 
 # Triplets of one anchor that go together. An anchor of a rare class may have thousands; they are
@@ -34,6 +34,7 @@ def triplet_batches(
     skip: int = 0,
     cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
+    beside: LookUp | None = None,
 ) -> tf.data.Dataset:
     """Reads triplets for training in the row order that the losses expect.
 
@@ -48,6 +49,7 @@ def triplet_batches(
         skip: How many batches to leave out at the start, to go on where a training stopped.
         cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
+        beside: Looks up what else there is of each image; a third part of each batch.
 
     Returns:
         An endless dataset of (pixels float32 [3·B, H, W, C], labels int64 [3·B]); rows are the B
@@ -65,7 +67,13 @@ def triplet_batches(
 
     pools = Pools(file_patterns, seed, pool_bytes)
     return batches_of(
-        pools, batches, transform_images, skip=skip, cache=cache, nothing=_none(pools)
+        pools,
+        batches,
+        transform_images,
+        skip=skip,
+        cache=cache,
+        beside=beside,
+        nothing=_none(pools),
     )
 
 
@@ -79,6 +87,7 @@ def neighbour_batches(
     cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
+    beside: LookUp | None = None,
 ) -> tf.data.Dataset:
     """Reads the images of triplets for training, those of related triplets together.
 
@@ -94,6 +103,7 @@ def neighbour_batches(
         cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
+        beside: Looks up what else there is of each image; a third part of each batch.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ size. Labels
@@ -110,7 +120,13 @@ def neighbour_batches(
 
     pools = Pools(file_patterns, seed, pool_bytes)
     return batches_of(
-        pools, batches, transform_images, skip=skip, cache=cache, nothing=_none(pools)
+        pools,
+        batches,
+        transform_images,
+        skip=skip,
+        cache=cache,
+        beside=beside,
+        nothing=_none(pools),
     )
 
 

@@ -32,17 +32,21 @@ class Pool(NamedTuple):
             [N]: their rows there.
         labels: Fingerprints of their class names, int64 [N].
         own: Whether this is the image's place, bool [N], not a copy that is only a negative here.
+        keys: Fingerprints of the encoded images, int64 [N], by which `FeatureCache` knows them.
         triplets: Row numbers of anchor, positive and negative, int32 [T, 3], ascending by anchor.
     """
 
     images: np.ndarray
     labels: np.ndarray
     own: np.ndarray
+    keys: np.ndarray
     triplets: np.ndarray
 
 
 # From a pool to the rows of its batches, int [≤ size] each.
 Deal = Callable[[Pool, np.random.Generator], Iterator[np.ndarray]]
+# From keys, int64 [N], to what there is of those images, [N, …].
+LookUp = Callable[[tf.Tensor], tf.Tensor]
 
 
 def read_file(path: str) -> Pool:
@@ -63,6 +67,7 @@ def read_file(path: str) -> Pool:
             "images": row[IMAGE],
             "labels": fingerprint(row[LABEL]),
             "own": tf.equal(row[COPY], 0),
+            "keys": fingerprint(row[IMAGE]),
             "counts": row[POSITIVES].row_lengths(),
             "positives": row[POSITIVES].flat_values,
             "negatives": row[NEGATIVES].flat_values,
@@ -77,12 +82,14 @@ def read_file(path: str) -> Pool:
             np.empty(0, object),
             np.empty(0, np.int64),
             np.empty(0, bool),
+            np.empty(0, np.int64),
             np.empty((0, 3), np.int32),
         )
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     anchors = np.repeat(np.arange(len(column["labels"])), column["counts"])
     triplets = np.stack([anchors, column["positives"], column["negatives"]], axis=1)
-    return Pool(column["images"], column["labels"], column["own"], triplets.astype(np.int32))
+    of_rows = (column[name] for name in ("images", "labels", "own", "keys"))
+    return Pool(*of_rows, triplets.astype(np.int32))
 
 
 def join(pools: Sequence[Pool]) -> Pool:
@@ -90,9 +97,8 @@ def join(pools: Sequence[Pool]) -> Pool:
     sizes = [len(pool.labels) for pool in pools]
     starts = np.cumsum([0, *sizes[:-1]]).astype(np.int32)
     triplets = [pool.triplets + start for pool, start in zip(pools, starts, strict=True)]
-    columns = zip(*(pool[:3] for pool in pools), strict=True)
-    images, labels, own = (np.concatenate(column) for column in columns)
-    return Pool(images, labels, own, np.concatenate(triplets))
+    columns = zip(*(pool[:-1] for pool in pools), strict=True)
+    return Pool(*map(np.concatenate, columns), np.concatenate(triplets))
 
 
 class Pools:
@@ -188,6 +194,7 @@ def batches_of(
     *,
     skip: int = 0,
     cache: CacheLimits = NO_CACHE,
+    beside: LookUp | None = None,
     nothing: str = "",
 ) -> tf.data.Dataset:
     """The batches that `deal` makes of each pool, decoded.
@@ -198,10 +205,12 @@ def batches_of(
         transform_images: Encoded images, string [N], to pixels, float32 [N, H, W, C].
         skip: How many batches to leave out at the start, to go on where a training stopped.
         cache: Decode only once if the pixels of all images take no more.
+        beside: Looks up what else there is of each image.
         nothing: The message of the error when a whole pass makes no batch.
 
     Returns:
-        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]), see `fingerprint`.
+        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]), see `fingerprint`,
+        and with `beside` what that gives.
 
     Raises:
         ValueError: While it is read: a whole pass makes no batch. If there is one pool, before.
@@ -228,15 +237,20 @@ def batches_of(
     # training step.
     kind = tf.string if pixels is None else tf.int64
     dataset = tf.data.Dataset.from_generator(
-        lambda: ((pool.images[rows], pool.labels[rows]) for pool, rows in batches()),
-        output_signature=(tf.TensorSpec([None], kind), tf.TensorSpec([None], tf.int64)),
-    )
+        lambda: (
+            (pool.images[rows], pool.labels[rows], pool.keys[rows]) for pool, rows in batches()
+        ),
+        output_signature=(
+            tf.TensorSpec([None], kind), *[tf.TensorSpec([None], tf.int64)] * 2
+        ),
+    )  # fmt: skip
+
+    def finish(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        taken = transform_images(images) if pixels is None else pixels.take(images)
+        return (taken, labels) if beside is None else (taken, labels, beside(keys))
+
     if pixels is not None:
-        dataset = dataset.map(lambda rows, labels: (pixels.take(rows), labels))
+        dataset = dataset.map(finish)
     else:
-        dataset = dataset.map(
-            lambda encoded, labels: (transform_images(encoded), labels),
-            num_parallel_calls=os.cpu_count(),
-            deterministic=True,
-        )
+        dataset = dataset.map(finish, num_parallel_calls=os.cpu_count(), deterministic=True)
     return without_autotune(dataset.prefetch(BATCHES_AHEAD))

@@ -9,6 +9,8 @@ from .decode import (
 )
 from .decoder import REFUSED as REFUSED
 from .fit import resize_pixels as resize_pixels
+from .header import TOO_LARGE as TOO_LARGE
+from .kinds import Kind as Kind, tell_kinds as tell_kinds
 from .pixel_range import (
     IMAGENET_DEVIATION as IMAGENET_DEVIATION,
     IMAGENET_MEAN as IMAGENET_MEAN,

@@ -27,19 +27,22 @@ def decode_images(encoded: tf.Tensor, settings: ImageSettings) -> tf.Tensor:
     Args:
         encoded: Files, string [N]: JPEG, PNG, WebP without animation, BMP of 24 or 32 bits, GIF
             without transparency (its first frame).
-        settings: The size to deliver, and the colour behind transparent images.
+        settings: The size to deliver, the colour behind transparent images, and how many pixels a
+            file may declare.
 
     Returns:
         Pixels in 0…1, float32 [N, height, width, channels].
 
     Raises:
-        tf.errors.InvalidArgumentError: When run, if an image cannot be decoded.
+        tf.errors.InvalidArgumentError: When run, if an image cannot be decoded; with `TOO_LARGE` in
+            its message if it is larger than allowed, which is seen before it is decoded.
     """
     decoder = Decoder(
         settings.channels,
         settings.background_rgb,
         max(settings.height, settings.width),
         bars=settings.fit == "letterbox",
+        most_pixels=settings.max_pixels,
     )
     shape = [settings.height, settings.width, settings.channels]
     pixels = decoder.map_batch(

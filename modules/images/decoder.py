@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from modules.images.branches import run_branch
 from modules.images.colours import composite, to_grey
-from modules.images.gif import gif_is_opaque
+from modules.images.gif import find_first_frame
+from modules.images.header import (
+    refuse_larger,
+    size_of_bmp,
+    size_of_gif,
+    size_of_jpeg,
+    size_of_png,
+    size_of_webp,
+)
 from modules.images.kinds import ANY, GREY, Kind, are_plain_png, tell_kinds
 from modules.images.orientation import (
     FileBytes,
@@ -37,6 +45,8 @@ class Decoder(NamedTuple):
     # rest; None: as in the file.
     needed: int | None
     bars: bool = False
+    # A file that declares more, width × height, is refused before it is decoded; None: no limit.
+    most_pixels: int | None = None
 
     def map_batch(
         self,
@@ -76,7 +86,7 @@ class Decoder(NamedTuple):
 
     def _are_plain(self, encoded: tf.Tensor) -> tf.Tensor:
         """Small images are decoded so fast that a test of each kind would count."""
-        return are_plain_png(encoded, ANY if self.channels == 3 else GREY)
+        return are_plain_png(encoded, ANY if self.channels == 3 else GREY, self.most_pixels)
 
     def _called(self, encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(_out_of_line(self)(encoded, kind), [None, None, self.channels])
@@ -110,6 +120,7 @@ class Decoder(NamedTuple):
         return self._from_colour(tf.io.decode_png(encoded, channels=3))
 
     def _any_jpeg(self, encoded: tf.Tensor) -> tf.Tensor:
+        encoded = refuse_larger(encoded, size_of_jpeg(encoded), self.most_pixels)
         height, width, components = tf.unstack(tf.image.extract_jpeg_shape(encoded), num=3)
         ratios = _RATIOS if self.needed else _RATIOS[:1]
         side = (tf.maximum if self.bars else tf.minimum)(height, width)
@@ -136,6 +147,7 @@ class Decoder(NamedTuple):
         return self._any_jpeg(encoded), find_in_jpeg(file)
 
     def _png(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
+        encoded = refuse_larger(encoded, size_of_png(file), self.most_pixels)
         exif, transparent = find_in_png(file)
         pixels = tf.cond(
             # Only where there is alpha: TensorFlow fills it in wrongly for fewer than 8 bits.
@@ -149,6 +161,7 @@ class Decoder(NamedTuple):
 
     def _webp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
         # TensorFlow writes the frames of an animation past the end of its memory.
+        encoded = refuse_larger(encoded, size_of_webp(file), self.most_pixels)
         moves = file.says(12, b"VP8X") & (file.at(20, 1)[0] // 2 % 2 == 1)
         pixels = _decode_if(~moves, encoded, 0, "an animated WebP")
         pixels = tf.cond(
@@ -159,6 +172,7 @@ class Decoder(NamedTuple):
         return self._from_colour(pixels), find_in_webp(file)
 
     def _bmp(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
+        encoded = refuse_larger(encoded, size_of_bmp(file), self.most_pixels)
         header, bits = file.number(14, 4, little=True), file.number(28, 2, little=True)
         plain = (header >= 40) & (file.number(30, 4, little=True) == 0)
         plain &= (bits == 24) | (bits == 32)
@@ -166,8 +180,12 @@ class Decoder(NamedTuple):
         return self._from_colour(_decode_if(plain, encoded, 3, kind)), _no_exif()
 
     def _gif(self, encoded: tf.Tensor, file: FileBytes) -> _Found:
+        encoded = refuse_larger(encoded, size_of_gif(file), self.most_pixels)
         kind = "a GIF with transparency or a first frame that does not fill it"
-        pixels = _decode_if(gif_is_opaque(file), encoded, 3, kind)
+        opaque, end = find_first_frame(file)
+        # Without the frames behind it: TensorFlow would unpack all, of any size.
+        first = tf.strings.substr(encoded, tf.zeros_like(end), end) + b";"
+        pixels = _decode_if(opaque, first, 3, kind)
         return self._from_colour(pixels), _no_exif()
 
     def _unknown(self, encoded: tf.Tensor, _: FileBytes) -> _Found:

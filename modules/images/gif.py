@@ -1,4 +1,4 @@
-"""Whether the first frame of a GIF is all that is seen of it."""
+"""The first frame of a GIF: where it ends, and whether it is all that is seen."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import tensorflow as tf
 
 from modules.images.orientation import FileBytes
 
-_HEADER = 13  # bytes
+_HEADER, _FRAME = 13, 10  # bytes, without palettes
 
 
-def gif_is_opaque(file: FileBytes) -> tf.Tensor:
-    """Whether the first frame fills the GIF and has no transparent colour; scalar bool.
+def find_first_frame(file: FileBytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Looks at a GIF up to the end of its first frame.
 
-    TensorFlow paints black where a frame shows nothing, and other programs do not.
+    Returns:
+        Whether this frame fills the GIF and has no transparent colour, bool: TensorFlow paints
+        black where a frame shows nothing, and other programs do not. And where in the file it
+        ends, int64.
     """
-    flags = file.at(10, 1)[0]
-    palette = tf.where(
-        flags >= 128, 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), flags % 8), 0
-    )
+    palette = _palette_bytes(file.at(10, 1)[0])
 
     def goes_on(at: tf.Tensor, inside: tf.Tensor, transparent: tf.Tensor) -> tf.Tensor:
         del transparent
@@ -38,4 +38,16 @@ def gif_is_opaque(file: FileBytes) -> tf.Tensor:
     start = (_HEADER + palette, tf.constant(value=False), tf.constant(value=False))
     at, _, transparent = tf.while_loop(goes_on, read, start)
     fills = file.says(at, b",\0\0\0\0") & tf.reduce_all(file.at(at + 5, 4) == file.at(6, 4))
-    return fills & ~transparent
+    # A frame is `,`, place and size, flags, a palette, a number, and blocks.
+    blocks = at + _FRAME + _palette_bytes(file.at(at + _FRAME - 1, 1)[0]) + 1
+    (last,) = tf.while_loop(
+        lambda at: (at < file.size) & (file.at(at, 1)[0] > 0),
+        lambda at: (at + 1 + file.at(at, 1)[0],),
+        (blocks,),
+    )
+    return fills & ~transparent, tf.minimum(last + 1, file.size)
+
+
+def _palette_bytes(flags: tf.Tensor) -> tf.Tensor:
+    size = 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), flags % 8)
+    return tf.where(flags >= 128, size, 0)

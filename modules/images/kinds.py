@@ -7,6 +7,7 @@ common files is decoded as if there were no others.
 from __future__ import annotations
 
 import enum
+import math
 
 import tensorflow as tf
 
@@ -28,7 +29,7 @@ _HEAD = 128  # bytes; enough for some of the chunks below
 # From the header of a PNG to its pixels with nothing between that changes them, byte by byte.
 # TensorFlow's patterns match UTF-8, but `\C` matches any byte.
 _PLAIN_PNG = (
-    r"\CPNG\r\n\x1a\n\x00\x00\x00\rIHDR\C{{9}}{colour}\C{{7}}"
+    r"\CPNG\r\n\x1a\n\x00\x00\x00\rIHDR{sides}\C{colour}\C{{7}}"
     r"(?:\x00\x00\x00(?:\x04gAMA\C{{4}}|\x01sRGB\C|\x09pHYs\C{{9}}|\x20cHRM\C{{32}}|\x07tIME\C{{7}})"
     r"\C{{4}})*\C{{4}}IDAT\C*"
 )
@@ -60,13 +61,28 @@ def tell_kinds(encoded: tf.Tensor) -> tf.Tensor:
     return kinds
 
 
-def are_plain_png(encoded: tf.Tensor, colour: str) -> tf.Tensor:
+def are_plain_png(encoded: tf.Tensor, colour: str, most_pixels: int | None = None) -> tf.Tensor:
     """Whether all files [N] are PNG without alpha, palette and EXIF data; scalar bool.
 
-    It costs next to nothing. `colour` is `GREY`, `COLOUR` or `ANY`.
+    It costs next to nothing. `colour` is `GREY`, `COLOUR` or `ANY`. With `most_pixels` a file is
+    not plain unless each side is so short that no two of them make more pixels; the others need a
+    closer look.
     """
     head = tf.strings.substr(encoded, 0, _HEAD)
-    return tf.reduce_all(_matches(head, _PLAIN_PNG.format(colour=colour)))
+    pattern = _PLAIN_PNG.format(colour=colour, sides=_sides(most_pixels))
+    return tf.reduce_all(_matches(head, pattern))
+
+
+def _sides(most_pixels: int | None) -> str:
+    """The pattern of width and height, four bytes each, the highest first."""
+    if most_pixels is None:
+        return r"\C{8}"
+    most = math.isqrt(most_pixels) + 1  # a side is shorter than this
+    if most <= 256:  # by the last byte; below 1 there is none, as no side has 0 pixels
+        side = rf"\x00\x00\x00[\x00-\x{min(most - 1, 127):02x}]"
+    else:
+        side = rf"\x00\x00[\x00-\x{min(most // 256 - 1, 127):02x}]\C"
+    return side * 2
 
 
 def are_grey_png(encoded: tf.Tensor) -> tf.Tensor:

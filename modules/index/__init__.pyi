@@ -1,3 +1,14 @@
+from .assets import (
+    GALLERY_IDS as GALLERY_IDS,
+    GALLERY_LABELS as GALLERY_LABELS,
+    GALLERY_VECTORS as GALLERY_VECTORS,
+    SIGNATURE_ASSETS as SIGNATURE_ASSETS,
+    THRESHOLD as THRESHOLD,
+    takes_assets as takes_assets,
+    write_empty_assets as write_empty_assets,
+    write_gallery_assets as write_gallery_assets,
+    write_threshold_asset as write_threshold_asset,
+)
 from .building import make_index as make_index
 from .description import (
     IndexDescription as IndexDescription,
@@ -5,7 +16,7 @@ from .description import (
     IndexMismatchError as IndexMismatchError,
     NoIndexError as NoIndexError,
 )
-from .fingerprint import model_fingerprint as model_fingerprint
+from .fingerprint import is_of_model as is_of_model, model_fingerprint as model_fingerprint
 from .gallery import GalleryIndex as GalleryIndex, open_index as open_index
 from .layout import (
     GALLERY_FILE as GALLERY_FILE,

@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from modules.storage import file_sizes, open_file
+from modules.index.assets import SIGNATURE_ASSETS
+from modules.storage import CHECKSUMS_FILE, file_sizes, open_file
 
-# What a version folder holds besides its model: names on its first level.
-BESIDE_THE_MODEL = frozenset({"index", "operating_point.json"})
+# What a version folder holds besides its model: names on its first level, and files that a push
+# fills for the model's signatures.
+BESIDE_THE_MODEL = frozenset(
+    {"index", "operating_point.json", "compatibility", CHECKSUMS_FILE, *SIGNATURE_ASSETS}
+)
 _PIECE = 1 << 22  # bytes
 
 
 def model_fingerprint(folder: str) -> str:
     """Hashes the files of a SavedModel.
 
-    Their paths, sizes and bytes count, in the order of the paths. An index and an operating point
-    beside the model do not, so the Trainer's output and a version folder of it have one
-    fingerprint.
+    Their paths, sizes and bytes count, in the order of the paths. What a push puts beside the model
+    does not: the index, the operating point, the map, and the files that hold some of it for the
+    signatures. So the Trainer's output and a version folder of it have one fingerprint.
 
     Args:
         folder: Of a SavedModel: local, or a URI that TensorFlow reads.
@@ -48,7 +52,7 @@ def model_fingerprint(folder: str) -> str:
 
 def is_of_model(path: str) -> bool:
     """Whether a path below a version folder is a file of the model."""
-    return path.split("/", 1)[0] not in BESIDE_THE_MODEL
+    return not {path, path.split("/", 1)[0]} & BESIDE_THE_MODEL
 
 
 def _pieces(path: str) -> Iterator[bytes]:

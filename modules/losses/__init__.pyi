@@ -1,3 +1,4 @@
+from .compatibility import compatibility_loss as compatibility_loss
 from .loss_sums import LossSums as LossSums, mean_over_active as mean_over_active
 from .loss_values import LossValues as LossValues
 from .memory import Memory as Memory, Rows as Rows

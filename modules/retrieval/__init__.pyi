@@ -32,10 +32,12 @@ from .definitions import (
     upper_end as upper_end,
 )
 from .extractors import (
+    EMBEDDING as EMBEDDING,
     SIGNATURE as SIGNATURE,
     EmbedGallery as EmbedGallery,
     ExtractEmbeddings as ExtractEmbeddings,
     ExtractRetrievalScores as ExtractRetrievalScores,
+    embedded_rows as embedded_rows,
 )
 from .in_memory import (
     Gallery as Gallery,
@@ -50,5 +52,17 @@ from .metrics import (
 )
 from .neighbours import find_neighbours as find_neighbours
 from .operating_metrics import OperatingPointMetrics as OperatingPointMetrics
-from .order import LabelledRows as LabelledRows, OrderById as OrderById
+from .order import (
+    LabelledRows as LabelledRows,
+    OrderById as OrderById,
+    QueryRows as QueryRows,
+    blocks_and_shards as blocks_and_shards,
+    hash_id as hash_id,
+)
 from .shards import Shard as Shard
+from .transforms import (
+    QUERY_ROWS as QUERY_ROWS,
+    SHARD_ROWS as SHARD_ROWS,
+    ScoredQueries as ScoredQueries,
+    ScoreQueries as ScoreQueries,
+)

@@ -6,7 +6,7 @@ They speak TFMA's extracts (dicts), so they can stand in a list of TFMA extracto
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -20,7 +20,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
-from modules.retrieval.order import LabelledRows
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
 from modules.runtime import work_done
@@ -213,6 +213,8 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
+        comparisons: By name, what else is made of {"scored": ScoredQueries, "gallery":
+            LabelledRows}; each keeps its result itself.
     """
 
     def __init__(
@@ -227,8 +229,10 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
+        comparisons: Mapping[str, beam.PTransform] | None = None,
     ) -> None:
         super().__init__()
+        self._comparisons = comparisons or {}
         self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
         self._verification, self._clustering = verification, clustering
         self._rate = false_accept_rate
@@ -237,10 +241,14 @@ class ExtractRetrievalScores(beam.PTransform):
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         """Searches each query in the whole gallery."""
-        queries = extracts | "Rows" >> beam.Map(_labelled_rows)
-        gallery = self._gallery_of(queries)
+        evaluated = queries = extracts | "Rows" >> beam.Map(embedded_rows).with_output_types(
+            LabelledRows
+        )
+        gallery = self._gallery_of(evaluated)
         if self._query_flag:
-            queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY)
+            queries = queries | "OnlyQueries" >> beam.FlatMap(_flagged, IS_QUERY).with_output_types(
+                LabelledRows
+            )
         scored = queries | "Score" >> ScoreQueries(
             self._ks,
             gallery,
@@ -251,6 +259,9 @@ class ExtractRetrievalScores(beam.PTransform):
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery
         )
+        searched = evaluated if gallery is None else gallery
+        for name, comparison in self._comparisons.items():
+            _ = {"scored": scored, "gallery": searched} | name >> comparison
         of_queries = scored | "Scores" >> beam.Map(_without_embeddings)
         return (
             (of_queries, of_set)
@@ -266,15 +277,25 @@ class ExtractRetrievalScores(beam.PTransform):
         for name, source in (("Gallery", self._gallery), ("Distractors", self._distractors)):
             if source:
                 extracts = evaluated.pipeline | name >> source
-                parts.append(extracts | f"{name}Rows" >> beam.Map(_labelled_rows))
+                parts.append(
+                    extracts
+                    | f"{name}Rows" >> beam.Map(embedded_rows).with_output_types(LabelledRows)
+                )
         wanted = [*self._exclude_same, *([IS_GALLERY] if self._gallery_flag else [])]
-        gallery = parts | "WholeGallery" >> beam.Flatten() | "Of" >> beam.Map(_with_only, wanted)
+        gallery = (
+            parts
+            | "WholeGallery" >> beam.Flatten()
+            | "Of" >> beam.Map(_with_only, wanted).with_output_types(LabelledRows)
+        )
         if self._gallery_flag:
-            gallery = gallery | "OnlyGallery" >> beam.FlatMap(_flagged, IS_GALLERY)
+            gallery = gallery | "OnlyGallery" >> beam.FlatMap(
+                _flagged, IS_GALLERY
+            ).with_output_types(LabelledRows)
         return gallery
 
 
-def _labelled_rows(extracts: tfma.Extracts) -> LabelledRows:
+def embedded_rows(extracts: tfma.Extracts) -> LabelledRows:
+    """Extracts with embeddings, as `ExtractEmbeddings` makes them, as rows."""
     features, predictions = extracts[constants.FEATURES_KEY], extracts[constants.PREDICTIONS_KEY]
     # TFMA's convention the other way round: a single model's array gets the empty name.
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}

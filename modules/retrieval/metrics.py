@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ class RetrievalMetrics(metric_types.Metric):
         query_flag: bool = False,
         gallery_flag: bool = False,
         false_accept_rate: float | None = None,
+        compatibility: Mapping[str, Any] | None = None,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
 
@@ -66,6 +67,7 @@ class RetrievalMetrics(metric_types.Metric):
             query_flag: Only examples whose feature `is_query` is not 0 are queries.
             gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
             false_accept_rate: Find the operating point at this rate, for `OperatingPointMetrics`.
+            compatibility: What else to compare with the baseline, see `modules.evaluator`.
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
@@ -99,6 +101,7 @@ class RetrievalMetrics(metric_types.Metric):
             query_flag=query_flag,
             gallery_flag=gallery_flag,
             false_accept_rate=false_accept_rate,
+            compatibility=compatibility,
         )
 
 
@@ -138,6 +141,7 @@ def _computations(
     query_flag: bool,
     gallery_flag: bool,
     false_accept_rate: float | None,
+    compatibility: Mapping[str, Any] | None,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
     """Makes one computation per model, which yields all metrics at once.
@@ -145,7 +149,7 @@ def _computations(
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
     del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
-    del false_accept_rate
+    del false_accept_rate, compatibility
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

@@ -8,16 +8,17 @@ that occurs twice is found, and no result depends on how a runner batches or spr
 from __future__ import annotations
 
 import hashlib
-import heapq
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from modules.retrieval.coders import ArraysCoder
 from modules.retrieval.groups import (
     GroupKey,
     GroupNumbers,
@@ -26,6 +27,7 @@ from modules.retrieval.groups import (
     number_groups,
     query_groups,
 )
+from modules.retrieval.rows import LabelledRows, QueryRows, concatenate
 from modules.retrieval.shards import MAX_POSITION, Shard, reject_repeated
 from modules.runtime import work_done
 
@@ -36,52 +38,12 @@ _DEALT_ROWS = 16_384
 _RANGE_BITS = 19  # rows in one range of ids; the other bits of a position number the ranges
 _RANGES = (MAX_POSITION + 1) >> _RANGE_BITS
 
-_Sample = list[tuple[int, bytes | str]]  # hash and id
+for _rows in (LabelledRows, QueryRows, Shard):
+    beam.coders.registry.register_coder(_rows, ArraysCoder)
+
+_Sample = list[tuple[np.ndarray, np.ndarray]]  # hashes uint64 and ids, in parts
 # Rows by label, some of the ids, the groups of each column.
 _Counted = tuple[Counter[bytes | str], _Sample, list[set[GroupKey]]]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledRows:
-    """Some rows of a query set or a gallery, in any order.
-
-    Attributes:
-        ids: Object array [B] of bytes or str, unique in the whole set.
-        labels: Object array [B] of bytes or str.
-        embeddings: float32 [B, D] by model name.
-        features: Arrays [B, …] by name, handed through with the scores of queries.
-    """
-
-    ids: np.ndarray
-    labels: np.ndarray
-    embeddings: dict[str, np.ndarray]
-    features: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def take(self, rows: np.ndarray | slice) -> LabelledRows:
-        """Some of the rows."""
-        return LabelledRows(
-            self.ids[rows],
-            self.labels[rows],
-            {name: values[rows] for name, values in self.embeddings.items()},
-            {name: values[rows] for name, values in self.features.items()},
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class QueryRows:
-    """A block of queries and what the gallery says of their labels.
-
-    Attributes:
-        rows: Ordered by id.
-        classes: int32 [Q], one number per distinct label of the gallery; −1 if it lacks the label.
-        members: int64 [Q], how many rows of the gallery have the label.
-        groups: int32 [Q, C], see `modules.retrieval.groups`.
-    """
-
-    rows: LabelledRows
-    classes: np.ndarray
-    members: np.ndarray
-    groups: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -128,13 +90,13 @@ def blocks_and_shards(
         ranges = gallery | "OrderGallery" >> _OrderById(census)
         query_ranges = queries | "Order" >> _OrderById(counted)
     as_census = beam.pvalue.AsSingleton(census)
-    shards = ranges | "Shards" >> beam.FlatMap(_shards, as_census, shard_rows, same)
-    blocks = (
-        query_ranges
-        | "QueryBlocks" >> beam.FlatMap(_query_blocks, as_census, query_rows, same)
-        | "SpreadBlocks" >> beam.Reshuffle()
-    )
-    return blocks, shards
+    shards = ranges | "Shards" >> beam.FlatMap(
+        _shards, as_census, shard_rows, same
+    ).with_output_types(Shard)
+    blocks = query_ranges | "QueryBlocks" >> beam.FlatMap(
+        _query_blocks, as_census, query_rows, same
+    ).with_output_types(QueryRows)
+    return blocks | "SpreadBlocks" >> beam.Reshuffle(), shards
 
 
 class OrderById(beam.PTransform):
@@ -191,7 +153,7 @@ class _CensusFn(beam.CombineFn):
         counts, sample, groups = accumulator
         ids, labels, *columns = element
         counts.update(labels.tolist())
-        sample.extend((hash_id(id_), id_) for id_ in ids)
+        sample.append((_scatter(ids), ids))
         for keys, values in zip(groups, columns, strict=True):
             keys |= group_keys(labels, values)
         return counts, _smallest(sample), groups
@@ -210,17 +172,33 @@ class _CensusFn(beam.CombineFn):
         if not total:
             raise ValueError(f"there are no {self._name}: there is nothing to retrieve")
         work_done.expect(self._name, total)
-        ranges = min(-(-total // (_RANGE_SHARDS * self._shard_rows)), _RANGES, len(sample))
-        ids = sorted(id_ for _, id_ in heapq.nsmallest(_SAMPLE, sample))
+        ids = sorted(_smallest(sample, 1)[0][1])
+        ranges = min(-(-total // (_RANGE_SHARDS * self._shard_rows)), _RANGES, len(ids))
         boundaries = np.empty(ranges - 1, dtype=object)
         boundaries[:] = [ids[i * len(ids) // ranges] for i in range(1, ranges)]
         classes = {label: (i, counts[label]) for i, label in enumerate(sorted(counts))}
         return _Census(boundaries, classes, number_groups(groups))
 
 
-def _smallest(sample: _Sample) -> _Sample:
-    """Cuts a sample now and then, not at every batch."""
-    return heapq.nsmallest(_SAMPLE, sample) if len(sample) > 2 * _SAMPLE else sample
+def _smallest(sample: _Sample, slack: int = 2) -> _Sample:
+    """Cuts a sample that has grown beyond `slack` times its size, and then makes it one part."""
+    if slack > 1 and sum(len(ids) for _, ids in sample) <= slack * _SAMPLE:
+        return sample
+    hashes, ids = (np.concatenate(parts) for parts in zip(*sample, strict=True))
+    if len(ids) > _SAMPLE:
+        chosen = np.argpartition(hashes, _SAMPLE)[:_SAMPLE]
+        hashes, ids = hashes[chosen], ids[chosen]
+    return [(hashes, ids)]
+
+
+def _scatter(ids: np.ndarray) -> np.ndarray:
+    """Quick hashes of ids, uint64, the same in every process: CRC-32, mixed as by SplitMix64."""
+    data = [id_ if isinstance(id_, bytes) else id_.encode() for id_ in ids]
+    mixed = np.fromiter(map(zlib.crc32, data), np.uint64, len(data))
+    mixed *= np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return mixed ^ (mixed >> np.uint64(27))
 
 
 def hash_id(example_id: bytes | str) -> int:
@@ -239,7 +217,10 @@ class _OrderById(beam.PTransform):
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         return (
             rows
-            | "Split" >> beam.ParDo(_Split(), beam.pvalue.AsSingleton(self._census))
+            | "Split"
+            >> beam.ParDo(_Split(), beam.pvalue.AsSingleton(self._census)).with_output_types(
+                tuple[int, LabelledRows]
+            )
             | "Gather" >> beam.GroupByKey()
             | "Sort" >> beam.MapTuple(_sort)
         )
@@ -264,24 +245,15 @@ class _Split(beam.DoFn):
     def _deal(self) -> Iterator[tuple[int, LabelledRows]]:
         if not self._waiting:
             return
-        rows = _concatenate(self._waiting)
+        rows = concatenate(self._waiting)
         self._waiting = []
         numbers = np.searchsorted(self._census.boundaries, rows.ids, side="right")
         for number in np.unique(numbers):
             yield int(number), rows.take(np.flatnonzero(numbers == number))
 
 
-def _concatenate(parts: list[LabelledRows]) -> LabelledRows:
-    return LabelledRows(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        _joined([part.embeddings for part in parts]),
-        _joined([part.features for part in parts]),
-    )
-
-
 def _sort(number: int, parts: Iterable[LabelledRows]) -> tuple[int, LabelledRows]:
-    rows = _concatenate(list(parts))
+    rows = concatenate(list(parts))
     if len(rows.ids) > 1 << _RANGE_BITS:
         raise ValueError(
             f"{len(rows.ids)} examples fell into one of {_RANGES} ranges of ids, which have room "
@@ -290,10 +262,6 @@ def _sort(number: int, parts: Iterable[LabelledRows]) -> tuple[int, LabelledRows
     rows = rows.take(np.argsort(rows.ids, kind="stable"))
     reject_repeated(rows.ids)
     return number, rows
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _shards(

@@ -11,8 +11,9 @@ import numpy as np
 
 from modules.retrieval.accept_counts import AcceptTables
 from modules.retrieval.definitions import COLLAPSED_SPREAD
-from modules.retrieval.order import LabelledRows, hash_id
+from modules.retrieval.order import hash_id
 from modules.retrieval.pair_bootstrap import operating_metrics
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.transforms import ScoredQueries
 from modules.retrieval.verification import new_histogram, verification_metrics
 

@@ -1,38 +1,45 @@
 """Exact retrieval in Beam: galleries and query sets larger than the memory of a worker.
 
-Blocks of queries are the work to spread; each goes through all shards one after the other. The
-shards are a side input that is read lazily. The other way round, with shards as the work and
-candidates merged per query, each shard would be searched without the limit that the shards before
-it gave, and max(k, R) candidates per query and shard would cross a shuffle.
+Blocks of queries are the work to spread. The blocks that a worker has go through all shards
+together, one shard after the other, since to read the gallery and to prepare it costs as much for
+one block as for many. The shards are a side input. The other way round, with shards as the work
+and candidates merged per query, each shard would be searched without the limit that the shards
+before it gave, and max(k, R) candidates per query and shard would cross a shuffle.
 
-Memory of a worker: the names of the labels with a number each, one block, two shards or three, and
-the neighbours of `modules.retrieval.scores.score_block`.
+Memory of a worker: the names of the labels with a number each, the queries that go together, what
+the runner keeps of the side input, and the neighbours of `modules.retrieval.scores.score_block`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.accept_counts import AcceptCounters, units_of
 from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.operating_threshold import OperatingGrid, find_grid
-from modules.retrieval.order import EVALUATED, LabelledRows, QueryRows, blocks_and_shards
+from modules.retrieval.order import EVALUATED, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters, count_block_pairs
+from modules.retrieval.rows import LabelledRows, QueryRows, concatenate_queries
 from modules.retrieval.scores import BlockScores, CountsPairs, QueryBlock, score_block
 from modules.retrieval.shards import Shard
 from modules.runtime import work_done
 
 SHARD_ROWS = 16_384
-QUERY_ROWS = 4096  # many, since each block goes through the whole gallery
+QUERY_ROWS = 4096
+_TOGETHER = 1 << 22  # values in the embeddings that go through the gallery together: 16 MB
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredQueries:
-    """A block of queries with its scores.
+    """Queries that went through the gallery together, with their scores.
 
     Attributes:
         queries: Ordered by id.
@@ -102,16 +109,53 @@ class ScoreQueries(beam.PTransform):
         if self._rate is not None:
             grids = beam.pvalue.AsSingleton(
                 blocks
-                | "CountPairs" >> beam.ParDo(_count_pairs, gallery)
+                | "CountPairs" >> beam.ParDo(_Together(_count_pairs), gallery)
                 | "AddPairs" >> beam.CombinePerKey(sum)
                 | "FindThreshold" >> beam.Map(_grid, self._rate)
                 | "OfModels" >> beam.CombineGlobally(beam.combiners.ToDictCombineFn())
             )
-        return blocks | "Score" >> beam.ParDo(_score, gallery, self._ks, self._verification, grids)
+        score = _Together(partial(_score, self._ks, self._verification))
+        return blocks | "Score" >> beam.ParDo(score, gallery, grids)
+
+
+class _Together(beam.DoFn):
+    """Searches for the blocks of a bundle together, so that they go through the gallery once.
+
+    Args:
+        search: Takes queries of several blocks and what comes behind them in `process`.
+    """
+
+    def __init__(self, search: Callable[..., Iterator[Any]]) -> None:
+        self._search = search
+
+    def start_bundle(self) -> None:
+        self._waiting: list[QueryRows] = []
+        self._sides: tuple[Any, ...] = ()
+
+    def process(self, block: QueryRows, *sides: Any) -> Iterator[Any]:
+        if sum(map(_values, self._waiting)) + _values(block) > _TOGETHER:
+            yield from self._take()
+        self._waiting.append(block)
+        self._sides = sides
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for result in self._take():
+            yield GlobalWindows.windowed_value(result)
+
+    def _take(self) -> Iterator[Any]:
+        if self._waiting:
+            # Blocks are ranges of ids.
+            blocks = sorted(self._waiting, key=lambda block: block.rows.ids[0])
+            self._waiting = []
+            yield from self._search(concatenate_queries(blocks), *self._sides)
+
+
+def _values(block: QueryRows) -> int:
+    return sum(values.size for values in block.rows.embeddings.values())
 
 
 def _count_pairs(block: QueryRows, gallery: Iterable[Shard]) -> Iterator[tuple[str, np.ndarray]]:
-    """The histogram of the pairs of a block, by model name."""
+    """The histogram of the pairs of some queries, by model name."""
     yield from count_block_pairs(_queries(block), gallery).items()
 
 
@@ -121,10 +165,10 @@ def _grid(of_model: tuple[str, np.ndarray], rate: float) -> tuple[str, Operating
 
 
 def _score(
-    block: QueryRows,
-    gallery: Iterable[Shard],
     ks: Sequence[int],
     verification: bool,
+    block: QueryRows,
+    gallery: Iterable[Shard],
     grids: Mapping[str, OperatingGrid] | None,
 ) -> Iterator[ScoredQueries]:
     rows = block.rows

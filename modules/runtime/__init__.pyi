@@ -1,5 +1,5 @@
 from . import work_done as work_done
 from .faults import explain as explain
-from .names import shown as shown
+from .names import printable as printable, shown as shown
 from .optional import best_effort as best_effort
 from .output import held_back as held_back

@@ -26,6 +26,16 @@ def shown(name: str | bytes, most: int = _LONGEST) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
+def printable(text: str) -> str:
+    r"""Escapes the control characters of a text of any length, but for its line ends and tabs.
+
+    Example:
+        >>> printable("one\ntwo \x1b]0;title\x07")
+        'one\ntwo \\x1b]0;title\\x07'
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8

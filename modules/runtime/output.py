@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def held_back(descriptor: int, chatter: re.Pattern[bytes]) -> Iterator[None]:
     _flush()
     original = os.dup(descriptor)
     failed = True
-    with tempfile.TemporaryFile() as file:
+    with _unnamed_file() as file:
         os.dup2(file.fileno(), descriptor)
         try:
             yield
@@ -36,6 +37,13 @@ def held_back(descriptor: int, chatter: re.Pattern[bytes]) -> Iterator[None]:
             for line in file:
                 if failed or not chatter.search(line):
                     os.write(descriptor, line)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """A file that goes with this process, in memory where the system has such: no disk is full."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("held back"), "w+b")  # noqa: PTH123
+    return tempfile.TemporaryFile()
 
 
 def _flush() -> None:

@@ -5,6 +5,11 @@ from .base import (
     check_settings as check_settings,
     read_table as read_table,
 )
+from .compatibility import (
+    VERDICTS as VERDICTS,
+    CompatibilitySettings as CompatibilitySettings,
+    Verdict as Verdict,
+)
 from .evaluation import (
     Confidence as Confidence,
     EvaluationSettings as EvaluationSettings,
@@ -12,6 +17,7 @@ from .evaluation import (
 )
 from .export import ExportSettings as ExportSettings
 from .image import (
+    MAX_PIXELS as MAX_PIXELS,
     Fit as Fit,
     ImageLimits as ImageLimits,
     ImageSettings as ImageSettings,

@@ -14,6 +14,11 @@ from pydantic import (
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Every number has a largest value: what is beyond is a slip, and would show after hours, or take
+# all memory.
+MOST_IMAGES = 10**9
+MOST_STEPS = 10**9
+MOST_SEED = 2**32 - 1  # of numpy and Keras
 T = TypeVar("T", bound="Settings")
 
 

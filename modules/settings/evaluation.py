@@ -9,14 +9,16 @@ from pydantic import Field, model_validator
 from modules.contract import ID, LABEL
 from modules.retrieval import (
     WITHOUT_DIRECTION,
+    metric_range,
     score_names,
     slice_threshold_names,
     threshold_names,
 )
 from modules.settings.base import Settings
 
-Bound = Annotated[float | None, Field(allow_inf_nan=False)]
-Drop = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+# What a metric can be at all is checked by its name.
+Bound = Annotated[float | None, Field(ge=-1, le=1e12)]
+Drop = Annotated[float | None, Field(ge=0, le=1e12)]
 Confidence = Literal["jackknife", "poisson_bootstrap"]
 
 
@@ -41,7 +43,7 @@ class Threshold(Settings):
     max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
     no_worse: Annotated[
         float | None,
-        Field(gt=0, allow_inf_nan=False, description="it is surely not this much worse"),
+        Field(gt=0, le=1e12, description="it is surely not this much worse"),
     ] = None
     better: Annotated[bool, Field(description="it is surely better")] = False
     undecided: Annotated[
@@ -63,6 +65,32 @@ class Threshold(Settings):
             )
         return self
 
+    def check_range(self, place: str, least: float, largest: float) -> None:
+        """Makes sure that a model could pass, and could fail, by the values that a metric can have.
+
+        A `lower` that is the least value, such as 0.0, lets everything pass, and says so.
+
+        Args:
+            place: The metric, for the message.
+            least: Its least value.
+            largest: Its largest one; infinity without.
+
+        Raises:
+            ValueError: A bound is beyond.
+        """
+        for key, bound in (("lower", self.lower), ("upper", self.upper)):
+            if bound is not None and not least <= bound <= largest:
+                raise ValueError(
+                    f"{place}.{key} is {bound:g}, but the metric is from {least:g} to {largest:g}: "
+                    "nothing or everything would pass; give a value of this range"
+                )
+        for key, drop in (("max_drop", self.max_drop), ("no_worse", self.no_worse)):
+            if drop is not None and drop > largest - least:
+                raise ValueError(
+                    f"{place}.{key} is {drop:g}, but the metric cannot change by more than "
+                    f"{largest - least:g}: everything would pass; give less"
+                )
+
     @property
     def compares(self) -> bool:
         """Whether it needs the last blessed model."""
@@ -83,8 +111,8 @@ class EvaluationSettings(Settings):
     one's own). `exclude_same` names those by which images are no neighbours, see docs/metrics.md.
     """
 
-    ks: list[Annotated[int, Field(ge=1)]] = Field(
-        [1, 5, 10], min_length=1, description="of the metrics at k"
+    ks: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        [1, 5, 10], min_length=1, max_length=100, description="of the metrics at k"
     )
     slice_by: list[str] = Field([LABEL], description="features")
     gallery_split: Annotated[
@@ -105,7 +133,7 @@ class EvaluationSettings(Settings):
         float | None,
         Field(
             gt=0,
-            allow_inf_nan=False,
+            le=100,
             description="how far that may be from the last blessed model's, as a fraction of it",
         ),
     ] = None
@@ -166,6 +194,8 @@ class EvaluationSettings(Settings):
                 raise ValueError(
                     f"no metric {', '.join(unknown)} to put into {name}; there are {allowed}"
                 )
+            for metric, threshold in table.items():
+                threshold.check_range(f"{name}.{metric}", *metric_range(metric))
             for metric in sorted(WITHOUT_DIRECTION & set(table)):
                 if table[metric].compares:
                     raise ValueError(

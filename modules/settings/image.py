@@ -38,6 +38,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 Colour = Annotated[str, Field(max_length=100), AfterValidator(_colour)]
 WHITE = "white"
+MAX_PIXELS = 50_000_000  # width × height of a file
 
 
 class ImageSettings(Settings):
@@ -48,6 +49,8 @@ class ImageSettings(Settings):
     channels: Literal[1, 3] = 1
     fit: Fit = "letterbox"
     background: Colour = WHITE
+    # That of `[data]`: the served model refuses what ExampleGen would.
+    max_pixels: Annotated[int, Field(ge=1, repr=False)] = MAX_PIXELS
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modules.settings.base import Settings
+from modules.settings.base import MOST_IMAGES, Settings
 
 IndexKind = Literal["flat", "ivf", "hnsw"]
 IndexStorage = Literal["float32", "float16", "int8"]
@@ -30,7 +30,9 @@ class IndexSettings(Settings):
         Literal["auto", "flat", "ivf", "hnsw"],
         Field(description="auto: flat up to `exact_up_to`, above it the first that does"),
     ] = "auto"
-    exact_up_to: Annotated[int, Field(ge=1, description="images; for `auto`")] = 100_000
+    exact_up_to: Annotated[int, Field(ge=1, le=MOST_IMAGES, description="images; for `auto`")] = (
+        100_000
+    )
     storage: Annotated[IndexStorage, Field(description="of a vector's components in the index")] = (
         "float32"
     )
@@ -41,6 +43,14 @@ class IndexSettings(Settings):
     queries: Annotated[
         int, Field(ge=10, le=100_000, description="images of the gallery to measure it with")
     ] = 1000
+    nearest_up_to: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="images; a gallery of at most so many goes into the signature `nearest`",
+        ),
+    ] = 10_000
     thumbnails: Annotated[
         bool, Field(description="keep a small JPEG of each image, for results that people look at")
     ] = True

@@ -64,7 +64,7 @@ def _known(names: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class LossSettings(Settings):
@@ -99,10 +99,11 @@ class LossSettings(Settings):
         ),
     ] = None
     memory: Annotated[
-        int, Field(ge=0, description="embeddings of earlier batches to compare with as well")
+        int,
+        Field(ge=0, le=10**8, description="embeddings of earlier batches to compare with as well"),
     ] = 0
     memory_from_step: Annotated[
-        int, Field(ge=0, description="the memory counts after so many steps")
+        int, Field(ge=0, le=10**9, description="the memory counts after so many steps")
     ] = 0
     alpha: Annotated[
         Positive | None,

@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from modules.settings.base import Fraction, Settings, with_defaults
+from modules.settings.base import MOST_SEED, MOST_STEPS, Fraction, Settings, with_defaults
 from modules.settings.loss import LossSettings
+
+MOST_IN_BATCH = 100_000  # images; each is in memory, with what every layer makes of it
+MOST_MEGABYTES = 10**8
 
 
 class OptimizerSettings(Settings):
@@ -18,12 +21,12 @@ class OptimizerSettings(Settings):
         Literal["cosine", "constant"], Field(description="of the learning rate")
     ] = "cosine"
     rate_warmup_steps: Annotated[
-        Annotated[int, Field(ge=0)] | None,
+        Annotated[int, Field(ge=0, le=MOST_STEPS)] | None,
         Field(description="steps in which the rate rises; default: a tenth of all, but 50 at most"),
     ] = None
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.0
     clip_norm: Annotated[
-        Annotated[float, Field(gt=0)] | None,
+        Annotated[float, Field(gt=0, le=1e6)] | None,
         Field(description="longest gradient of all weights together"),
     ] = None
     ema: Annotated[
@@ -61,7 +64,7 @@ class AugmentationSettings(Settings):
         bool, Field(description="a mirrored class is learned as a class of its own")
     ] = False
     max_brightness: Annotated[
-        float, Field(ge=0, description="in standard deviations of the train split's pixels")
+        float, Field(ge=0, le=10, description="in standard deviations of the train split's pixels")
     ] = 0.0
     max_contrast: Annotated[Fraction, Field(description="0.2: 0.8 to 1.2 times the contrast")] = 0.0
     max_saturation: Annotated[
@@ -128,11 +131,11 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     """
 
     steps: Annotated[
-        Annotated[int, Field(ge=1)] | None,
+        Annotated[int, Field(ge=1, le=MOST_STEPS)] | None,
         Field(description="batches to learn from, at most; default: from the data"),
     ] = None
     minutes: Annotated[
-        Annotated[float, Field(gt=0)] | None,
+        Annotated[float, Field(gt=0, le=60 * 24 * 366)] | None,
         Field(description="of training, at most; without `steps`, as many as fit into them"),
     ] = None
     batches: Annotated[
@@ -140,26 +143,49 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
         Field(description="made of TripletGen's triplets, or of P classes with K images each"),
     ] = "triplets"
     batch_size: Annotated[
-        Annotated[int, Field(ge=6)] | None,
+        Annotated[int, Field(ge=6, le=MOST_IN_BATCH)] | None,
         Field(description="images in a batch of triplets, at most; default: by the image size"),
     ] = None
-    classes_per_batch: Annotated[int, Field(ge=2, description='with `batches = "classes"`')] = 96
-    images_per_class: Annotated[int, Field(ge=2, description='with `batches = "classes"`')] = 4
+    classes_per_batch: Annotated[
+        int, Field(ge=2, le=MOST_IN_BATCH, description='with `batches = "classes"`')
+    ] = 96
+    images_per_class: Annotated[
+        int, Field(ge=2, le=MOST_IN_BATCH, description='with `batches = "classes"`')
+    ] = 4
     cache_megabytes: Annotated[
-        int, Field(ge=0, description="keep decoded images if all of them take no more; 0: never")
+        int,
+        Field(
+            ge=0,
+            le=MOST_MEGABYTES,
+            description="keep decoded images if all of them take no more; 0: never",
+        ),
     ] = 1024
     disk_cache_megabytes: Annotated[
         int,
         Field(
             ge=0,
+            le=MOST_MEGABYTES,
             description="else keep them in a file if it takes no more, nor over half of what the "
             "disk has free; 0: never",
         ),
     ] = 16 * 1024
     warmup_steps: Annotated[
         int,
-        Field(ge=0, description='`semi_hard` before `hard`; default: 200 with `mining = "hard"`'),
+        Field(
+            ge=0,
+            le=MOST_STEPS,
+            description='`semi_hard` before `hard`; default: 200 with `mining = "hard"`',
+        ),
     ] = 0
+    compatibility_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1000,
+            description="of the loss that keeps new queries at home in the vectors of the last "
+            "blessed model, beside the other loss; 0: none",
+        ),
+    ] = 0.0
     precision: Annotated[
         Literal["float32", "mixed_bfloat16", "mixed_float16"],
         Field(description="of the training step; the exported model is float32"),
@@ -172,18 +198,27 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
         ),
     ] = "one"
     validate_every: Annotated[
-        Annotated[int, Field(ge=1)] | None,
+        Annotated[int, Field(ge=1, le=MOST_STEPS)] | None,
         Field(description="so many steps; default: a tenth of them"),
     ] = None
-    patience: Annotated[int, Field(ge=1, description="validations without improvement")] = 5
+    patience: Annotated[
+        int, Field(ge=1, le=MOST_STEPS, description="validations without improvement")
+    ] = 5
     guard_window: Annotated[
-        int, Field(ge=1, description="validations without a sign of learning that end training")
+        int,
+        Field(
+            ge=1,
+            le=MOST_STEPS,
+            description="validations without a sign of learning that end training",
+        ),
     ] = 3
     resume: Annotated[bool, Field(description="go on where a killed training stopped")] = True
     projector: Annotated[bool, Field(description="draw the embedding of the validation part")] = (
         True
     )
-    seed: Annotated[int, Field(ge=0, description="of weights, batches and random changes")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=MOST_SEED, description="of weights, batches and random changes")
+    ] = 0
 
     @model_validator(mode="wrap")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modules.settings.base import Settings
+from modules.settings.base import MOST_IMAGES, MOST_SEED, Settings
 
 Strategy = Literal["random", "class_balanced", "semi_hard", "hard"]
 Positives = Literal["random", "hard"]
@@ -43,9 +43,11 @@ class TripletSettings(Settings):
             "makes a positive the hardest negative"
         ),
     ] = "leave_out"
-    max_per_class: Annotated[int, Field(ge=0, description="anchors; 0 for no limit")] = 0
-    seed: Annotated[int, Field(ge=0, description="of all random choices")] = 0
-    bucket_size: Annotated[int, Field(ge=2, description="examples")] = 4096
+    max_per_class: Annotated[
+        int, Field(ge=0, le=MOST_IMAGES, description="anchors; 0 for no limit")
+    ] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED, description="of all random choices")] = 0
+    bucket_size: Annotated[int, Field(ge=2, le=10**7, description="examples")] = 4096
     buckets: Annotated[
         Buckets,
         Field(
@@ -64,10 +66,10 @@ class TripletSettings(Settings):
         float, Field(gt=0, le=0.5, description="of the images of the train split")
     ] = 0.1
     validation_images: Annotated[
-        int, Field(ge=2, description="hold out no more than about so many")
+        int, Field(ge=2, le=MOST_IMAGES, description="hold out no more than about so many")
     ] = 2000
     rounds_on_same_data: Annotated[
-        int, Field(ge=0, description="how often a new model mines again without new data")
+        int, Field(ge=0, le=10**6, description="how often a new model mines again without new data")
     ] = 1
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modules.contract import IMAGE, LABEL
-from modules.settings.base import Fraction, Settings
+from modules.settings.base import MOST_IMAGES, Fraction, Settings
 
 
 class ComparatorThresholds(Settings):
@@ -65,5 +65,10 @@ class ValidationSettings(Settings):
     drift: DriftThresholds = DriftThresholds()
     skew: SkewThresholds = SkewThresholds()
     min_examples: Annotated[
-        int, Field(ge=1, description="a split with fewer is not compared by these thresholds")
+        int,
+        Field(
+            ge=1,
+            le=MOST_IMAGES,
+            description="a split with fewer is not compared by these thresholds",
+        ),
     ] = 100

@@ -7,6 +7,13 @@ from .access import (
     read_bytes as read_bytes,
     walk_files as walk_files,
 )
+from .checksums import (
+    CHECKSUMS_FILE as CHECKSUMS_FILE,
+    checksums as checksums,
+    checksums_text as checksums_text,
+    compare_checksums as compare_checksums,
+    find_damage as find_damage,
+)
 from .examples import (
     feature_types as feature_types,
     read_examples as read_examples,

@@ -8,6 +8,7 @@ from .choices import (
     choose as choose,
     write_choices as write_choices,
 )
+from .compatibility import embed_by_earlier as embed_by_earlier
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy
 from .guard import TrainingFailedError as TrainingFailedError
 from .learning import Learning as Learning, prepare_learning as prepare_learning

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 
 class Resumable(Protocol):
@@ -42,19 +43,33 @@ class Checkpoints(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._folder = folder
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                variables=[variable.value for variable in trainer.state_variables],
-                callbacks=_Memory(callbacks),
-            ),
-            folder,
-            max_to_keep=1,
+        self._checkpoint = tf.train.Checkpoint(
+            variables=[variable.value for variable in trainer.state_variables],
+            callbacks=_Memory(callbacks),
         )
+        self._manager = self._manage()
+
+    def _manage(self) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(self._checkpoint, self._folder, max_to_keep=1)
 
     def restore(self) -> bool:
-        """Takes over the state of the latest checkpoint, if there is one; returns whether."""
+        """Takes over the state of the latest checkpoint, if there is one; returns whether.
+
+        One that cannot be read to its end is set aside with a warning, and the training begins
+        anew: nothing is taken over before all of it was read.
+        """
         latest = self._manager.latest_checkpoint
         if latest:
+            try:
+                _read_all(latest)
+            except Exception as error:  # the reader raises errors of many kinds
+                aside = _set_aside(self._folder)
+                logging.warning(
+                    "The checkpoint %s cannot be read (%s), so the training begins anew. It was "
+                    "moved to %s; `gc` removes it.", latest, str(error).splitlines()[0], aside,
+                )  # fmt: skip
+                self._manager = self._manage()
+                return False
             self._manager.checkpoint.restore(latest).assert_consumed()
         return bool(latest)
 
@@ -66,6 +81,26 @@ class Checkpoints(keras.callbacks.Callback):
         """Removes the folder, for a training that has reached its end."""
         if tf.io.gfile.exists(self._folder):
             tf.io.gfile.rmtree(self._folder)
+
+
+def _read_all(checkpoint: str) -> None:
+    """Reads every value of a checkpoint, whose checksums TensorFlow compares.
+
+    Raises:
+        Exception: As TensorFlow reports a file that is missing, cut or changed.
+    """
+    reader = tf.train.load_checkpoint(checkpoint)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
+
+
+def _set_aside(folder: str) -> str:
+    """Gives the folder another name, which no training looks for; returns it."""
+    aside = f"{folder.rstrip('/')}.unreadable"
+    if tf.io.gfile.exists(aside):
+        tf.io.gfile.rmtree(aside)
+    tf.io.gfile.rename(folder, aside)
+    return aside
 
 
 class _Memory(tf.train.experimental.PythonState):

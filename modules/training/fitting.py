@@ -9,6 +9,7 @@ import tensorflow as tf
 from modules.batches import (
     CacheLimits,
     LabelledImages,
+    LookUp,
     TransformImages,
     class_batches,
     labelled_images,
@@ -96,6 +97,7 @@ def fit(
     batch_size: int,
     *,
     distractors: LabelledImages | None = None,
+    earlier: LookUp | None = None,
     log_dir: str,
     checkpoints: str,
 ) -> tuple[BestWeights, Checkpoints | None]:
@@ -111,6 +113,7 @@ def fit(
         transform_images: Encoded images to pixels.
         batch_size: Images in a batch of triplets.
         distractors: More images to search in; see `RetrievalValidation`.
+        earlier: Embeddings by the model that this one is to be compatible with.
         log_dir: For TensorBoard and `training.json`; see `Report`.
         checkpoints: Folder that a later attempt at the same training finds again.
 
@@ -145,6 +148,7 @@ def fit(
                     pace.done,
                     replicas=replicas,
                     scratch=None if "://" in log_dir else log_dir,
+                    beside=earlier,
                 ),
                 steps_per_epoch=WITHOUT_END,
                 initial_epoch=pace.stretches,
@@ -183,6 +187,7 @@ def training_batches(
     *,
     replicas: int = 1,
     scratch: str | None = None,
+    beside: LookUp | None = None,
 ) -> tf.data.Dataset:
     """The batches that the settings ask for: of triplets, or of classes with several images each.
 
@@ -197,9 +202,11 @@ def training_batches(
         skip: How many batches to leave out at the start.
         replicas: How many share a batch.
         scratch: Local folder for decoded pixels; see `CacheLimits`.
+        beside: Looks up what else there is of each image.
 
     Returns:
-        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]).
+        An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]), and with `beside`
+        what that gives.
     """
     cache = CacheLimits(
         settings.cache_megabytes * 2**20, settings.disk_cache_megabytes * 2**20, scratch
@@ -207,15 +214,16 @@ def training_batches(
     if settings.batches == "classes":
         return class_batches(
             train_files, transform_images, settings.classes_per_batch, settings.images_per_class,
-            settings.seed, skip=skip, cache=cache, multiple=replicas,
+            settings.seed, skip=skip, cache=cache, multiple=replicas, beside=beside,
         )  # fmt: skip
     if settings.mining == "none":
         # As many triplets as every replica can have an equal share of.
         count = max(replicas, batch_size // 3 // replicas * replicas)
         return triplet_batches(
-            train_files, transform_images, count, settings.seed, skip=skip, cache=cache
-        )
+            train_files, transform_images, count, settings.seed, skip=skip, cache=cache,
+            beside=beside,
+        )  # fmt: skip
     return neighbour_batches(
         train_files, transform_images, batch_size, settings.seed,
-        skip=skip, cache=cache, multiple=replicas,
+        skip=skip, cache=cache, multiple=replicas, beside=beside,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from modules.images import (
     label_orientations,
     orientations_of,
 )
-from modules.losses import LossValues, Memory, Rows, make_objective
+from modules.losses import LossValues, Memory, Rows, compatibility_loss, make_objective
 from modules.settings import TrainingSettings
 
 
@@ -38,7 +38,8 @@ class TripletModel(keras.Model):
     as their docstring says, `d_ap` and `d_an` (mean squared L2 distances of all pairs of one class
     and of different classes); `spread` (variance of the embeddings, mean ‖e‖² − ‖mean e‖², near 0
     when they have collapsed); `classes` (different ones in the batch) and `alone` (fraction of the
-    rows that are the only ones of their class in it). All are means over the steps since the last
+    rows that are the only ones of their class in it); with `compatibility_weight` `compatibility`,
+    that loss, which is no part of `loss`. All are means over the steps since the last
     validation.
 
     Args:
@@ -90,6 +91,8 @@ class TripletModel(keras.Model):
             milder = settings.model_copy(update={"mining": "semi_hard", "swap": False})
             self.warmup_objective = make_objective(milder)
         names = (*LossValues._fields, "spread", "classes", "alone")
+        if settings.compatibility_weight:
+            names += ("compatibility",)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def _make_proxies(self, classes: np.ndarray | None) -> keras.Variable:
@@ -133,13 +136,19 @@ class TripletModel(keras.Model):
             images = self.augmentation(images, seed=self._replica_seed(), orientations=orientations)
         return self.embedder(images, training=training)
 
-    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Learns from (pixels float32 [N, H, W, C], labels [N]) and returns the logged means."""
-        images, labels = data
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Learns from a batch and returns the logged means.
+
+        Args:
+            data: Pixels float32 [N, H, W, C] and labels [N]; with `compatibility_weight` perhaps
+                the embeddings of the same images by an earlier model, float32 [N, D].
+        """
+        images, labels, *earlier = data
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync
         weights = self.trainable_variables
         labels, orientations = tf.cast(labels, tf.int64), None
+        old = Rows(labels, earlier[0]) if earlier else None  # of the images as they are
         if self.settings.orients_classes:
             orientations = draw_orientations(labels, self._seed(), self.settings)
             labels = label_orientations(labels, orientations)
@@ -149,9 +158,15 @@ class TripletModel(keras.Model):
                 # The gradient of all_gather is the sum over all replicas, hence the division.
                 embeddings = replica.all_gather(embeddings, axis=0)
                 labels = replica.all_gather(labels, axis=0)
+                old = old and Rows(*(replica.all_gather(part, axis=0) for part in old))
             rows = Rows(labels, tf.cast(embeddings, tf.float32))
             values = self.evaluate_loss(rows)
-            scaled = self.optimizer.scale_loss(values.loss / replicas)
+            loss = values.loss
+            if old is not None:
+                across = compatibility_loss(rows, old)
+                loss += self.settings.compatibility_weight * across
+                self.trackers["compatibility"].update_state(across)
+            scaled = self.optimizer.scale_loss(loss / replicas)
         # Published networks have weights of their own training that no embedding depends on.
         gradients = [
             tf.zeros_like(tf.convert_to_tensor(weight)) if gradient is None else gradient

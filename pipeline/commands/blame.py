@@ -68,10 +68,10 @@ def blame_command(
     if as_json:
         click.echo(json.dumps(as_values(found), indent=2))
         return
-    from rich.console import Console
+    from pipeline.runtime import Terminal
 
     with quiet_imports():
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(highlight=False, soft_wrap=True)
         console.print(trial_table(found.trials))
         console.print(conclusion(found), markup=False, style="bold")
         if found.verdict:

@@ -39,12 +39,13 @@ def data_command(
 
     Every image is kept as published, 8-bit grayscale, encoded as PNG.
     """
-    from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
 
+    from pipeline.runtime import Terminal
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # nothing but the table and errors
-    console = Console()
+    console = Terminal()
     try:
         check_output(output, overwrite)  # before any work is done
         splits = load_dataset(source, folder)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import click
 
+from pipeline.runtime import set_verbose
+
 
 class Place(NamedTuple):
     """Where a command is, and the first sentence of its help."""
@@ -110,6 +112,20 @@ COMMANDS = {
 }
 
 
+def _verbose(_: click.Context, __: click.Parameter, given: bool) -> None:
+    if given:
+        set_verbose()
+
+
+VERBOSE = click.Option(
+    ["--verbose"],
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Show the traceback of an error.",
+)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not to list them."""
 
@@ -120,7 +136,12 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports a command; None if there is none of this name."""
         place = COMMANDS.get(cmd_name)
-        return place and getattr(importlib.import_module(place.module), place.name)
+        if place is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(place.module), place.name)
+        if VERBOSE not in command.params:
+            command.params.append(VERBOSE)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the commands without importing them."""
@@ -130,6 +151,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    params=[VERBOSE],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def main() -> None:

@@ -68,7 +68,7 @@ def named(config_name: str | None, model: str | None) -> Named:
     Raises:
         ConfigError: The configuration cannot be used.
     """
-    from pipeline.served import MAX_PIXELS
+    from modules.settings import MAX_PIXELS
 
     if model and config_name is None:
         return Named(model, MAX_PIXELS, LOCAL_BEAM, None)

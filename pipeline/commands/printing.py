@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def print_whole(table: Table) -> None:
     """Prints a table; a pipe has no width that lines would have to be folded to."""
-    from rich.console import Console
+    from pipeline.runtime import Terminal
 
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+        console.width = max(console.width, Terminal(width=10_000).measure(table).maximum)
     console.print(table)
 
 

@@ -31,9 +31,9 @@ def reference_scores_command(config_name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(scores, indent=2))
         return
-    from rich.console import Console
+    from pipeline.runtime import Terminal
 
-    Console(highlight=False, soft_wrap=True).print(score_table(scores))
+    Terminal(highlight=False, soft_wrap=True).print(score_table(scores))
 
 
 def score_table(scores: dict[str, dict[str, float]]) -> Table:

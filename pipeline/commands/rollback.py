@@ -25,6 +25,8 @@ def rollback_command(config_name: str | None, kubeflow: bool, to: int | None) ->
     if done.done_before:
         click.echo(f"Version {done.version} holds this model already: nothing to do.")
         return
+    if done.completed:
+        click.echo("An earlier rollback was killed; this completes it and goes no further back.")
     click.echo(
         f"Version {done.version} in {config.pipeline.serving_directory} is the model of "
         f"{done.model.uri}."

@@ -8,7 +8,7 @@ import click
 
 from pipeline.commands.options import config_option
 from pipeline.config import load_config
-from pipeline.runtime import check_unlocked, quiet_imports
+from pipeline.runtime import check_places, check_unlocked, quiet_imports
 
 
 @click.command("run")
@@ -16,6 +16,7 @@ from pipeline.runtime import check_unlocked, quiet_imports
 def run_command(config_name: str | None) -> None:
     """Run the pipeline on this machine and print the summary."""
     config = load_config(config_name)
+    check_places(config)
     check_unlocked(config)  # before the seconds that TFX takes to load
     with quiet_imports():
         from pipeline.local_runner import run_pipeline

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from modules.runtime import printable, shown
 from pipeline.commands.options import config_option
-from pipeline.config import config_path, load_config
+from pipeline.config import PROJECT, config_path, load_config
 from pipeline.operations import (
     cron_line,
     install_entry,
@@ -18,6 +19,7 @@ from pipeline.operations import (
     systemd_units,
     unit_folder,
 )
+from pipeline.runtime import ConfigError
 
 
 @click.command("schedule")
@@ -68,7 +70,18 @@ def schedule_command(
 
 
 def retrain_argv(config: Path) -> list[str]:
-    """The command that the schedule runs, in the project folder."""
+    """The command that the schedule runs, in the project folder.
+
+    Raises:
+        ConfigError: A path has a line end or another control character, which would end the line of
+            a unit or of a crontab.
+    """
+    for path in (str(config), sys.executable, str(PROJECT)):
+        if printable(path) != path or "\n" in path or "\t" in path:
+            raise ConfigError(
+                f"The path {shown(path)} has a control character, which no unit file and no "
+                "crontab can hold; rename the file or its folder."
+            )
     return [sys.executable, "-m", "pipeline", "retrain", "--config", str(config)]
 
 

@@ -75,9 +75,9 @@ def tune_command(
     if as_json:
         click.echo(json.dumps(as_values(tuned, output), indent=2))
         return
-    from rich.console import Console
+    from pipeline.runtime import Terminal
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(trial_table(tuned))
     for failed in tuned.failed:
         console.print(f"Trial {failed.trial.number} failed: {failed.trial.error}", markup=False)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.spans import SpanPattern, date_to_span
+from components.spans import LateSpans, SpanPattern, date_to_span
 from modules.contract import GALLERY
-from modules.settings import Fraction, Settings
+from modules.settings import MAX_PIXELS, Fraction, Settings
 from pipeline.config.paths import DataPath, ProjectPath
 
 
@@ -48,7 +48,7 @@ class DataSettings(Settings):
         str | None, Field(description="glob pattern, with the other splits; of sheets with all")
     ] = None
     eval_fraction: Annotated[
-        float, Field(gt=0, lt=1, description="of the images, or of the classes")
+        float, Field(ge=0.001, le=0.999, description="of the images, or of the classes")
     ] = 0.2
     distractors: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="labels of images that no query looks for: in the gallery, and nowhere else"
@@ -61,15 +61,30 @@ class DataSettings(Settings):
         Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01
     max_pixels: Annotated[
-        int, Field(ge=1, description="width × height; a larger image counts as undecodable")
-    ] = 50_000_000
+        int,
+        Field(
+            ge=1,
+            le=2**31 - 1,
+            description="width × height; a larger image counts as undecodable, and the served "
+            "model refuses it",
+        ),
+    ] = MAX_PIXELS
     schema_file: Annotated[
         Literal["contract", "inferred"] | ProjectPath,
         Field(description="of the data contract, from the statistics, or a file of your own"),
     ] = "contract"
-    window: Annotated[int, Field(ge=1, description="spans to train on, the last ones")] = 1
+    window: Annotated[
+        int, Field(ge=1, le=100_000, description="spans to train on, the last ones")
+    ] = 1
+    late_spans: Annotated[
+        LateSpans,
+        Field(
+            description="that arrive after a later one was read, and new versions of older ones: "
+            "warn and leave them out, read them first, or fail"
+        ),
+    ] = "warn"
     evaluation_span: Annotated[
-        int | datetime.date | None,
+        Annotated[int, Field(ge=-(2**31), le=2**31)] | datetime.date | None,
         Field(description="the span to evaluate on, a number or a day; default: the window"),
     ] = None
 
@@ -141,7 +156,7 @@ class DataSettings(Settings):
                 f"{' and '.join(self.patterns)} must have the same placeholders for spans"
             )
         if not self.has_spans:
-            if unused := {"window", "evaluation_span"} & self.model_fields_set:
+            if unused := {"window", "evaluation_span", "late_spans"} & self.model_fields_set:
                 raise ValueError(
                     f"{', '.join(sorted(unused))} has no effect without spans; remove it, or put "
                     "{SPAN} or {YYYY}-{MM}-{DD} into the patterns, such as 'span-{SPAN}/*/*'"

@@ -113,10 +113,20 @@ class KubeflowSettings(PodSettings):
     metadata_secret: Annotated[
         str | None, Field(description="Secret with the keys `username` and `password`")
     ] = "triplet-metadata"
-    retries: Annotated[int, Field(ge=0, le=10, description="of a failed pod")] = 2
+    retries: Annotated[
+        int, Field(ge=0, le=10, description="of a failed pod; in it, of a lost database or file")
+    ] = 2
     timeout_hours: Annotated[
         Hours, Field(description="after which a pod is ended; each try has so many")
     ] = 6
+    share_pods: Annotated[
+        bool,
+        Field(description="nodes that only wait for one another are one pod; else one for each"),
+    ] = True
+    ttl_hours: Annotated[
+        Hours | None,
+        Field(description="for which an ended run keeps pods and logs; needs KFP 2.17.3"),
+    ] = None
     run_as_non_root: Annotated[
         bool, Field(description="say so in the pods, as namespaces that are `restricted` demand")
     ] = True

@@ -22,6 +22,7 @@ from modules.settings import (
     TripletSettings,
     ValidationSettings,
 )
+from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.model import PretrainedModelSettings
@@ -47,6 +48,7 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
@@ -124,6 +126,18 @@ class Config(Settings):
                 "evaluation.slice_by and exclude_same have "
                 f"{', '.join(sorted(self.evaluation.features))}, but images in class folders have "
                 "labels only; use a sheet with such columns, data.format = 'csv' or 'parquet', or "
+                "remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_in_the_schema(self) -> Config:
+        known = self.data.format != "tfrecord" or self.data.schema_file != "contract"
+        if not known and self.evaluation.features:
+            raise ValueError(
+                "evaluation.slice_by and exclude_same have "
+                f"{', '.join(sorted(self.evaluation.features))}, which the schema of the data "
+                'contract lacks; set data.schema_file = "inferred" or to a file of your own, or '
                 "remove them"
             )
         return self
@@ -251,7 +265,9 @@ def load_config(name: str | None = None) -> Config:
     """
     path = config_path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     return parse_config(values, str(path))

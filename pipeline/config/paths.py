@@ -8,16 +8,24 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from modules.runtime import shown
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 _PATTERN = re.compile(r"[*?\[\]\\]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def absolute(path: str) -> str:
     """Takes relative local paths from the project folder, wherever the process was started.
 
     Raises:
-        ValueError: It begins with `~`, which only a shell expands.
+        ValueError: It begins with `~`, which only a shell expands, or has control characters, which
+            break logs, unit files and crontabs.
     """
+    if found := _CONTROL.search(path):
+        raise ValueError(
+            f"the path {shown(path)} has the control character {found[0]!a}; rename the folder"
+        )
     if path == "~" or path.startswith("~/"):
         raise ValueError(
             f"{path} begins with ~, which is not expanded here; write the whole path of the home "

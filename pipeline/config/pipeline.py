@@ -22,7 +22,12 @@ class PipelineSettings(Settings):
     """`[pipeline]`: where a pipeline keeps what it makes, and how Beam runs."""
 
     name: Annotated[
-        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names folders and runs")
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]*$",
+            max_length=63,
+            description="names folders and runs",
+        ),
     ]
     directory: Annotated[
         PlainPath,
@@ -32,7 +37,7 @@ class PipelineSettings(Settings):
         None
     )
     keep_versions: Annotated[
-        int, Field(ge=0, description="in the serving folder, the newest; 0 for all")
+        int, Field(ge=0, le=10**6, description="in the serving folder, the newest; 0 for all")
     ] = 0
     cache: Annotated[
         bool, Field(description="take over the output of a node whose inputs and code are the same")

@@ -18,7 +18,10 @@ class RetrainingSettings(Settings):
     """
 
     alert_after: Annotated[
-        int, Field(ge=1, description="rejected models in a row that make the exit code an alarm")
+        int,
+        Field(
+            ge=1, le=10**6, description="rejected models in a row that make the exit code an alarm"
+        ),
     ] = 3
     hours_per_run: Annotated[
         float, Field(gt=0, le=24 * 30, description="a run that takes longer is ended")
@@ -27,12 +30,12 @@ class RetrainingSettings(Settings):
         float | None,
         Field(
             gt=0,
-            allow_inf_nan=False,
+            le=10**6,
             description="so many blessings by chance; default: any number",
         ),
     ] = None
     runs_per_year: Annotated[
-        int, Field(ge=1, description="how often the schedule runs, for the number above")
+        int, Field(ge=1, le=10**6, description="how often the schedule runs, for the number above")
     ] = 365
     tolerated_drop: Annotated[
         float | None,
@@ -44,9 +47,16 @@ class RetrainingSettings(Settings):
         ),
     ] = None
     max_skips: Annotated[
-        int, Field(ge=1, description="spans in a row that may be skipped; the next one is trained")
+        int,
+        Field(
+            ge=1,
+            le=10**6,
+            description="spans in a row that may be skipped; the next one is trained",
+        ),
     ] = 10
-    log_megabytes: Annotated[float, Field(gt=0, description="size of one log file")] = 10
+    log_megabytes: Annotated[
+        float, Field(ge=0.001, le=10**6, description="size of one log file")
+    ] = 10
     log_files: Annotated[int, Field(ge=1, le=1000, description="older log files to keep")] = 10
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from .connection import (
 )
 from .exclusive import check_folder as check_folder, hold_pipeline as hold_pipeline
 from .executions import find_execution as find_execution, mark_failed as mark_failed
+from .leftovers import close_execution as close_execution, close_killed as close_killed
 from .rejections import (
     Rejections as Rejections,
     data_rejections as data_rejections,
@@ -16,6 +17,7 @@ from .rejections import (
 from .rollbacks import (
     end_rollback as end_rollback,
     extras_to_push as extras_to_push,
+    recorded_checksums as recorded_checksums,
     served_before as served_before,
     start_rollback as start_rollback,
     unfinished_rollbacks as unfinished_rollbacks,
@@ -35,3 +37,4 @@ from .runs import (
     read_latest as read_latest,
     read_runs as read_runs,
 )
+from .sqlite_file import check_database as check_database

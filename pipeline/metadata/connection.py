@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from components.metadata import has_run
 from pipeline.config import Config
 from pipeline.metadata.postgresql import make_store
+from pipeline.metadata.sqlite_file import check_database
 from pipeline.runtime import MetadataError, NotRunError
 
 USERNAME, PASSWORD = "METADATA_USERNAME", "METADATA_PASSWORD"
@@ -132,12 +133,13 @@ def open_store(config: Config, *, readonly: bool) -> mlmd.MetadataStore:
 
     Raises:
         NotRunError: It has not run yet.
-        MetadataError: The database server cannot be used.
+        MetadataError: The database cannot be used.
     """
     store = None
     if config.in_cluster:
         store = connect_store(config.database, patience=0)
     elif Path(config.database).exists():
+        check_database(config.database, write=not readonly)
         store = mlmd.MetadataStore(local_connection(config, readonly=readonly))
     if store is None or not has_run(store, config.pipeline.name):
         raise NotRunError(

@@ -18,6 +18,7 @@ from components.metadata import (
     plain_values,
     serving_files,
 )
+from modules.compatibility import read_churn, read_compatibility
 from modules.export import TFLiteReport, extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
@@ -26,12 +27,19 @@ from pipeline.runtime import quiet_imports
 
 T = TypeVar("T")
 
-_STATES = {proto.Execution.COMPLETE: "run"}  # the others are called as ML Metadata calls them
+# The others are called as ML Metadata calls them.
+_STATES = {proto.Execution.COMPLETE: "run", proto.Execution.CANCELED: "killed"}
 
 
-def read_details(pipeline: str, run: PipelineRun) -> Run:
-    """Reads the nodes of a run, and the files of its artifacts that say what it came to."""
-    nodes = [_node_run(node) for node in run.nodes.values()]
+def read_details(pipeline: str, run: PipelineRun, *, goes_on: bool) -> Run:
+    """Reads the nodes of a run, and the files of its artifacts that say what it came to.
+
+    Args:
+        pipeline: Name of the pipeline.
+        run: As the metadata have it.
+        goes_on: Whether a process works on it; else a node without an end was killed.
+    """
+    nodes = [_node_run(node, goes_on=goes_on) for node in run.nodes.values()]
     problems: list[str] = []
     evaluation: Evaluation | None = None
     report: TFLiteReport | None = None
@@ -62,11 +70,13 @@ def read_details(pipeline: str, run: PipelineRun) -> Run:
     )
 
 
-def _node_run(node: NodeExecution) -> NodeRun:
+def _node_run(node: NodeExecution, *, goes_on: bool) -> NodeRun:
     execution = node.execution
     state = execution.last_known_state
     duration = execution.last_update_time_since_epoch - execution.create_time_since_epoch
     error = plain_values(execution).get(ERROR)
+    if state == proto.Execution.RUNNING and not goes_on:
+        state = proto.Execution.CANCELED
     return NodeRun(
         node=node.node,
         state=_STATES.get(state, proto.Execution.State.Name(state).lower()),
@@ -90,6 +100,8 @@ def _evaluation(run: PipelineRun, uri: str) -> Evaluation:
         report.intervals,
         report.operating_point,
         report.shift,
+        read_compatibility(uri),
+        read_churn(uri),
     )
 
 

@@ -9,6 +9,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
+    CHECKSUMS,
     EXTRAS,
     PUSHED,
     READ,
@@ -29,6 +30,7 @@ def start_rollback(
     target: proto.Artifact,
     served: int,
     extras: Mapping[str, str],
+    checksums: Mapping[str, str],
 ) -> proto.Execution:
     """Notes what is about to be done, so that a later call can complete it.
 
@@ -38,6 +40,7 @@ def start_rollback(
         target: The Model artifact to push.
         served: The newest version before.
         extras: What to push beside the model, see `components.pusher.push`.
+        checksums: Of the files when they were pushed first; empty if they are not known.
 
     Returns:
         The execution, which is running.
@@ -46,6 +49,7 @@ def start_rollback(
     execution = proto.Execution(type_id=type_id, last_known_state=proto.Execution.RUNNING)
     execution.custom_properties[_SERVED].string_value = str(served)
     execution.custom_properties[EXTRAS].string_value = json.dumps(dict(extras))
+    execution.custom_properties[CHECKSUMS].string_value = json.dumps(dict(checksums))
     contexts = [
         _context(store, "pipeline", pipeline),
         _context(store, "node", f"{pipeline}.{NODE}"),
@@ -79,6 +83,12 @@ def extras_to_push(execution: proto.Execution) -> dict[str, str]:
     return extras
 
 
+def recorded_checksums(execution: proto.Execution) -> dict[str, str]:
+    """The checksums of what a rollback pushes, as its first push has recorded them."""
+    sums: dict[str, str] = json.loads(str(plain_values(execution).get(CHECKSUMS, "{}")))
+    return sums
+
+
 def end_rollback(
     store: mlmd.MetadataStore, pipeline: str, execution: proto.Execution, version: int, path: str
 ) -> None:
@@ -98,6 +108,7 @@ def end_rollback(
     pushed.custom_properties["pushed_destination"].string_value = path
     pushed.custom_properties[VERSION].string_value = str(version)
     pushed.custom_properties[EXTRAS].string_value = json.dumps(extras_to_push(execution))
+    pushed.custom_properties[CHECKSUMS].string_value = json.dumps(recorded_checksums(execution))
     execution.last_known_state = proto.Execution.COMPLETE
     made = proto.Event(type=proto.Event.OUTPUT, path=_path("pushed_model"))
     store.put_execution(execution, [(pushed, made)], [_context(store, "pipeline", pipeline)])

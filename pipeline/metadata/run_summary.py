@@ -11,6 +11,7 @@ from modules.gate import BASELINE, CANDIDATE
 from pipeline.metadata.run_state import RunState
 
 if TYPE_CHECKING:
+    from modules.compatibility import ChurnReport, CompatibilityReport
     from modules.gate import Failure, OperatingPoint, ThresholdShift
 
 __all__ = ["BASELINE", "CANDIDATE", "Evaluation", "NodeRun", "Run", "RunSummary", "local_time"]
@@ -27,6 +28,7 @@ class RunSummary:
         state: What became of it.
         node: Where a run stopped that did not reach the end.
         span: The span that ExampleGen read; None when it did not get that far, or without spans.
+        span_version: Its version; None without versions.
         window: Spans of the examples that were trained on.
         images: Number of examples in the span that was read, where ExampleGen counts them.
         triplets: Number of triplets that were trained on.
@@ -41,6 +43,9 @@ class RunSummary:
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
+        verdict: What an index of the last blessed model's vectors needs: `keep`, `map` or
+            `re_embed`; None without such a model.
+        changed_results: Share of logged queries with another first result than by that model.
         index: What `IndexGen` says of the index of the run's model, such as `images` and `kind`;
             empty without one.
     """
@@ -51,6 +56,7 @@ class RunSummary:
     state: RunState
     node: str | None = None
     span: int | None = None
+    span_version: int | None = None
     window: tuple[int, ...] = ()
     images: int | None = None
     triplets: int | None = None
@@ -64,6 +70,8 @@ class RunSummary:
     trained: bool = False
     training_seconds: float | None = None
     decision: str | None = None
+    verdict: str | None = None
+    changed_results: float | None = None
     index: Values = dataclasses.field(default_factory=dict)
 
     def metric(self, model: str, name: str) -> float | None:
@@ -84,7 +92,7 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True)
 class NodeRun:
-    """One node of a run: `state` is run, cached, failed, running or another state of MLMD."""
+    """One node of a run: `state` is run, cached, failed, killed, running or another of MLMD."""
 
     node: str
     state: str
@@ -98,6 +106,8 @@ class NodeRun:
 class Evaluation:
     """What Evaluator found, see `modules.gate.EvaluationReport`, and the verdict.
 
+    `compatibility` and `churn` are there with a last blessed model, see `modules.compatibility`.
+
     `blessed` is the verdict as it stands now; None: the gate did not decide.
     """
 
@@ -109,6 +119,8 @@ class Evaluation:
     )
     operating_point: OperatingPoint | None = None
     shift: ThresholdShift | None = None
+    compatibility: CompatibilityReport | None = None
+    churn: ChurnReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)

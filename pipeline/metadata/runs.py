@@ -58,7 +58,8 @@ def read_runs(config: Config, *, lock_is_ours: bool = False) -> list[RunSummary]
     except NotRunError:
         return []
     runs = read_pipeline_runs(store, config.pipeline.name)
-    return _summaries(config, store, runs, lock_is_ours=lock_is_ours)
+    running = _running(config, store, runs, lock_is_ours=lock_is_ours)
+    return _summaries(config, runs, running)
 
 
 def read_latest(config: Config) -> tuple[Run, list[RunSummary]]:
@@ -72,7 +73,9 @@ def read_latest(config: Config) -> tuple[Run, list[RunSummary]]:
     runs = read_pipeline_runs(store, config.pipeline.name)
     if not runs:
         raise NotRunError(f"Pipeline {config.pipeline.name!r} has not run yet.")
-    return read_details(config.pipeline.name, runs[-1]), _summaries(config, store, runs)
+    running = _running(config, store, runs)
+    details = read_details(config.pipeline.name, runs[-1], goes_on=runs[-1].run_id in running)
+    return details, _summaries(config, runs, running)
 
 
 def latest_run(config: Config) -> Run:
@@ -80,19 +83,23 @@ def latest_run(config: Config) -> Run:
     return read_latest(config)[0]
 
 
-def _summaries(
+def _running(
     config: Config,
     store: mlmd.MetadataStore,
     runs: list[PipelineRun],
     *,
     lock_is_ours: bool = False,
-) -> list[RunSummary]:
-    running: set[str] = set()  # ids of runs
+) -> set[str]:
+    """Ids of the runs that go on."""
     if config.in_cluster:
         patience = config.retraining.hours_per_run * 3600
-        running = {run_id for run_id, _, _ in find_running(store, config.pipeline.name, patience)}
-    elif runs and not lock_is_ours and is_locked(config):
-        running = {runs[-1].run_id}
+        return {run_id for run_id, _, _ in find_running(store, config.pipeline.name, patience)}
+    if runs and not lock_is_ours and is_locked(config):
+        return {runs[-1].run_id}
+    return set()
+
+
+def _summaries(config: Config, runs: list[PipelineRun], running: set[str]) -> list[RunSummary]:
     has_spans = config.data.has_spans  # without any, TFX calls it span 0
     return [_summary(run, goes_on=run.run_id in running, has_spans=has_spans) for run in runs]
 
@@ -118,7 +125,8 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         seconds=(ended - started) / 1000,
         state=state,
         node=node,
-        span=_span(run) if has_spans else None,
+        span=_span_fact(run, "span") if has_spans else None,
+        span_version=_span_fact(run, "version") if has_spans else None,
         window=_window(run) if has_spans else (),
         images=_count(run.first("examples"), "images"),
         triplets=_count(run.first("triplets"), "triplets"),
@@ -132,6 +140,8 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         trained=bool(trained),
         training_seconds=_seconds(trainer.execution) if trainer and trained else None,
         decision=None if decision is None else str(decision),
+        verdict=str(evaluation["verdict"]) if "verdict" in evaluation else None,
+        changed_results=_figure(evaluation, "changed results"),
         index=_index(run.first("index")),
     )
 
@@ -160,12 +170,12 @@ def _seconds(execution: proto.Execution) -> float:
     return (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
 
 
-def _span(run: PipelineRun) -> int | None:
-    for name in EXAMPLE_GENS:
-        if node := run.nodes.get(name):
+def _span_fact(run: PipelineRun, name: str) -> int | None:
+    for example_gen in EXAMPLE_GENS:
+        if node := run.nodes.get(example_gen):
             examples = node.made.get("examples", [{}])[0]
             values = {**plain_values(node.execution), **examples}
-            return int(values["span"]) if "span" in values else None
+            return int(values[name]) if values.get(name) is not None else None
     return None
 
 

@@ -23,6 +23,7 @@ from .gc import (
 )
 from .history import show_history as show_history
 from .index_push import alias_of as alias_of, push_index as push_index
+from .leftovers import settle as settle, settle_local as settle_local
 from .reference_scores import (
     UNTRAINED as UNTRAINED,
     latest_reference_scores as latest_reference_scores,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -17,7 +16,8 @@ from components.metadata import all_artifacts
 from pipeline.config import Config
 from pipeline.metadata import check_folder, hold_pipeline, mark_deleted, open_store
 from pipeline.operations import gc_files
-from pipeline.runtime import ConfigError, quiet_imports
+from pipeline.operations.leftovers import settle
+from pipeline.runtime import ConfigError, Terminal, quiet_imports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ def collect(config: Config, keep_runs: int, *, delete: bool) -> Plan:
     if not delete:
         return make_plan(open_store(config, readonly=True), config, keep_runs)
     with hold_pipeline(config, "gc") as store:
+        settle(store, config)
         plan = make_plan(store, config, keep_runs)
         carry_out(store, plan)
         return plan
@@ -134,7 +135,7 @@ def show_plan(plan: Plan, config: Config, *, done: bool) -> None:
         done: Whether it was carried out.
     """
     root = Path(config.pipeline.root)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     table = Table(title="Removed" if done else "Would be removed", title_justify="left")
     for column in ("what", "which"):
         table.add_column(column)

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.metadata import RunSummary, read_runs
 from pipeline.operations.history_table import RIGHT, describe_changes, history_rows, print_runs
 from pipeline.operations.sentences import describe_rejections, describe_run
-from pipeline.runtime import NotRunError
+from pipeline.runtime import NotRunError, Terminal
 
 
 def show_history(
@@ -55,7 +54,7 @@ def show_history(
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
         return
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     print_runs(console, config.pipeline.name, runs)
     for line in sentences:
         console.print(line, markup=False)

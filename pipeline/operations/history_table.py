@@ -15,7 +15,8 @@ from pipeline.operations.sentences import format_spans
 from pipeline.runtime import ExitCode
 
 RIGHT = {
-    "images", "triplets", "P", "change of P", "MAP@R", "change of MAP@R", "threshold", "seconds",
+    "images", "triplets", "P", "change of P", "MAP@R", "change of MAP@R", "threshold", "churn",
+    "seconds",
 }  # fmt: skip
 
 _METRICS = {"P": "precision@", "MAP@R": "map@r"}
@@ -27,6 +28,8 @@ _IF_ROOM = (
     "span",
     "threshold",
     "index",
+    "old vectors",
+    "churn",
     "window",
     "blessed",
     "images",
@@ -61,6 +64,8 @@ def history_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "blessed": {True: "yes", False: "no", None: ""}[run.blessed],
             "version": run.version or "",
             "index": f"{run.index['images']:,} {run.index['kind']}" if run.index else "",
+            "old vectors": (run.verdict or "").replace("_", "-"),
+            "churn": number(run.changed_results, ".4f"),
             "seconds": f"{run.seconds:,.0f}",
             "reason": _short(run),
         }

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.runtime import ConfigError
+from pipeline.runtime import ConfigError, Terminal
 from pipeline.vector_databases import HandedOver, hand_over, open_database, open_gallery
 
 _LINE_SECONDS = 60.0  # between two lines where there is no terminal
@@ -52,7 +51,7 @@ def push_index(
     if as_json:
         click.echo(json.dumps(values(done, kind, url), indent=2))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(_table(done, url))
     if done.done_before:
         click.echo("This gallery was there and served already.")
@@ -107,7 +106,7 @@ def _table(done: HandedOver, url: str) -> Table:
 @contextlib.contextmanager
 def _progress(images: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; a line each minute in a log."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     said = time.monotonic()
 
     def say(done: int) -> None:

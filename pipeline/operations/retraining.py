@@ -6,19 +6,19 @@ import contextlib
 import logging
 import logging.handlers
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from modules.runtime import printable
 from pipeline.config import CONFIG_VARIABLE, PROJECT, Config
 from pipeline.metadata import RunSummary, model_rejections, read_runs
 from pipeline.operations.sentences import describe_rejections, describe_run
 from pipeline.operations.supervision import run_supervised
 from pipeline.operations.waiting_spans import waiting_spans
-from pipeline.runtime import LOCK_VARIABLE, ExitCode, hold_lock
+from pipeline.runtime import LOCK_VARIABLE, ExitCode, check_places, ended_by, hold_lock
 
 LOG_FILE = "retrain.log"
 # After these the loop goes on with the next span that waits.
@@ -45,8 +45,10 @@ def retrain(config: Config, path: Path) -> ExitCode:
 
     Raises:
         LockedError: Another process works on the pipeline.
+        ConfigError: A folder or a file that the configuration names is missing.
     """
     codes = []
+    check_places(config)
     with hold_lock(config, "retrain") as lock, _log(config) as log:
         before = read_runs(config, lock_is_ours=True)
         # Spans that arrive from now on are left to the next scheduled run, so that this one ends.
@@ -56,7 +58,7 @@ def retrain(config: Config, path: Path) -> ExitCode:
             runs = read_runs(config, lock_is_ours=True)
             new = runs[-1] if len(runs) > len(before) else None
             codes.append(exit_code(status, new, runs, config.retraining.alert_after))
-            for line in _conclusion(status, new, runs, config):
+            for line in map(printable, _conclusion(status, new, runs, config)):
                 log.info(line)
                 if not sys.stdout.isatty():  # else the log shows it there
                     click.echo(line)
@@ -97,8 +99,8 @@ def _conclusion(
         yield from describe_rejections(runs, config.retraining.alert_after)
     elif status:
         yield f"The run ended before its first node, with status {status}; see above."
-    if status < 0:
-        yield f"The process of the run was ended by {signal.Signals(-status).name}."
+    if number := ended_by(status):
+        yield f"The process of the run was ended by {number.name}."
 
 
 def _run(config: Config, path: Path, lock: int, log: logging.Logger) -> int:

@@ -9,12 +9,15 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import Models, serving_files, update_execution
+from modules.storage import compare_checksums
 from pipeline.config import Config
 from pipeline.metadata import (
+    close_execution,
     end_rollback,
     extras_to_push,
     hold_pipeline,
     make_latest,
+    recorded_checksums,
     served_before,
     start_rollback,
     unfinished_rollbacks,
@@ -32,6 +35,7 @@ class Rollback:
         revoked: Ids of the models that were blessed before.
         done_before: The served version held this model already, so nothing was pushed.
         missing: What lay beside the model when it was pushed, and is gone.
+        completed: An earlier rollback was killed; this call has done the rest of it.
     """
 
     version: int
@@ -39,6 +43,7 @@ class Rollback:
     revoked: list[int]
     done_before: bool = False
     missing: list[str] = dataclasses.field(default_factory=list)
+    completed: bool = False
 
 
 def roll_back(config: Config, to: int | None = None) -> Rollback:
@@ -47,7 +52,8 @@ def roll_back(config: Config, to: int | None = None) -> Rollback:
     With it goes again what lay beside it when it was pushed, such as its operating point.
 
     It stands in the metadata as an execution `Rollback` with the model as its input and a
-    PushedModel as its output. One that was killed is completed by the next call without `to`.
+    PushedModel as its output. One that was killed is completed by the next call without `to`,
+    unless something was pushed after it or the pipeline has run: then it is closed.
 
     Args:
         config: The pipeline, here or in the cluster.
@@ -57,7 +63,7 @@ def roll_back(config: Config, to: int | None = None) -> Rollback:
     Raises:
         LockedError: A run or another command works on the pipeline.
         NotRunError: It has not run yet.
-        ConfigError: Nothing is served, there is no such model, or its files are gone.
+        ConfigError: Nothing is served, there is no such model, or its files are gone or damaged.
     """
     with hold_pipeline(config, "rollback") as store:
         with quiet_imports():
@@ -65,18 +71,47 @@ def roll_back(config: Config, to: int | None = None) -> Rollback:
 
         found = versions(config.pipeline.serving_directory)
         models = Models(store, config.pipeline.name)
-        started = _unfinished(store, config, found) if to is None else None
-        if started:
-            execution, target = started
-        else:
-            served = _served(models, found, config)
-            target = _pushed(models, to) if to is not None else _previous(models, served)
-            if target.id == served:
-                return Rollback(found[-1], target, [], done_before=True)
-            _check_files(models, target)
-            extras = models.extras_of(target.id, to)
-            execution = start_rollback(store, config.pipeline.name, target, found[-1], extras)
+        if to is None and (started := _unfinished(store, config, models, found)):
+            done = _finish(store, config, models, *started)
+            return dataclasses.replace(done, completed=True)
+        settle_rollbacks(store, config)
+        models = Models(store, config.pipeline.name)
+        served = _served(models, found, config)
+        target = _pushed(models, to) if to is not None else _previous(models, served)
+        if target.id == served:
+            return Rollback(found[-1], target, [], done_before=True)
+        _check_files(models, target)
+        execution = start_rollback(
+            store,
+            config.pipeline.name,
+            target,
+            found[-1],
+            models.extras_of(target.id, to),
+            models.checksums_of(target.id, to),
+        )
         return _finish(store, config, models, execution, target)
+
+
+def settle_rollbacks(store: mlmd.MetadataStore, config: Config) -> None:
+    """Closes killed rollbacks; one that had pushed is completed, as what it pushed is served.
+
+    Args:
+        store: The metadata store, for writing.
+        config: The pipeline, whose lock must be held.
+    """
+    if not unfinished_rollbacks(store, config.pipeline.name):
+        return
+    with quiet_imports():
+        from components.pusher import versions
+
+    found = versions(config.pipeline.serving_directory)
+    models = Models(store, config.pipeline.name)
+    if started := _unfinished(store, config, models, found):
+        execution, target = started
+        if served_before(execution) == found[-1]:
+            close_execution(store, execution)
+        else:
+            _finish(store, config, models, execution, target)
 
 
 def _served(models: Models, found: list[int], config: Config) -> int:
@@ -140,20 +175,27 @@ def _has_files(model: proto.Artifact) -> bool:
 
 
 def _unfinished(
-    store: mlmd.MetadataStore, config: Config, found: list[int]
+    store: mlmd.MetadataStore, config: Config, models: Models, found: list[int]
 ) -> tuple[proto.Execution, proto.Artifact] | None:
-    """A rollback that was killed, if no other version was pushed after it."""
+    """The latest rollback, if it was killed and nothing was pushed after it; closes all others.
+
+    What is served then is what was served before it, or a version that the metadata do not know.
+    """
     from components.pusher import same_files, version_path
 
-    for execution, target in unfinished_rollbacks(store, config.pipeline.name) if found else ():
-        newest = version_path(config.pipeline.serving_directory, found[-1])
-        if _has_files(target) and (
-            served_before(execution) == found[-1]
-            or same_files(serving_files(target.uri), newest, _extras(execution)[0])
-        ):
-            return execution, target
-        update_execution(store, execution, proto.Execution.FAILED)
-    return None
+    chosen = None
+    for execution, target in reversed(unfinished_rollbacks(store, config.pipeline.name)):
+        is_next = chosen is None and bool(found) and _has_files(target)
+        if is_next and served_before(execution) != found[-1]:
+            newest = version_path(config.pipeline.serving_directory, found[-1])
+            is_next = models.of_version(found[-1]) is None and same_files(
+                serving_files(target.uri), newest, _extras(execution)[0]
+            )
+        if is_next:
+            chosen = execution, target
+        else:
+            close_execution(store, execution)
+    return chosen
 
 
 def _extras(execution: proto.Execution) -> tuple[dict[str, str], list[str]]:
@@ -165,6 +207,29 @@ def _extras(execution: proto.Execution) -> tuple[dict[str, str], list[str]]:
     return found, sorted(wanted.keys() - found.keys())
 
 
+def _check_undamaged(
+    models: Models,
+    execution: proto.Execution,
+    target: proto.Artifact,
+    extras: dict[str, str],
+    missing: list[str],
+) -> None:
+    """Compares the files to push with what was pushed of them the first time."""
+    from components.pusher import version_files
+
+    wanted = {
+        name: value
+        for name, value in recorded_checksums(execution).items()
+        if not any(name == one or name.startswith(f"{one}/") for one in missing)
+    }
+    model = serving_files(target.uri)
+    if faults := compare_checksums(wanted, version_files(model, extras)):
+        raise ConfigError(
+            f"The model to roll back to, {model}, is not what was pushed: {', '.join(faults)}. "
+            f"{_choice(models, but=target.id)}"
+        )
+
+
 def _finish(
     store: mlmd.MetadataStore,
     config: Config,
@@ -173,14 +238,17 @@ def _finish(
     target: proto.Artifact,
 ) -> Rollback:
     """Pushes first: the model that misbehaves leaves service, whatever happens then."""
-    from components.pusher import push, version_path
+    from components.pusher import UnusableModelError, push, try_model, version_path
 
-    base = config.pipeline.serving_directory
+    base, model = config.pipeline.serving_directory, serving_files(target.uri)
     try:
         extras, missing = _extras(execution)
-        version = push(serving_files(target.uri), base, config.pipeline.keep_versions, extras)
-    except OSError:
+        _check_undamaged(models, execution, target, extras, missing)
+        version = push(model, base, config.pipeline.keep_versions, extras, try_model)
+    except (OSError, ConfigError, UnusableModelError) as error:
         update_execution(store, execution, proto.Execution.FAILED)
+        if isinstance(error, UnusableModelError):
+            raise ConfigError(f"{error} {_choice(models, but=target.id)}") from error
         raise
     before = served_before(execution)
     now = datetime.datetime.now().isoformat(" ", timespec="seconds")

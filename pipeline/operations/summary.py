@@ -34,13 +34,15 @@ from pipeline.metadata import (
     model_rejections,
     read_latest,
 )
+from pipeline.operations.comparison import comparison_table, describe_comparison
 from pipeline.operations.sentences import (
     describe_operating_point,
     describe_rejections,
     describe_run,
 )
+from pipeline.runtime import Terminal
 
-_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red"}
+_COLOURS = {"run": "green", "cached": "cyan", "failed": "bold red", "killed": "magenta"}
 # What a node keeps on its artifact and that is worth a look.
 _NOTED = (
     "images",
@@ -130,7 +132,7 @@ def show(
         }
         click.echo(json.dumps(_without_nan(values), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(_node_table(run))
     if run.choices:
         console.print(_choice_table(run.choices))
@@ -141,6 +143,10 @@ def show(
         if slices > 0 and len(run.evaluation.metrics["candidate"]) > 1:
             console.print(_slice_table(run.evaluation, slices))
         for line in describe_operating_point(run.evaluation):
+            console.print(line, markup=False)
+        if run.evaluation.compatibility:
+            console.print(comparison_table(run.evaluation.compatibility))
+        for line in describe_comparison(run.evaluation):
             console.print(line, markup=False)
         _print_blessing(console, run.evaluation, runs[-1].reason)
     for problem in run.problems:
@@ -162,7 +168,7 @@ def show(
 def _without_nan(value: Any) -> Any:
     """NaN as None, since JSON has no NaN; such as the scores of a class with one image."""
     if isinstance(value, Settings):
-        return value.model_dump(mode="json")
+        return _without_nan(value.model_dump(mode="json"))
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
+from modules.runtime import printable
 from pipeline.config import PROJECT
+from pipeline.runtime import ENDING, tied_command
 
 _GRACE = 30.0  # seconds for a program to end by itself when it is asked to
 
@@ -25,8 +28,10 @@ def run_supervised(
 ) -> int:
     """Runs a program in the project folder until it ends.
 
-    It is ended after `hours`, and when this process is told to end (SIGTERM, Ctrl-C): first asked,
-    since a killed run leaves unfinished files behind, and killed half a minute later.
+    It is ended after `hours`, and when this process is told to end (SIGTERM, SIGHUP, Ctrl-C): first
+    asked, since a killed run leaves unfinished files behind, and killed half a minute later. It is
+    asked as well when this process is gone without a word. What it has started goes with it: all of
+    them are one process group.
 
     Args:
         command: Program and arguments.
@@ -39,7 +44,7 @@ def run_supervised(
         Its exit code; −N if signal N ended it.
     """
     process = subprocess.Popen(
-        command,
+        tied_command(command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,6 +53,7 @@ def run_supervised(
         cwd=PROJECT,
         env=environment,
         pass_fds=pass_fds,
+        process_group=0,
     )
     limit = threading.Timer(hours * 3600, _end, (process, log, f"it took more than {hours:g} h"))
     limit.daemon = True
@@ -56,32 +62,45 @@ def run_supervised(
         with _terminable():
             assert process.stdout is not None
             for line in process.stdout:
-                log.info(line.rstrip())
+                log.info(printable(line.rstrip()))
             return process.wait()
     finally:
         limit.cancel()
         if process.poll() is None:
             _end(process, log, "this process was asked to end")
+        _signal(process, signal.SIGKILL)  # whatever it has left behind in its group
 
 
 def _end(process: subprocess.Popen[str], log: logging.Logger, why: str) -> None:
     log.error("The run is ended: %s.", why)
-    process.terminate()
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
+        os.killpg(process.pid, number)
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Makes SIGTERM an exception, so that the program is ended too and not only this process."""
+    """Makes the signals to end an exception, so that the program is ended too.
+
+    One that is ignored, as SIGHUP is under `nohup`, stays ignored.
+    """
 
     def stop(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.runtime.errors import ConfigError, LockedError
+from pipeline.runtime.places import check_writable
 
 # A process that holds the lock hands it to one that it starts: the number of the open file.
 LOCK_VARIABLE = "TRIPLET_LOCK_FD"
@@ -60,10 +61,10 @@ def hold_lock(config: Config, command: str) -> Iterator[int]:
 
     Raises:
         LockedError: Another process holds it; this does not wait for its end.
-        ConfigError: In its place is something else than a file.
+        ConfigError: In its place is something else than a file, or nothing can be written there.
     """
     path = lock_path(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent, "[pipeline] directory")
     inherited = _inherited(path)
     lock = _open(path) if inherited is None else inherited
     before = b""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import absl.logging
 
 from modules.runtime import held_back as held_back
+from pipeline.runtime.verbosity import in_short, is_verbose
 
 # Written by C++ to the file descriptor, before any log level applies. Everything else passes.
 TENSORFLOW_CHATTER = re.compile(
@@ -28,7 +29,13 @@ _TFX_CHATTER = re.compile(
 
 
 def _matters(record: logging.LogRecord) -> bool:
-    return not _TFX_CHATTER.search(record.getMessage())
+    if _TFX_CHATTER.search(record.getMessage()):
+        return False
+    if not is_verbose():  # what ends a run is told at its end, and once
+        record.exc_info = record.exc_text = None
+        if record.levelno >= logging.WARNING:
+            record.msg, record.args = in_short(record.getMessage()), ()
+    return True
 
 
 def set_log_levels() -> None:
@@ -37,7 +44,9 @@ def set_log_levels() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # Beam logs each error with the traceback of its worker, and raises it besides.
+    beam = logging.ERROR if is_verbose() else logging.CRITICAL
+    logging.getLogger("apache_beam").setLevel(beam)
     absl.logging.get_absl_logger().addFilter(_matters)
     logging.getLogger("tensorflow").addFilter(_matters)
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from modules.runtime import work_done
+from pipeline.runtime.terminal import Terminal
 
 _QUIET_SECONDS = 3.0  # a node that takes no longer is its own sign of life
 _LOOK_SECONDS = 0.5  # between two looks at a node, on a terminal
@@ -44,7 +45,7 @@ class NodeProgress:
     def __init__(self, nodes: int, console: Console | None = None) -> None:
         self._nodes = nodes
         self._started = 0
-        self._console = console or Console(soft_wrap=True)
+        self._console = console or Terminal(soft_wrap=True)
 
     @contextlib.contextmanager
     def of(self, node: str) -> Iterator[Shown]:

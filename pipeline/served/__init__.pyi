@@ -43,7 +43,6 @@ from .verify import (
     verify_images as verify_images,
 )
 from .version import (
-    MAX_PIXELS as MAX_PIXELS,
     Neighbour as Neighbour,
     ServedVersion as ServedVersion,
     as_text as as_text,

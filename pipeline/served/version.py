@@ -20,13 +20,13 @@ from modules.index import (
     model_fingerprint,
     open_index,
 )
+from modules.settings import MAX_PIXELS
+from modules.storage import find_damage
 from pipeline.served.embedding import Embedded, embed_images
 from pipeline.served.versions import VersionError
 
 if TYPE_CHECKING:
     from modules.models import Embedder
-
-MAX_PIXELS = 50_000_000  # as ExampleGen's default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +140,14 @@ def open_version(folder: str, max_pixels: int = MAX_PIXELS) -> ServedVersion:
         max_pixels: Largest width × height of an image to embed.
 
     Raises:
-        VersionError: It has no usable model, its index is broken or was made by another model.
+        VersionError: It has no usable model, its index is broken or was made by another model, or a
+            file is not what was pushed.
     """
+    if faults := find_damage(folder):
+        raise VersionError(
+            f"{folder} is not as it was pushed: {', '.join(faults)}. Go back to another version "
+            "with `rollback`, or name one by --model; look after the disk."
+        )
     try:
         model = check_same_model(folder).model
         index = open_index(index_folder(folder))

@@ -90,7 +90,7 @@ CASES = [
         Case(
             "digits-18s",
             ModelSettings(),
-            TrainingSettings(steps=320, seed=seed, **CLASSES, **LITTLE),
+            TrainingSettings(steps=465, seed=seed, **CLASSES, **LITTLE),
             target=IN_18_S,
             baselines=seed == 0,
         )
@@ -100,7 +100,7 @@ CASES = [
         Case(
             "digits-18s-triplets",
             ModelSettings(),
-            TrainingSettings(steps=320, seed=seed, **TRIPLETS, **LITTLE),
+            TrainingSettings(steps=465, seed=seed, **TRIPLETS, **LITTLE),
             target=IN_18_S,
         )
         for seed in range(3)

@@ -39,7 +39,7 @@ import faiss
 import numpy as np
 
 from modules.retrieval import COUNTS, score_names
-from modules.retrieval.order import LabelledRows
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.shards import Shard
 from modules.retrieval.transforms import SHARD_ROWS, ScoredQueries, ScoreQueries
@@ -102,7 +102,7 @@ def search_with_beam(queries: int, gallery: int, workers: int) -> dict[str, floa
                 kind: pipeline
                 | f"{kind} batches" >> beam.Create(list(batches(kind, total, classes)))
                 | f"{kind} spread" >> beam.Reshuffle()
-                | f"{kind} rows" >> beam.MapTuple(make_rows)
+                | f"{kind} rows" >> beam.MapTuple(make_rows).with_output_types(LabelledRows)
                 for kind, total in (("query", queries), ("gallery", gallery))
             }
             scored = rows["query"] | ScoreQueries(KS, rows["gallery"])

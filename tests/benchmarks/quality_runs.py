@@ -22,7 +22,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.triplet_gen.executor import Executor
-from modules.batches import choose_batch_size
+from modules.batches import LookUp, choose_batch_size
 from modules.contract import IMAGE
 from modules.export.saved_model import EmbeddingModule
 from modules.images import decode_images
@@ -152,6 +152,7 @@ def train(
     clock: str = "perf_counter",
     seconds: float | None = None,
     start: keras.Model | None = None,
+    earlier: LookUp | None = None,
 ) -> Trained:
     """Trains `training.steps` steps, or for so many seconds.
 
@@ -163,6 +164,7 @@ def train(
         clock: A function of the module `time` that counts seconds.
         seconds: Those of the clock, instead of the steps.
         start: A network to start from.
+        earlier: Embeddings of an earlier model, by the keys of the images.
 
     Returns:
         The network at the end, and what was spent on it.
@@ -177,7 +179,7 @@ def train(
     now = getattr(time, clock)
     started = now()
     size = training.batch_size or BATCH
-    batches = training_batches([shards], pixels.images, training, size)
+    batches = training_batches([shards], pixels.images, training, size, beside=earlier)
     budget.count(now() - started)
     trainer.fit(
         batches, steps_per_epoch=steps or WITHOUT_END, shuffle=False, verbose=0, callbacks=[budget]

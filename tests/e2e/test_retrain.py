@@ -128,7 +128,9 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
     assert "no new data" in output
     assert "rejected 2 times in a row since" in output
 
-    loop.settings(weights=str(loop.root / "missing.weights.h5"))
+    damaged = loop.root / "damaged.weights.h5"
+    damaged.write_text("no weights")
+    loop.settings(weights=str(damaged))
     output = loop.call("retrain", expected=ExitCode.FAILED)
     assert "Trainer failed" in output
 

@@ -45,10 +45,10 @@ class Api:
             case "POST", ["pipelines", "upload"]:
                 made = {"pipeline_id": next(self._ids), "display_name": query["name"]}
                 self.pipelines.append(made)
-                self._add_version(made["pipeline_id"], query["name"], body)
+                self._add_version(made["pipeline_id"], **_texts(query), form=body)
                 return made
             case "POST", ["pipelines", "upload_version"]:
-                return self._add_version(query["pipelineid"], query["name"], body)
+                return self._add_version(query["pipelineid"], **_texts(query), form=body)
             case "GET", ["pipelines", _, "versions", version]:
                 return next((v for v in self.versions if v["pipeline_version_id"] == version), None)
             case "DELETE", ["pipelines", _, "versions", version]:
@@ -93,13 +93,14 @@ class Api:
                 return {}
         return None
 
-    def _add_version(self, pipeline: str, name: str, form: bytes) -> dict:
+    def _add_version(self, pipeline: str, name: str, description: str, form: bytes) -> dict:
         package = form.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
         spec, platforms = yaml.safe_load_all(package)
         made = {
             "pipeline_id": pipeline,
             "pipeline_version_id": next(self._ids),
             "display_name": name,
+            "description": description,
             "pipeline_spec": {"pipeline_spec": spec, "platform_spec": platforms},
         }
         self.versions.append(made)
@@ -114,6 +115,10 @@ class Api:
         """Query and body of all requests of one kind."""
         wanted = (method, f"{ROOT}/{path}")
         return [(query, body) for m, p, query, body in self.requests if (m, p) == wanted]
+
+
+def _texts(query: dict[str, str]) -> dict[str, str]:
+    return {"name": query["name"], "description": query.get("description", "")}
 
 
 def _page(items: list[dict], query: dict[str, str], field: str) -> dict:

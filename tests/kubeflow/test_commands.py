@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from pipeline.config import parse_config
 from pipeline.runtime import ExitCode
 from tests.kubeflow.api_server import Api, serve
 
-NODES = {"ImageExampleGen": [], "Trainer": ["ImageExampleGen"]}
+NODES = {"ImageExampleGen": [], "StatisticsGen": ["ImageExampleGen"], "Trainer": ["StatisticsGen"]}
 
 
 @pytest.fixture
@@ -65,9 +66,12 @@ def ok(*arguments: str | Path, api: Api) -> str:
 def test_deploy_uploads_a_pipeline_then_versions_of_it(api, package) -> None:
     ok("deploy", package, "--version", "winter", api=api)
     ((query, body),) = api.asked("POST", "pipelines/upload")
-    assert query == {"name": "digits"}
+    assert query == {"name": "digits", "description": "The pipeline digits of TFX nodes."}
     assert package.read_bytes() in body
     assert [version["display_name"] for version in api.versions] == ["winter"]  # and no other one
+    assert re.fullmatch(
+        r"Configuration [0-9a-f]{12}, image triplet:1\.", api.versions[0]["description"]
+    )
     assert "version winter of digits is deployed already" in ok(
         "deploy", package, "--version", "winter", api=api
     )
@@ -110,6 +114,7 @@ def test_run_takes_the_newest_version_and_only_given_parameters(api, package) ->
         "train_steps": 7,
         "thresholds": {"map@r": {"lower": 0.5}},
     }
+    assert re.fullmatch(r"digits, \d{4}-\d\d-\d\d \d\d:\d\d", body["display_name"])
     assert [e["display_name"] for e in api.experiments] == ["digits"]
 
     # The oldest one, which lies on the second page.
@@ -180,15 +185,19 @@ def test_status(api, package) -> None:
     assert f"{run_id}  " in ok("status", api=api)
     api.states = [
         {"state": "RUNNING"}
-        | tasks(trainer="RUNNING", image_example_gen="SUCCEEDED", prepare="SUCCEEDED")
+        | tasks(
+            trainer="RUNNING",
+            image_example_gen_to_statistics_gen="SUCCEEDED",
+            prepare="SUCCEEDED",
+        )
     ]
     details = api.states[0]["run_details"]["task_details"]
     details[1] |= {"start_time": "2027-01-01T03:00:00Z", "end_time": "2027-01-01T03:01:30Z"}
     details[2] |= {"start_time": "2027-01-01T02:59:00Z", "end_time": "2027-01-01T02:59:40Z"}
     details[0] |= {"start_time": "2027-01-01T03:01:40Z"}
     assert ok("status", run_id, api=api) == (
-        "first: RUNNING\n  prepare: SUCCEEDED, 40 s\n  ImageExampleGen: SUCCEEDED, 90 s\n"
-        "  Trainer: RUNNING\n"
+        "first: RUNNING\n  prepare: SUCCEEDED, 40 s\n"
+        "  ImageExampleGen, StatisticsGen: SUCCEEDED, 90 s\n  Trainer: RUNNING\n"
     )
     api.states = [{"state": "FAILED"} | tasks(trainer="FAILED")]
     api.states[0]["run_details"]["task_details"][0]["error"] = {"message": "out of memory"}
@@ -223,6 +232,7 @@ def test_schedules(api, package) -> None:
     ok(*create, "--name", "nightly", "--cron", "0 0 3 * * *", "--seed", 3, api=api)
     ((_, body),) = api.asked("POST", "recurringruns")
     assert body["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert body["description"] == api.versions[0]["description"]
     assert int(body["max_concurrency"]) == 1
     assert body["no_catchup"] is True
     assert body["mode"] == "ENABLE"

@@ -20,7 +20,9 @@ def test_the_steps_to_a_scheduled_pipeline_are_there() -> None:
 
 
 def test_manifests_are_applied_that_exist() -> None:
-    applied = [command[-1] for command in COMMANDS if command[:2] == ["kubectl", "apply"]]
+    commands = [command for command in COMMANDS if command[:2] == ["kubectl", "apply"]]
+    assert all(command[2:4] == ["-n", "kubeflow"] for command in commands)
+    applied = [command[-1] for command in commands]
     there = {path.parent for path in PROJECT.glob("kubeflow/manifests/*/kustomization.yaml")}
     assert {PROJECT / folder for folder in applied} == there
 

@@ -11,17 +11,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeflow.spec import SCHEMA_VERSION, parse_yaml, pipeline_yaml, task_name
-from pipeline.config import Config, parse_config
+from kubeflow.ir import compile_ir, dag
+from kubeflow.spec import SCHEMA_VERSION, parse_yaml, pipeline_yaml
+from pipeline.config import Config, cluster_values, load_config, parse_config
 from pipeline.config.paths import PROJECT
 from pipeline.runtime import ConfigError
+from tests.kubeflow.pods import Pods
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
 NODES = {
     "ImageExampleGen": [],
     "StatisticsGen": ["ImageExampleGen"],
     "Trainer": ["ImageExampleGen", "StatisticsGen"],
+    "Evaluator": ["ImageExampleGen", "Trainer"],
+    "Pusher": ["Evaluator", "Trainer"],
 }
+DATA, LAST = "image-example-gen-to-statistics-gen", "evaluator-to-pusher"
+LEVEL = 30  # seconds at most that a task costs, whatever it does; 20 to 30 were seen on a cluster
 
 
 def config(**kubeflow: object) -> Config:
@@ -49,42 +55,111 @@ def test_golden_file() -> None:
     assert sdk.sub("", text) == sdk.sub("", GOLDEN.read_text(encoding="utf-8"))
 
 
-def test_another_process_compiles_the_same() -> None:
-    script = (
-        "import sys; from tests.kubeflow.test_spec import *; "
-        "sys.stdout.write(pipeline_yaml(config(), NODES, 'registry/triplet:1'))"
-    )
+@pytest.fixture(scope="module")
+def whole_chain(tmp_path_factory) -> Path:
+    """The chain of a new configuration, compiled by the command in a process of its own."""
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "digits.toml").write_text('[pipeline]\nname = "digits"\n[data]\npath = "photos"\n')
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True,
-        env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin"},
+        [
+            sys.executable, "-m", "kubeflow", "compile", "--config", folder / "digits.toml",
+            "--image", "registry/triplet:1", "--output", folder / "digits.yaml",
+        ],
+        cwd=PROJECT, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": "1"},
     )  # fmt: skip
-    assert done.stdout == pipeline_yaml(config(), NODES, "registry/triplet:1")
+    assert done.returncode == 0, done.stderr
+    assert "prepare and 12 nodes in 5 pods: " in done.stdout
+    return folder / "digits.yaml"
 
 
-def test_the_whole_chain_compiles_to_the_same_in_every_process(tmp_path) -> None:
-    config_file = tmp_path / "digits.toml"
-    config_file.write_text('[pipeline]\nname = "digits"\n[data]\npath = "photos"\n')
-    texts = []
-    for seed in ("1", "2"):
-        output = tmp_path / f"{seed}.yaml"
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "kubeflow", "compile", "--config", config_file,
-                "--image", "registry/triplet:1", "--output", output,
-            ],
-            cwd=PROJECT, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": seed},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        texts.append(output.read_text(encoding="utf-8"))
-    assert texts[0] == texts[1]
-    spec, _ = parse_yaml(texts[0])
-    tasks = spec.root.dag.tasks
-    assert {"prepare", "triplet-gen", "trainer", "baseline-resolver", "evaluator", "pusher"} < set(
-        tasks
-    )
-    assert {"trainer", "evaluator"} <= set(tasks["pusher"].dependent_tasks)
-    assert str(PROJECT) not in texts[0]
-    assert str(tmp_path) not in texts[0]
+def test_another_process_compiles_the_same(whole_chain) -> None:
+    text = whole_chain.read_text(encoding="utf-8")
+    here = load_config(str(whole_chain.with_suffix(".toml")))
+    nodes = dag(compile_ir(parse_config(cluster_values(here), "the test")))
+    assert pipeline_yaml(here, nodes, "registry/triplet:1") == text
+    assert str(PROJECT) not in text
+    assert str(whole_chain.parent) not in text
+
+
+def test_pods_and_levels_of_a_run(whole_chain, tmp_path) -> None:
+    """Of Kubeflow's own there are a driver of the run and one before each task."""
+    pods = Pods(whole_chain, tmp_path)
+    tasks = list(pods.order())
+    assert tasks == [
+        "prepare", "import-example-gen-to-example-validator", "transform", "triplet-gen",
+        "trainer", "baseline-resolver-to-pusher",
+    ]  # fmt: skip
+    assert 1 + 2 * len(tasks) == 13
+    assert pods.levels() == 5  # transform and triplet-gen run side by side
+    assert pods.levels() * LEVEL <= 150
+
+    # Without news: the driver of a task right after prepare finds out that it is skipped, and
+    # nothing starts for those after it.
+    asked = [name for name in tasks if pods.tasks[name].trigger_policy.condition]
+    assert asked == ["import-example-gen-to-example-validator"]
+    assert all("prepare" not in pods.tasks[name].dependent_tasks for name in {*tasks} - {*asked})
+    (news,) = pods.spec.components["comp-prepare"].output_definitions.parameters
+    for value, skipped in (("true", []), ("false", tasks[1:])):
+        (tmp_path / value / "prepare").mkdir(parents=True)
+        (tmp_path / value / "prepare" / news).write_text(value)
+        assert [name for name in tasks if pods.is_skipped(name, value)] == skipped
+    assert 1 + 2 + len(asked) == 4
+    assert pods.levels(lambda name: name in ("prepare", *asked)) * LEVEL <= 60
+
+
+def test_one_pod_for_each_node_where_that_is_asked_for() -> None:
+    spec, _ = compiled(share_pods=False)
+    assert set(spec["root"]["dag"]["tasks"]) == {
+        "prepare", "image-example-gen", "statistics-gen", "trainer", "evaluator", "pusher",
+    }  # fmt: skip
+    spec, _ = compiled(nodes={"StatisticsGen": {"memory": "16Gi"}, "Evaluator": {"cpu": "2"}})
+    assert set(spec["root"]["dag"]["tasks"]) == {
+        "prepare", "image-example-gen", "statistics-gen", "trainer", LAST,
+    }  # fmt: skip
+    memory = {
+        name: executor["container"]["resources"]["resourceMemoryLimit"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+    assert memory["exec-statistics-gen"] == "16Gi"
+    assert memory["exec-image-example-gen"] == "4Gi"
+
+
+def test_what_kubeflow_shows() -> None:
+    spec, platforms = compiled(ttl_hours=48, labels={"triplet-pipeline": "mine"})
+    made = {
+        name: {
+            key: kind["artifactType"]["schemaTitle"]
+            for key, kind in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        }
+        for name, component in spec["components"].items()
+    }
+    assert made.pop(f"comp-{LAST}") == {"metrics": "system.Metrics", "pushed": "system.Model"}
+    assert not any(made.values())
+    words = spec["deploymentSpec"]["executors"][f"exec-{LAST}"]["container"]["args"]
+    assert words[-2:] == ["--executor-input", "{{$}}"]
+    nodes = NODES | {"ReportGen": ["Pusher"]}
+    text = pipeline_yaml(config(), nodes, "registry/triplet:1")
+    found = yaml.safe_load(text.split("---")[0])
+    outputs = found["components"]["comp-evaluator-to-report-gen"]["outputDefinitions"]
+    assert outputs["artifacts"]["report"]["artifactType"]["schemaTitle"] == "system.HTML"
+    executors = found["deploymentSpec"]["executors"]
+    words = executors["exec-evaluator-to-report-gen"]["container"]["args"]
+    assert words[-2:] == ["--report", "{{$.outputs.artifacts['report'].path}}"]
+
+    information = spec["pipelineInfo"]
+    configuration = re.fullmatch(
+        r"Configuration ([0-9a-f]{12}), image registry/triplet:1\.", information["description"]
+    )[1]
+    kubernetes = platforms["platforms"]["kubernetes"]
+    assert kubernetes["pipelineConfig"] == {"resourceTtlOnCompletion": 48 * 3600}
+    marks = kubernetes["deploymentSpec"]["executors"][f"exec-{LAST}"]["podMetadata"]
+    assert marks == {
+        "labels": {"triplet-pipeline": "mine", "triplet-node": LAST},
+        "annotations": {
+            "triplet-nodes": "Evaluator,Pusher", "triplet-configuration": configuration,
+        },
+    }  # fmt: skip
+    assert "pipelineConfig" not in compiled()[1]["platforms"]["kubernetes"]
 
 
 def test_no_secret_and_no_path_of_this_machine() -> None:
@@ -100,11 +175,8 @@ def test_the_graph_retries_and_caching() -> None:
     tasks = spec["root"]["dag"]["tasks"]
     assert spec["schemaVersion"] == SCHEMA_VERSION == "2.1.0"
     assert {name: set(task.get("dependentTasks", [])) for name, task in tasks.items()} == {
-        "prepare": set(),
-        "image-example-gen": {"prepare"},
-        "statistics-gen": {"prepare", "image-example-gen"},
-        "trainer": {"prepare", "image-example-gen", "statistics-gen"},
-    }
+        "prepare": set(), DATA: {"prepare"}, "trainer": {DATA}, LAST: {"trainer"},
+    }  # fmt: skip
     for task in tasks.values():
         assert task["cachingOptions"] == {}  # TFX does it
         assert task["retryPolicy"]["maxRetryCount"] == 2
@@ -149,6 +221,7 @@ def test_every_try_of_a_node_has_its_time() -> None:
         "exec-image-example-gen": 7200,
         "exec-statistics-gen": 1800,
         "exec-trainer": 24 * 3600,
+        f"exec-{LAST}": 1800,
     }
     spec, _ = compiled(timeout_hours=0.5, nodes=nodes, retries=3)
     for name, task in spec["root"]["dag"]["tasks"].items():
@@ -192,9 +265,9 @@ def test_where_pods_run_and_what_is_written_on_them() -> None:
             ["batch", "nvidia.com/gpu"] if trainer else ["batch"]
         )
         assert executor["tolerations"][0]["operator"] == "Exists"
-        assert executor["podMetadata"] == {
-            "labels": {"team": "search"}, "annotations": {"example.com/note": "a text"},
-        }  # fmt: skip
+        marks = executor["podMetadata"]
+        assert marks["labels"]["team"] == "search"
+        assert marks["annotations"]["example.com/note"] == "a text"
         env = {one["name"]: one["value"] for one in containers[name]["container"]["env"]}
         more = {"NCCL_DEBUG": "INFO"} if trainer else {}
         assert env == {"TF_CPP_MIN_LOG_LEVEL": "1"} | more
@@ -223,7 +296,7 @@ def test_what_kubernetes_would_refuse(wrong: dict, message: str) -> None:
 def test_every_pod_gets_the_volume_the_secret_and_scratch_space() -> None:
     _, platforms = compiled(volume="shared", metadata_secret="mysql-secret")
     executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == 1 + len(NODES)
+    assert executors.keys() == {"exec-prepare", f"exec-{DATA}", "exec-trainer", f"exec-{LAST}"}
     for executor in executors.values():
         (mount,) = executor["pvcMount"]
         assert (mount["constant"], mount["mountPath"]) == ("shared", "/mnt/triplet")
@@ -239,7 +312,9 @@ def test_every_pod_gets_the_volume_the_secret_and_scratch_space() -> None:
 def test_a_bucket_and_a_metadata_server_need_neither_volume_nor_secret() -> None:
     spec, platforms = compiled(directory="gs://bucket/x", metadata="grpc://metadata:8080")
     for executor in platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
-        assert set(executor) == {"emptyDirMounts", "activeDeadlineSeconds", "securityContext"}
+        assert set(executor) == {
+            "emptyDirMounts", "activeDeadlineSeconds", "securityContext", "podMetadata",
+        }  # fmt: skip
     arguments = spec["deploymentSpec"]["executors"]["exec-trainer"]["container"]["args"]
     assert "gs://bucket/x/digits/runs" in arguments
 
@@ -258,18 +333,6 @@ def test_strict_parsing(old: str, new: str, message: str) -> None:
     assert old in text
     with pytest.raises(ValueError, match=message):
         parse_yaml(text.replace(old, new))
-
-
-@pytest.mark.parametrize(
-    ("node", "task"),
-    [
-        ("BaselineResolver", "baseline-resolver"),
-        ("Pusher", "pusher"),
-        ("SchemaGen.1", "schema-gen-1"),
-    ],
-)
-def test_task_names(node: str, task: str) -> None:
-    assert task_name(node) == task
 
 
 if __name__ == "__main__":

@@ -288,12 +288,12 @@ def test_nothing_is_exported_when_a_tflite_model_differs(prepared, tmp_path, mon
     assert not (tmp_path / "model").exists()
 
 
-def test_training_starts_from_an_earlier_model(prepared, trained, tmp_path) -> None:
+def test_training_starts_from_an_earlier_model(prepared, trained, tmp_path, capsys) -> None:
     """With a rate so small that nothing moves, the result is the earlier model."""
-    fn_args = arguments(
-        prepared, tmp_path, base_model=str(trained), training={"learning_rate": 1e-12}
-    )
+    still = {"learning_rate": 1e-12, "compatibility_weight": 1.0}
+    fn_args = arguments(prepared, tmp_path, base_model=str(trained), training=still)
     trainer.run_fn(fn_args)
+    assert "images embedded by the last blessed model" in capsys.readouterr().out
     images = tf.constant([image for image, _, _ in ROWS["eval"]])
     earlier, later = (
         tf.saved_model.load(path).signatures["images"](images=images)["embedding"]

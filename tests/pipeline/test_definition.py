@@ -109,8 +109,9 @@ def test_several_triplets_per_anchor(tmp_path: Path) -> None:
 def test_every_key_of_image(tmp_path: Path) -> None:
     given = {"height": 30, "width": 40, "channels": 3, "fit": "crop", "background": "red"}
     assert given.keys() == ImageTable.model_fields.keys()
-    node = nodes(tmp_path, tables("image", given))["Transform"]
-    assert json.loads(node.exec_properties["custom_config"]) == {"image": given}
+    node = nodes(tmp_path, "max_pixels = 999\n" + tables("image", given))["Transform"]
+    found = json.loads(node.exec_properties["custom_config"])
+    assert found == {"image": given, "max_pixels": 999}
     assert "statistics" not in node.inputs  # nothing is chosen, so other statistics change nothing
 
 
@@ -125,6 +126,7 @@ def test_what_is_not_given_is_chosen_by_statistics_and_the_limits_of_the_network
             "background": "white",
         },
         "image_limits": {"least": 32, "most": 96},
+        "max_pixels": 50_000_000,
     }
     assert node.inputs["statistics"].producer_component_id == "StatisticsGen"
 

@@ -19,7 +19,7 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.types import Channel, standard_artifacts
 
 from pipeline.config import parse_config
-from pipeline.launch import launch_node
+from pipeline.launch import launch_from_cache, launch_node
 from pipeline.local_runner import LocalRunner
 from pipeline.metadata import find_execution, latest_run
 from pipeline.runtime import NodeFailedError
@@ -62,6 +62,13 @@ class Local:
         )
         return launch_node(self.ir, node, metadata.Metadata(self.database)).outcome
 
+    def from_cache(self, node: str, run_id: str) -> str | None:
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self.ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+        )
+        launched = launch_from_cache(self.ir, node, metadata.Metadata(self.database))
+        return launched and launched.outcome
+
     def execution(self, node: str, run_id: str) -> proto.Execution:
         found = find_execution(mlmd.MetadataStore(self.database), "p", run_id, node)
         assert found is not None
@@ -74,6 +81,33 @@ def test_executed_cached_and_done_before(tmp_path) -> None:
     assert outcomes == ["executed", "done before"]
     local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
     assert local.launch("ImportSchemaGen", "two") == "cached"
+
+
+def test_what_the_cache_does_not_have_is_left_to_be_taken_up(tmp_path) -> None:
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    assert local.from_cache("ImportSchemaGen", "one") is None
+    left = local.execution("ImportSchemaGen", "one")
+    assert left.last_known_state == proto.Execution.RUNNING
+    assert not [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob(".temp"))
+    assert local.launch("ImportSchemaGen", "one") == "executed"
+    assert local.execution("ImportSchemaGen", "one").id == left.id
+    assert local.from_cache("ImportSchemaGen", "one") == "done before"
+    again = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    assert again.from_cache("ImportSchemaGen", "two") == "cached"
+
+
+def test_a_node_that_fails_and_one_without_cache_are_left(tmp_path) -> None:
+    local = Local(tmp_path, broken_resolver())
+    assert local.from_cache("Broken", "one") is None
+    failed = local.execution("Broken", "one")
+    assert "no such span" in failed.custom_properties["error"].string_value
+    with pytest.raises(NodeFailedError, match=r"Broken failed: its inputs .*: no such span"):
+        local.launch("Broken", "one")
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    local.ir.nodes[0].pipeline_node.execution_options.caching_options.enable_cache = False
+    assert local.from_cache("ImportSchemaGen", "two") is None
+    assert find_execution(mlmd.MetadataStore(local.database), "p", "two", "ImportSchemaGen") is None
 
 
 def test_an_executor_that_fails(tmp_path) -> None:

@@ -26,6 +26,12 @@ from components.pusher import Pusher
 from components.pusher.executor import Executor
 
 
+class UntriedExecutor(Executor):
+    """Ours, for models that have the layout of one and no sense; real ones are tried elsewhere."""
+
+    CHECK = None
+
+
 def push(
     kind: str,
     model: str,
@@ -51,7 +57,7 @@ def push(
         ),
         keep_versions=keep,
     )
-    {"ours": Executor, "tfx": TfxExecutor}[kind]().Do(
+    {"ours": UntriedExecutor, "tfx": TfxExecutor}[kind]().Do(
         {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
         {"pushed_model": [pushed]},
         dict(node.exec_properties),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modules.storage import CHECKSUMS_FILE
+
 MEGABYTE = 1 << 20
 
 
@@ -20,11 +22,12 @@ def make_model(folder: Path, fill: str, megabytes: int = 0) -> Path:
 
 
 def contents(folder: Path | str) -> dict[str, bytes]:
+    """Files by their path; those of a version without its checksums."""
     folder = Path(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != CHECKSUMS_FILE
     }
 
 

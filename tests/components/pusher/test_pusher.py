@@ -216,7 +216,7 @@ def test_everything_is_forced_to_the_disk_before_it_appears(tmp_path, monkeypatc
     hand_over_push(str(model), str(serving), extras=extras)
     incoming = next(call for call in calls if call.startswith("rename ")).split()[1]
     names = {str(path.relative_to(model)) for path in model.rglob("*")}
-    names |= {*extras, "index/rows"}
+    names |= {*extras, "index/rows", "checksums.json"}
     everything = {incoming} | {f"{incoming}/{name}" for name in names}
     position = calls.index(f"rename {incoming}")
     assert set(calls[:position]) == everything

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.pusher import versioned_push as hand_over
+from modules.storage import CHECKSUMS_FILE
 from pipeline.config.paths import PROJECT
 from tests.components.pusher.pushed_models import contents, make_model
 
@@ -43,6 +44,7 @@ class Reader(threading.Thread):
                     str((Path(path) / file).relative_to(folder)): (Path(path) / file).stat().st_size
                     for path, _, files in os.walk(folder)
                     for file in files
+                    if file != CHECKSUMS_FILE
                 }
                 if sizes not in self.whole:
                     self.half.append(name)

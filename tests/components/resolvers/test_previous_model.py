@@ -7,6 +7,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.evaluator import constants
 from tfx.types import standard_artifacts
+from tfx.utils import json_utils
 
 from components.resolvers.previous_model import PreviousModelStrategy
 
@@ -30,19 +31,29 @@ class Runs:
         (number,) = self.store.put_artifacts([proto.Artifact(type_id=self._kinds[kind])])
         return number
 
-    def execution(self, inputs: list[int], output: int) -> None:
-        (number,) = self.store.put_executions([proto.Execution(type_id=self._execution_kind)])
+    def execution(self, inputs: list[int], output: int, recipe: str | None = None) -> None:
+        execution = proto.Execution(type_id=self._execution_kind)
+        told = json_utils.dumps({"training_recipe": recipe} if recipe else {})
+        execution.custom_properties["custom_config"].string_value = told
+        (number,) = self.store.put_executions([execution])
         events = [(i, proto.Event.INPUT) for i in inputs] + [(output, proto.Event.OUTPUT)]
         self.store.put_events(
             [proto.Event(execution_id=number, artifact_id=i, type=t) for i, t in events]
         )
 
-    def train(self, examples: list[int], previous: int | None, *, blessed: bool = True) -> int:
+    def train(
+        self,
+        examples: list[int],
+        previous: int | None,
+        *,
+        blessed: bool = True,
+        recipe: str | None = None,
+    ) -> int:
         """TripletGen and Trainer; both read the previous model."""
         earlier = [] if previous is None else [previous]
         triplets, model = self.artifact("Examples"), self.artifact("Model")
         self.execution([*examples, *earlier], triplets)
-        self.execution([triplets, *earlier], model)
+        self.execution([triplets, *earlier], model, recipe)
         artifact = standard_artifacts.Model()
         artifact.id = model
         self.models.append(artifact)
@@ -52,12 +63,12 @@ class Runs:
         self.blessings.append(blessing)
         return model
 
-    def resolve(self, examples: list[int], rounds: int) -> int | None:
+    def resolve(self, examples: list[int], rounds: int, recipe: str | None = None) -> int | None:
         current = []
         for number in examples:
             current.append(standard_artifacts.Examples())
             current[-1].id = number
-        resolved = PreviousModelStrategy(rounds).resolve_artifacts(
+        resolved = PreviousModelStrategy(rounds, recipe).resolve_artifacts(
             self.store,
             {"model": self.models, "model_blessing": self.blessings, "examples": current},
         )
@@ -104,3 +115,20 @@ def test_refused_models_are_never_taken_up() -> None:
     refused = runs.train([new], first, blessed=False)
     assert refused > first
     assert runs.resolve([new], 1) == first
+
+
+def test_another_recipe_takes_up_the_latest_model_of_the_same_data() -> None:
+    """And then comes to rest, however often the recipe changes."""
+    runs = Runs()
+    examples = [runs.artifact("Examples")]
+    used = []
+    for recipe in ("a", "a", "b", "b", "a", "a"):
+        previous = runs.resolve(examples, 0, recipe)
+        if (previous, recipe) not in used:  # else every node is cached
+            runs.train(examples, previous, recipe=recipe)
+        used.append((previous, recipe))
+    first, second, third = (model.id for model in runs.models)
+    assert used == [
+        (None, "a"), (None, "a"), (first, "b"), (first, "b"), (second, "a"), (second, "a")
+    ]  # fmt: skip
+    assert third == runs.resolve(examples, 0, "b")

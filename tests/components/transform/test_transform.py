@@ -19,6 +19,7 @@ from components.transform import Transform
 from modules.export import EmbeddingModule
 from modules.images import (
     REFUSED,
+    TOO_LARGE,
     decode_images,
     decode_to_array,
     find_pixel_range,
@@ -28,6 +29,7 @@ from modules.settings import ImageLimits, ImageSettings, ImageTable
 from pipeline.schema import SCHEMA_FILE
 from tests.components.example_validator.validation_nodes import make_statistics
 from tests.modules.images.image_files import CONVERTED, LOSSLESS, LOSSY
+from tests.modules.images.test_header import a_bomb
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
 
 LIMITS = ImageLimits(least=10, most=64)
@@ -199,3 +201,5 @@ def test_every_kind_of_file_is_the_same_to_the_check_transform_and_a_served_mode
     for write in CONVERTED.values():
         with pytest.raises(tf.errors.InvalidArgumentError, match=REFUSED):
             served(images=tf.constant([write(pixels, 0)]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=TOO_LARGE):
+        served(images=tf.constant([a_bomb("png")]))

@@ -9,8 +9,8 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings, strategies as st
 
 from modules.retrieval import COUNTS, make_gallery, score_against, score_names, score_queries
-from modules.retrieval.order import LabelledRows
 from modules.retrieval.pair_counts import PairCounters, count_block_pairs
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import score_block
 from modules.retrieval.transforms import ScoreQueries
 from modules.retrieval.verification import add_pairs, new_histogram

@@ -13,8 +13,8 @@ from hypothesis import assume, example, given, settings, strategies as st
 from modules.retrieval import pair_bootstrap
 from modules.retrieval.accept_counts import UNITS, AcceptCounters, AcceptTables, units_of
 from modules.retrieval.operating_threshold import find_grid
-from modules.retrieval.order import LabelledRows
 from modules.retrieval.pair_counts import count_block_pairs
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import score_block
 from modules.retrieval.sets import MeasureSet
 from modules.retrieval.transforms import ScoreQueries

@@ -7,7 +7,7 @@ import pytest
 
 from modules.retrieval import COLLAPSED_SPREAD, clustering
 from modules.retrieval.clustering import clustering_metrics
-from modules.retrieval.order import LabelledRows
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import BlockScores
 from modules.retrieval.sets import _MeasureSetFn, count_non_finite, spread_metrics
 from modules.retrieval.transforms import ScoredQueries

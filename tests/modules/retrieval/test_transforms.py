@@ -11,8 +11,8 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 
-from modules.retrieval import COUNTS, order as retrieval_order, score_names
-from modules.retrieval.order import LabelledRows
+from modules.retrieval import COUNTS, order as retrieval_order, score_names, transforms
+from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet
 from modules.retrieval.transforms import FindNeighbours, ScoreQueries
 from tests.real_data import BEAM_ARGS
@@ -53,8 +53,8 @@ def run(transform, queries, gallery, check, args=BEAM_ARGS) -> None:
         assert_that(queries | transform(gallery), check)
 
 
-def check_scores(queries: Rows, gallery: Rows, query_rows: int):
-    """Compares both models with the oracle."""
+def check_scores(queries: Rows, gallery: Rows, at_most: int = 60):
+    """Compares both models with the oracle, and how many queries went through the gallery."""
     expected = {
         "x": brute_force(*queries, KS, gallery),
         "y": brute_force(
@@ -66,7 +66,7 @@ def check_scores(queries: Rows, gallery: Rows, query_rows: int):
     names = [*score_names(KS), *COUNTS]
 
     def check(blocks):
-        assert max(len(block.queries.ids) for block in blocks) <= query_rows
+        assert max(len(block.queries.ids) for block in blocks) <= at_most
         assert sorted(i for block in blocks for i in block.queries.ids) == sorted(queries.ids)
         for block in blocks:
             assert block.queries.ids.tolist() == sorted(block.queries.ids)
@@ -89,20 +89,23 @@ def check_scores(queries: Rows, gallery: Rows, query_rows: int):
     st.booleans(),
     st.integers(1, 61),
     st.integers(1, 61),
+    st.integers(0, 60),
 )
 def test_scores_equal_the_brute_force_for_all_batches_blocks_and_shards(
-    cuts, two_sets, query_rows, shard_rows
+    cuts, two_sets, query_rows, shard_rows, together
 ):
     queries = make_rows(0, 60)
     gallery = make_rows(1, 50, labels=b"cdefghi") if two_sets else queries
-    run(
-        lambda pcollection: ScoreQueries(
-            KS, pcollection, query_rows=query_rows, shard_rows=shard_rows
-        ),
-        in_batches(queries, cuts),
-        in_batches(gallery, [10]) if two_sets else None,
-        check_scores(queries, gallery, query_rows),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transforms, "_TOGETHER", together * 4)  # a query has 3 + 1 values
+        run(
+            lambda pcollection: ScoreQueries(
+                KS, pcollection, query_rows=query_rows, shard_rows=shard_rows
+            ),
+            in_batches(queries, cuts),
+            in_batches(gallery, [10]) if two_sets else None,
+            check_scores(queries, gallery, max(query_rows, together)),
+        )
 
 
 @pytest.mark.slow
@@ -112,7 +115,7 @@ def test_scores_of_two_worker_processes():
         lambda pcollection: ScoreQueries(KS, pcollection, query_rows=7, shard_rows=9),
         in_batches(queries, [20, 40]),
         in_batches(gallery, [30]),
-        check_scores(queries, gallery, 7),
+        check_scores(queries, gallery),
         WORKERS,
     )
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from modules.batches.pools import LookUp
 from modules.batches.reading import LabelledImages, TransformImages, count_classes, labelled_images
 from modules.images import decode_images
 from modules.models.embedding_network import build_embedding_model
@@ -70,6 +71,7 @@ class Run:
         trainer: TripletModel | None = None,
         transform: TransformImages = pixels,
         distractors: LabelledImages | None = None,
+        earlier: LookUp | None = None,
     ) -> tuple[TripletModel, BestWeights]:
         """Trains; checkpoints stay."""
         trainer = trainer or self.trainer()
@@ -80,6 +82,7 @@ class Run:
             transform,
             self.settings.batch_size or 60,
             distractors=distractors,
+            earlier=earlier,
             log_dir=str(self.folder / "run"),
             checkpoints=str(self.folder / "checkpoints"),
         )

@@ -17,20 +17,22 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
+from modules.compatibility import COMPATIBILITY_FOLDER, read_compatibility
 from modules.gate import OperatingPoint, read_operating_point
-from modules.index import check_same_model, index_folder
+from modules.index import check_same_model, index_folder, model_fingerprint
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
 from pipeline.metadata import latest_run, open_store, read_runs
 from pipeline.metadata.connection import local_connection
-from pipeline.operations import rollback
+from pipeline.operations import rollback, settle_local
 from pipeline.operations.history import show_history
 from pipeline.operations.rollback import roll_back
 from pipeline.operations.summary import show_latest
 from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
+from tests.real_data import digits
 
 RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
 OPERATING_POINT = """
@@ -48,6 +50,9 @@ def served_files(pipeline: LocalPipeline) -> str:
 def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
     """Whether a model is served, and with its own index, and with nothing besides."""
     served, extras = served_files(pipeline), {"index": index_folder(served_files(pipeline))}
+    if (beside := Path(served, COMPATIBILITY_FOLDER)).exists():  # it was compared with another
+        extras[COMPATIBILITY_FOLDER] = str(beside)
+        assert read_compatibility(str(beside)).candidate == model_fingerprint(served)
     return same_files(model_files(model_uri), served, extras) and bool(check_same_model(served))
 
 
@@ -155,28 +160,46 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, capsys) -> None:
-    """Models with an operating point, which comes back with its model."""
+    """Models with an operating point and a comparison, which come back with their model."""
     pipeline = LocalPipeline(tmp_path, monkeypatch)
-    pipeline.configure(steps=20, tables=OPERATING_POINT)
+    logged = tmp_path / "logged"
+    logged.mkdir()
+    for number, (image, *_) in enumerate(digits(1, start=45)):
+        (logged / f"{number}.png").write_bytes(image)
+    tables = f'{OPERATING_POINT}[compatibility]\nqueries = "{logged}"\n'
+    pipeline.configure(steps=20, tables=tables)
     first = output(pipeline.run(), "Trainer", "model")
-    pipeline.configure(steps=40, tables=OPERATING_POINT)
+    pipeline.configure(steps=40, tables=tables)
     second = pipeline.run()
-    pipeline.configure(steps=60, tables=OPERATING_POINT)
+    pipeline.configure(steps=60, tables=tables)
     last = pipeline.run()
     third = output(last, "Trainer", "model")
-    (_, good, bad) = pipeline.served()
+    (oldest, good, bad) = pipeline.served()
     points = {one: read_operating_point(str(pipeline.serving / str(one))) for one in (good, bad)}
     assert points[good] == second.evaluation.operating_point
     assert points[bad] == last.evaluation.operating_point != points[good]
+    compared = last.evaluation.compatibility
+    beside = {one: str(pipeline.serving / str(one) / "compatibility") for one in (good, bad)}
+    assert read_compatibility(beside[bad]) == compared
+    assert compared.baseline == read_compatibility(beside[good]).candidate
+    assert compared.dimensions == [128, 128]
     # The Evaluator has compared it with what it had stored itself.
     assert last.evaluation.shift.stored == points[good].threshold
     show_latest(pipeline.config)
-    assert f"a squared distance below {points[bad].threshold:.4f} [" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"a squared distance below {points[bad].threshold:.4f} [" in text
+    assert f": {compared.why}.\n" in text
+    assert "new queries, old vectors" in text
+    assert "Churn: of 10 logged queries " in text
     show_latest(pipeline.config, as_json=True)
     shown = json.loads(capsys.readouterr().out)["evaluation"]["operating_point"]
     assert OperatingPoint.model_validate_json(json.dumps(shown)) == points[bad]
     show_history(pipeline.config, as_json=True)
     runs = json.loads(capsys.readouterr().out)
+    assert [run["verdict"] for run in runs] == [
+        None, second.evaluation.compatibility.verdict, compared.verdict
+    ]  # fmt: skip
+    assert runs[-1]["changed_results"] == pytest.approx(last.evaluation.churn.changed)
     kept = runs[-1]["metrics"]["candidate"]["operating_threshold"]
     assert kept == pytest.approx(points[bad].threshold, rel=1e-5)  # the database rounds
 
@@ -208,6 +231,8 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert done.version == pushed == pipeline.served()[-1]
     assert done.missing == []
     assert read_operating_point(served_files(pipeline)) == points[good]
+    brought_back = read_compatibility(f"{served_files(pipeline)}/compatibility")
+    assert brought_back == second.evaluation.compatibility
     # The model and its point, and nothing else, as a TensorFlow server reads it.
     assert not same_files(model_files(done.model.uri), served_files(pipeline))
     assert "serving_default" in tf.saved_model.load(served_files(pipeline)).signatures
@@ -218,6 +243,46 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert states == [proto.Execution.COMPLETE]
     # The next rollback is a new one.
     assert roll_back(pipeline.config).model.uri == first["uri"]
+
+    def states() -> list[int]:
+        store = open_store(pipeline.config, readonly=True)
+        return [e.last_known_state for e in store.get_executions_by_type("Rollback")]
+
+    # One that was killed before its push is closed by what a run begins with, and by one with
+    # `--to`; no later call takes it up.
+    served = pipeline.served()[-1]
+    for close in (
+        lambda: settle_local(pipeline.config),
+        lambda: roll_back(pipeline.config, to=served),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(pusher, "push", killed)
+            with pytest.raises(Killed):
+                roll_back(pipeline.config, to=bad)
+        assert states()[-1] == proto.Execution.RUNNING
+        close()
+        assert states()[-1] == proto.Execution.CANCELED
+        assert pipeline.served()[-1] == served
+    # One that had pushed is completed: what is served is what the metadata say.
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, "make_latest", killed)
+        with pytest.raises(Killed):
+            roll_back(pipeline.config, to=bad)
+    settle_local(pipeline.config)
+    assert states()[-1] == proto.Execution.COMPLETE
+    assert lineage(open_store(pipeline.config, readonly=True), pipeline.served()[-1])[1] == [
+        third["uri"]
+    ]
+    assert proto.Execution.RUNNING not in states()
+    # A model that the disk has damaged is refused, and nothing changes.
+    data = next(Path(model_files(first["uri"]), "variables").glob("*.data-*"))
+    whole, served = data.read_bytes(), pipeline.served()[-1]
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ConfigError, match=r"is not what was pushed: variables/.* has changed"):
+        roll_back(pipeline.config, to=oldest)
+    assert pipeline.served()[-1] == served
+    assert states()[-1] == proto.Execution.FAILED
+    data.write_bytes(whole)
 
     # A model whose files are gone.
     Path(model_files(third["uri"])).rename(tmp_path / "gone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,16 @@ def test_without_spans_nothing_waits(tmp_path) -> None:
     (tmp_path / "data" / "train").mkdir(parents=True)
     assert waiting_spans(configured(tmp_path), []) == []
     assert tried_spans([run(None)]) == []
+
+
+def test_late_spans_wait_if_they_are_to_be_read(tmp_path) -> None:
+    for folder in ("span-1/v1", "span-1/v2", "span-2/v1", "span-4/v1"):
+        (tmp_path / "data" / folder / "seven").mkdir(parents=True)
+    data = {"format": "images", "split": "hash", "pattern": "span-{SPAN}/v{VERSION}/*/*"}
+    first, third = run(1), run(3)
+    first = dataclasses.replace(first, span_version=1)
+    assert waiting_spans(configured(tmp_path, **data), [first, third]) == [4]
+    reads = configured(tmp_path, **data, late_spans="read")
+    assert waiting_spans(reads, [first, third]) == [1, 2, 4]
+    read = dataclasses.replace(first, span_version=2)
+    assert waiting_spans(reads, [first, third, read]) == [2, 4]

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from pipeline.served import MAX_PIXELS
+from modules.settings import MAX_PIXELS
 from pipeline.web import CurrentVersion, WebSettings, server_config
 
 
