@@ -8,14 +8,15 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
+from tfx.types import standard_artifacts
 
 from components.data_audit import Audit
 from components.data_audit.executor import Executor
 from modules.audit import read_audit, read_suspects
 from modules.contract import DISTRACTORS
 from modules.settings import AuditSettings
-from tests.components.index_gen.index_node import model_artifact
 from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact, png
 
 THREADS = ["--direct_num_workers=4", "--direct_running_mode=multi_threading"]
@@ -35,6 +36,25 @@ def audit(root: Path, examples, *, models=(), evaluated=(), beam_args=(), **sett
         {"settings": AuditSettings(**settings).model_dump_json(), "background": "white"},
     )
     return output
+
+
+class Pixels(tf.Module):
+    """The embedding is the image itself, less its usual grey, of length 1."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def embed(self, images):
+        pixels = tf.map_fn(tf.io.decode_png, images, fn_output_signature=tf.uint8)
+        pixels = tf.cast(tf.ensure_shape(pixels, [None, 28, 28, 1]), tf.float32) / 255 - 0.2
+        return {"embedding": tf.math.l2_normalize(tf.reshape(pixels, [-1, 28 * 28]), axis=1)}
+
+
+def model_artifact(root: Path) -> standard_artifacts.Model:
+    """Saves it as Trainer saves a model."""
+    network, artifact = Pixels(), standard_artifacts.Model()
+    artifact.uri = str(root)
+    folder = f"{artifact.uri}/Format-Serving"
+    tf.saved_model.save(network, folder, signatures={"images": network.embed})
+    return artifact
 
 
 def smaller(image: bytes) -> bytes:
