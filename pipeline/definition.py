@@ -19,6 +19,7 @@ from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
+from components.report_gen import ReportGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
@@ -36,6 +37,7 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
+from modules.report import PAGE_FOLDER
 from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
@@ -62,8 +64,8 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform →
-        TripletGen → Trainer → Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before
-        DataAudit where it is asked for.
+        TripletGen → Trainer → Resolver → Evaluator → ReportGen → IndexGen → Pusher;
+        TrainingDecision before DataAudit where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -169,6 +171,9 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        kept_neighbours=config.report.neighbours
+        if config.report.enabled and start.example_gen
+        else None,
         compatibility=config.compatibility if config.compatibility.enabled else None,
         queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
@@ -192,7 +197,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
-        *(_push_nodes(config, examples, model, evaluator) if start.example_gen else []),
+        *(_last_nodes(config, examples, trainer, evaluator) if start.example_gen else []),
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
@@ -268,15 +273,18 @@ def _previous_model(
     ).with_id("PreviousModelResolver")
 
 
-def _push_nodes(
-    config: Config, examples: BaseChannel, model: BaseChannel, evaluator: BaseComponent
+def _last_nodes(
+    config: Config, examples: BaseChannel, trainer: BaseComponent, evaluator: BaseComponent
 ) -> list[BaseNode]:
-    blessing = evaluator.outputs["blessing"]
+    """The report and what brings the model to those who use it."""
+    model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+    report_nodes = _report_nodes(config, trainer, evaluator)
     index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
         model_blessing=blessing,
         index=index_nodes[-1].outputs["index"] if index_nodes else None,
+        report=report_nodes[-1].outputs["report"] if report_nodes else None,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=config.pipeline.serving_directory
@@ -285,7 +293,34 @@ def _push_nodes(
         keep_versions=config.pipeline.keep_versions,
         nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
-    return [*index_nodes, pusher]
+    return [*report_nodes, *index_nodes, pusher]
+
+
+def _report_nodes(
+    config: Config, trainer: BaseComponent, evaluator: BaseComponent
+) -> list[BaseComponent]:
+    """Makes the report; nothing if there is to be none."""
+    if not config.report.enabled:
+        return []
+    shown = config.custom_config("data", "image", "triplets", "model", "training")
+    report_gen = ReportGen(
+        examples=evaluator.inputs["examples"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        baseline_model=evaluator.inputs["baseline_model"],
+        triplets=trainer.inputs["examples"],
+        settings=config.report,
+        tables={
+            **shown,
+            # What is as by default is left out: some keys may only be set beside others.
+            "evaluation": config.judged_by.model_dump(mode="json", exclude_defaults=True),
+        },
+        pipeline_name=config.pipeline.name,
+        page_fingerprint=folder_fingerprint(str(PAGE_FOLDER)),
+    )
+    return [report_gen]
 
 
 def _index_nodes(

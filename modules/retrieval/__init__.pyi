@@ -46,6 +46,12 @@ from .in_memory import (
     score_against as score_against,
     score_queries as score_queries,
 )
+from .kept_queries import (
+    QUERIES_FILE as QUERIES_FILE,
+    Kept as Kept,
+    KeptQueries as KeptQueries,
+    read_kept_queries as read_kept_queries,
+)
 from .metrics import (
     RetrievalMetrics as RetrievalMetrics,
     read_metric_options as read_metric_options,

@@ -17,6 +17,7 @@ from modules.settings import (
     ExportSettings,
     ImageTable,
     IndexSettings,
+    ReportSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
@@ -49,6 +50,7 @@ class Config(Settings):
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
+    report: ReportSettings = ReportSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()

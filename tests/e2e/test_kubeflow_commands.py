@@ -138,7 +138,7 @@ def test_the_four_commands(metadata_url, tmp_path, monkeypatch) -> None:
     assert last["run_id"] == third
     ran = {node["node"] for node in last["nodes"] if node["state"] != "cached"}
     assert {node for node in ran if not node.endswith("Resolver")} <= {
-        "Evaluator", "IndexGen", "Pusher",
+        "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
 
     monkeypatch.setenv(PASSWORD, "wrong")

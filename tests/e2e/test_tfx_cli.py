@@ -22,7 +22,7 @@ from tests.real_data import digits
 NODES = [
     "ImportExampleGen", "ImportSchemaGen", "AuditModelResolver", "StatisticsGen",
     "ExampleValidator", "DataAudit", "Transform", "TripletGen", "Trainer", "BaselineResolver",
-    "Evaluator", "PreviousIndexResolver", "IndexGen", "Pusher",
+    "Evaluator", "ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher",
 ]  # fmt: skip
 ENGINE = ["--engine", "local"]
 

@@ -15,9 +15,17 @@ from tfx.utils import proto_utils
 
 from components.image_example_gen import read_options
 from modules.gate import make_eval_config
-from modules.settings import EvaluationSettings, ImageTable, IndexSettings, TripletSettings
+from modules.report import PAGE_FOLDER
+from modules.settings import (
+    EvaluationSettings,
+    ImageTable,
+    IndexSettings,
+    ReportSettings,
+    TripletSettings,
+)
 from pipeline.config import load_config
 from pipeline.definition import create_pipeline
+from pipeline.fingerprint import folder_fingerprint
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 # Of every key a value that is not the default.
@@ -290,7 +298,25 @@ def test_every_key_of_index(tmp_path: Path) -> None:
 def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
     found = nodes(tmp_path, "[index]\nenabled = false")
     assert not {"IndexGen", "PreviousIndexResolver"} & found.keys()
-    assert set(found["Pusher"].inputs) == {"model", "model_blessing"}
+    assert set(found["Pusher"].inputs) == {"model", "model_blessing", "report"}
+
+
+def test_every_key_of_report(tmp_path: Path) -> None:
+    given = {"neighbours": 3, "map_images": 70}
+    assert given.keys() | {"enabled"} == ReportSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("report", given) + tables("evaluation", {"ks": [1, 2]}))
+    properties = found["ReportGen"].exec_properties
+    assert ReportSettings(**json.loads(properties["settings"])) == ReportSettings(**given)
+    assert found["Evaluator"].exec_properties["kept_neighbours"] == 3
+    shown = json.loads(properties["tables"])
+    assert shown["evaluation"] == {"ks": [1, 2]}
+    assert shown["data"]["path"].endswith("photos")
+    assert properties["page_fingerprint"] == folder_fingerprint(str(PAGE_FOLDER))
+    assert found["Pusher"].inputs["report"].producer_component_id == "ReportGen"
+    found = nodes(tmp_path, "[report]\nenabled = false")
+    assert "ReportGen" not in found
+    assert "report" not in found["Pusher"].inputs
+    assert found["Evaluator"].exec_properties["kept_neighbours"] is None
 
 
 def test_thumbnails_have_the_background_of_the_images(tmp_path: Path) -> None:

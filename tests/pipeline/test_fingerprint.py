@@ -74,7 +74,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
         "ExampleValidator", "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer",
-        "Evaluator", "IndexGen", "Pusher",
+        "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -98,6 +98,7 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("components/data_audit/transforms.py", {"DataAudit"}),
         ("modules/audit/near.py", {"DataAudit"}),
         ("modules/audit/suspects.py", {"DataAudit", "TripletGen"}),
+        ("modules/report/charts.py", {"ReportGen"}),
         ("modules/index/tuning.py", {"IndexGen"}),
         # Pusher compares that of the index with the model, Evaluator names two models by it.
         ("modules/index/fingerprint.py", {"IndexGen", "Pusher", "Evaluator"}),

@@ -10,6 +10,7 @@ import pytest
 
 from components.index_gen import Index
 from components.pusher.versioned_push import push as hand_over_push, versions
+from components.report_gen import EvaluationReport
 from modules.index import IndexMismatchError, check_same_model, index_folder
 from tests.components.pusher.push_server import push
 from tests.components.pusher.pushed_models import contents, make_extras, make_model
@@ -53,6 +54,30 @@ def test_the_operating_point_of_the_verdict_goes_with_the_model(tmp_path) -> Non
     assert contents(tmp_path / "archive") == expected
     extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
     assert extras == {"operating_point.json": str(blessing / "operating_point.json")}
+
+
+def test_the_model_card_goes_with_the_model_and_makes_no_version(tmp_path) -> None:
+    model = make_model(tmp_path / "model", "a")
+    report = EvaluationReport()
+    report.uri = str(tmp_path / "report")
+    Path(report.uri).mkdir()
+    paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    # A report that failed has none.
+    bare = push("ours", *paths, report=report).get_string_custom_property("pushed_destination")
+    assert contents(bare) == contents(model / "Format-Serving")
+    card = Path(report.uri, "model_card.md")
+    card.write_text("one")
+    again = push("ours", *paths, report=report)
+    assert again.get_string_custom_property("pushed_destination") == bare
+    other = make_model(tmp_path / "other", "b")
+    pushed = push("ours", str(other), *paths[1:], report=report)
+    version = pushed.get_string_custom_property("pushed_destination")
+    assert contents(version) == {**contents(other / "Format-Serving"), "model_card.md": b"one"}
+    extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
+    assert extras == {"model_card.md": str(card)}
+    card.write_text("two")
+    push("ours", str(other), *paths[1:], report=report)
+    assert len(versions(paths[1])) == 2
 
 
 def index_of(root: Path, model: Path) -> Index:

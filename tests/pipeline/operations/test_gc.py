@@ -150,8 +150,8 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     # Pushed in 8, 11 and 12 with two versions kept; 12 started from 11, and 11 from 8.
     assert left["Trainer/model"] == 3
     assert left["Trainer/model_run"] == 1
-    # The two that are served, and that of 8, which a rollback from 11 would push.
-    assert left["IndexGen/index"] == 3
+    # The two that are served, and that of 8, which a rollback from 11 would push; also the cards.
+    assert left["IndexGen/index"] == left["ReportGen/report"] == 3
     assert simulation.collect(1).removed == {}
     # More runs kept, fewer folders removed.
     other = simulated_year(tmp_path / "other")
@@ -333,7 +333,7 @@ def test_after_real_runs_the_next_one_is_cached_and_a_rollback_works(tmp_path, m
     assert back.model.uri == models[2]
     gc(pipeline, "--keep", "1", "--delete")
     after = pipeline.run()
-    assert not_cached(after) == RESOLVERS | {"IndexGen", "Pusher"}
+    assert not_cached(after) == RESOLVERS | {"ReportGen", "IndexGen", "Pusher"}
     assert output(after, "BaselineResolver", "model")["uri"] == models[2]
     assert pipeline.served()[-1] == back.version
     gc(pipeline, "--keep", "1", "--delete")
