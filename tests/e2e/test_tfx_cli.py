@@ -128,11 +128,8 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
 
     again = workspace.run()
     ran = {node for node, state in states(again).items() if state != "cached"}
-    assert ran == {
-        "AuditModelResolver",
-        "BaselineResolver",
-        "PreviousIndexResolver",
-    }  # TFX never caches a Resolver
+    # TFX never caches a Resolver.
+    assert ran == {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
     assert again["pushed_to"] is None
     assert workspace.pushed() == versions
 
