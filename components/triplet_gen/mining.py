@@ -53,8 +53,8 @@ def mine_negatives(
     positive: np.ndarray,
     turn: np.ndarray,
     settings: TripletSettings,
-    doubtful: np.ndarray | None = None,
     block_values: int = _BLOCK_VALUES,
+    doubtful: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the negative of each (anchor, positive).
 
@@ -73,9 +73,9 @@ def mine_negatives(
         positive: Row numbers, int64 `[triplets]`.
         turn: Which of the `nearest` is wanted, int64 `[triplets]`, any number from 0.
         settings: `strategy`, `skip_nearest`, `nearest` and `least_ratio` count here.
+        block_values: How many similarities to hold at a time; the result is the same for any.
         doubtful: Rows that are no negatives, as their label is probably wrong, bool `[rows]`; but
             the farthest negative may be one. Default: none.
-        block_values: How many similarities to hold at a time; the result is the same for any.
 
     Returns:
         Row numbers, int64 `[triplets]`, and whether `skip_nearest`, `least_ratio` or `doubtful`

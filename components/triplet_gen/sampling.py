@@ -159,7 +159,7 @@ def draw_triplets(
         assert embeddings is not None
         place = rng.integers(0, settings.nearest, own)[anchor] + turn
         negative, left_out = mine_negatives(
-            embeddings, codes, anchor, positive, place, settings, doubtful
+            embeddings, codes, anchor, positive, place, settings, doubtful=doubtful
         )
     else:
         negative = Classes(codes).draw_negatives(anchor, rng)

@@ -17,6 +17,7 @@ from components.image_example_gen import read_options
 from modules.gate import make_eval_config
 from modules.report import PAGE_FOLDER
 from modules.settings import (
+    AuditSettings,
     EvaluationSettings,
     ImageTable,
     IndexSettings,
