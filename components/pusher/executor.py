@@ -94,7 +94,7 @@ class Executor(tfx_executor.Executor):
         copy_extras({k: v for k, v in extras.items() if k != INDEX_FOLDER}, pushed.uri)
         extras |= _fill_assets(pushed.uri, extras, custom_config.get(NEAREST_UP_TO_KEY, 0))
         keep = custom_config.get(KEEP_VERSIONS_KEY, 0)
-        version = push(model, base, keep, extras, self.CHECK)
+        version = push(model, base, keep, extras, type(self).CHECK)
         path = version_path(base, version)
         pushed.set_string_custom_property(EXTRAS_PROPERTY, json.dumps(extras))
         sums = source_checksums(model, extras)

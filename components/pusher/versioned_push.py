@@ -39,7 +39,7 @@ from tfx.utils import io_utils
 
 from modules.index import is_of_model
 from modules.report import CARD_FILE
-from modules.storage import CHECKSUMS_FILE, checksums, checksums_text, compare_checksums
+from modules.storage import CHECKSUMS_FILE, checksums_text, compare_checksums, sum_files
 
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
@@ -210,7 +210,7 @@ def _seal(model: str, folder: str, extras: Mapping[str, str]) -> None:
 
 def source_checksums(model: str, extras: Mapping[str, str]) -> dict[str, str]:
     """The checksums that a version of this model and these extras carries, by path in it."""
-    return checksums(version_files(model, extras))
+    return sum_files(version_files(model, extras))
 
 
 def _push_remote(

@@ -118,6 +118,30 @@ def _application(network: Callable[..., keras.Model], **options: Any) -> Callabl
     return build
 
 
+def convnext_tiny(shape: Shape, weights: str | None) -> keras.Model:
+    """That of keras.applications, with an operation that is faster on a processor."""
+    network = _application(keras.applications.ConvNeXtTiny, include_preprocessing=False)(
+        shape, weights
+    )
+    for layer in network.layers:
+        if type(layer) is layers.Conv2D and 1 < layer.groups == layer.filters:
+            layer.__class__ = GroupedByChannel  # the same variables, so weights files fit
+    return network
+
+
+class GroupedByChannel(layers.Conv2D):
+    """A convolution with a group for each channel, `groups` = `filters`, and strides of 1.
+
+    Keras takes the operation for any number of groups, which TensorFlow computes group by group on
+    a processor. The depthwise one gives the same values in a fraction of the time.
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """[N, H, W, C] and the kernel, [h, w, 1, C], to [N, H', W', C]."""
+        kernel = tf.transpose(tf.convert_to_tensor(kernel), [0, 1, 3, 2])
+        return tf.nn.depthwise_conv2d(inputs, kernel, [1, 1, 1, 1], self.padding.upper())
+
+
 _IMAGENET = Standard(IMAGENET_MEAN, IMAGENET_DEVIATION)
 _MINUS_ONE_TO_ONE = Standard((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -135,9 +159,7 @@ BACKBONES: dict[str, Backbone] = {
         _application(keras.applications.MobileNetV3Large, include_preprocessing=False),
         _MINUS_ONE_TO_ONE,
     ),
-    "convnext_tiny": Backbone(
-        _application(keras.applications.ConvNeXtTiny, include_preprocessing=False), _IMAGENET
-    ),
+    "convnext_tiny": Backbone(convnext_tiny, _IMAGENET),
     "resnet50_v2": Backbone(_application(keras.applications.ResNet50V2), _MINUS_ONE_TO_ONE),
 }
 

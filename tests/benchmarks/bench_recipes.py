@@ -1,16 +1,22 @@
 """How good the recipes are: the whole pipeline, as people start it, on drawn sets of that shape.
 
-    python -m tests.benchmarks.bench_recipes [--only NAME] [--seeds N] [--minutes M] [--choosing]
-        [--peer-python PYTHON] [--idx DIR]
+    python -m tests.benchmarks.bench_recipes [--only NAME] [--seeds N] [--choosing]
+        [--minutes M | --cpu-seconds S] [--peer-python PYTHON] [--faces DIR] [--idx DIR]
 
 Each ready configuration runs as it is, with folders of its own and, if given, other minutes of
 training; everything else is in its file. It is scored by its own Evaluator on classes never trained
-on. The sets are those of `quality_sets`, and `plain-characters`, characters without twins.
+on. The sets are those of `quality_sets`, and `plain-characters`, characters without twins; with
+`--faces` also `real-faces`, from folders of .pgm files, where a seed chooses the people.
 `--choosing` draws sets that no reported figure is of.
 
+With `--cpu-seconds` the network, its images and its training are those of the recipe, and the rest
+of the pipeline is left out: nothing is held out, the weights are those of the end, and the seconds
+are those of the processor, so that other work on the machine counts little.
+
 Prints one JSON line for each recipe and seed. The peer is pytorch-metric-learning with its
-multi-similarity miner, on the small network, for as many minutes, see `bench_many_classes`. `--idx`
-is there because `make bench` gives it to all benchmarks; it has no effect.
+multi-similarity miner, on the small network, for as many minutes or seconds of the processor as
+ours took, see `bench_many_classes`. `--idx` is there because `make bench` gives it to all
+benchmarks; it has no effect.
 """
 
 from __future__ import annotations
@@ -25,27 +31,40 @@ from pathlib import Path
 from typing import Any
 
 from modules.gate import read_report
-from modules.settings import ImageSettings, TrainingSettings
+from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from modules.storage import read_text
 from pipeline.config import parse_config
 from pipeline.config.loading import CONFIGS
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, latest_run
 from tests.benchmarks.drawn_classes import drawn_classes
-from tests.benchmarks.quality_runs import Pixels, peer, score, show
-from tests.benchmarks.quality_sets import CHOOSING, SETS, QualitySet
+from tests.benchmarks.quality_runs import (
+    Pixels,
+    embed,
+    peer,
+    score,
+    show,
+    train,
+    write_triplets,
+)
+from tests.benchmarks.quality_sets import CHOOSING, SETS, QualitySet, real_faces
 from tests.real_data import Row
 
+REAL_FACES = "real-faces"
 RECIPES = {
     "characters": "characters",
     "plain-characters": "characters",
     "faces": "faces",
     "products": "products",
+    "near-duplicates": "near-duplicates",
+    REAL_FACES: "faces",
 }
 PEER_BATCH = 192  # images
 
 
-def drawn_set(name: str, seed: int) -> QualitySet:
+def choose_set(name: str, seed: int, faces: Path | None) -> QualitySet:
+    if name == REAL_FACES:
+        return real_faces(faces, seed)
     if name != "plain-characters":
         return SETS[name](seed)
     train, unseen = (
@@ -87,7 +106,7 @@ def ours(recipe: str, data: QualitySet, minutes: float | None, seed: int) -> dic
         report = read_report(artifact(run, "Evaluator", "evaluation"))
     found = report.metrics["candidate"]["overall"]
     return {
-        "minutes": tables["training"]["minutes"],
+        "minutes": round(training["seconds"] / 60, 2),
         "steps": training["steps"],
         "stopped": training["stopped"],
         "run_seconds": round(seconds, 1),
@@ -95,7 +114,27 @@ def ours(recipe: str, data: QualitySet, minutes: float | None, seed: int) -> dic
     }
 
 
-def peers(python: str, data: QualitySet, minutes: float, seed: int) -> dict[str, Any]:
+def trained_alone(recipe: str, data: QualitySet, seconds: float, seed: int) -> dict[str, Any]:
+    """Trains without the pipeline around it."""
+    tables = tomllib.loads((CONFIGS / f"{recipe}.toml").read_text(encoding="utf-8"))
+    training = TrainingSettings.model_validate(tables["training"] | {"seed": seed})
+    image = data.image.model_copy(update=tables.get("image", {}))
+    pixels = Pixels.of(data.train, image)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = train(
+            ModelSettings.model_validate(tables["model"]),
+            training,
+            write_triplets(data.train, Path(scratch)),
+            pixels,
+            clock="process_time",
+            seconds=seconds,
+        )
+    unseen = data.tests["unseen"]
+    scores = score(unseen, embed(found.network, pixels, unseen))
+    return {"cpu_seconds": found.seconds, "steps": found.steps, **scores}
+
+
+def peers(python: str, data: QualitySet, clock: str, seconds: float, seed: int) -> dict[str, Any]:
     settings = TrainingSettings()
     unseen = data.tests["unseen"]
     embeddings, steps = peer(
@@ -104,8 +143,8 @@ def peers(python: str, data: QualitySet, minutes: float, seed: int) -> dict[str,
         data.train,
         unseen,
         miner="multi_similarity",
-        seconds=60 * minutes,
-        clock="perf_counter",
+        seconds=seconds,
+        clock=clock,
         seed=seed,
         batch=PEER_BATCH,
         images_per_class=settings.images_per_class,
@@ -115,27 +154,36 @@ def peers(python: str, data: QualitySet, minutes: float, seed: int) -> dict[str,
         max_shift=settings.max_shift,
         max_rotation=settings.max_rotation,
     )
-    return {"minutes": minutes, "steps": steps, **score(unseen, embeddings)}
+    return {"clock": clock, "seconds": seconds, "steps": steps, **score(unseen, embeddings)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", choices=RECIPES, help="several times")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--minutes", type=float, help="of training; default: as the recipe says")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="of training; default: as the recipe says")
+    budget.add_argument("--cpu-seconds", type=float, help="the training alone")
     parser.add_argument("--choosing", action="store_true", help="sets for choosing settings")
     parser.add_argument("--peer-python", help="interpreter with pytorch-metric-learning")
+    parser.add_argument("--faces", type=Path, help="a folder for each person")
     parser.add_argument("--idx", type=Path, help="not used: the images are drawn")
     options = parser.parse_args(argv)
+    names = [name for name in RECIPES if options.faces or name != REAL_FACES]
     first = CHOOSING if options.choosing else 0
     for seed in range(first, first + options.seeds):
-        for name in options.only or RECIPES:
-            data = drawn_set(name, seed)
+        for name in options.only or names:
+            data = choose_set(name, seed, options.faces)
             line = {"benchmark": "recipes", "set": name, "seed": seed}
-            found = ours(RECIPES[name], data, options.minutes, seed)
+            if options.cpu_seconds:
+                found = trained_alone(RECIPES[name], data, options.cpu_seconds, seed)
+                clock, seconds = "process_time", found["cpu_seconds"]
+            else:
+                found = ours(RECIPES[name], data, options.minutes, seed)
+                clock, seconds = "perf_counter", 60 * found["minutes"]
             show(line | {"what": RECIPES[name]} | found)
             if options.peer_python:
-                found = peers(options.peer_python, data, found["minutes"], seed)
+                found = peers(options.peer_python, data, clock, seconds, seed)
                 show(line | {"what": "peer, multi_similarity"} | found)
 
 

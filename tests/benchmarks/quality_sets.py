@@ -6,14 +6,24 @@ from 0 on. No two seeds share a class.
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from modules.settings import ImageSettings
 from tests.benchmarks.drawn_classes import drawn_classes
+from tests.benchmarks.drawn_copies import drawn_copies
 from tests.benchmarks.drawn_objects import drawn_faces, drawn_products
-from tests.real_data import Row
+from tests.real_data import Row, png
 
 CHOOSING = 100
+
+
+# So many people to train on.
+PEOPLE = 31
 
 
 class QualitySet(NamedTuple):
@@ -60,9 +70,37 @@ def products(seed: int) -> QualitySet:
     return QualitySet(rows[:1200], {"unseen": rows[1200:]}, image)
 
 
+def copies(seed: int) -> QualitySet:
+    """240 pictures of 5 versions to train on, 120 others to score; in colour."""
+    rows = drawn_copies(360, 5, seed)
+    image = ImageSettings(height=64, width=64, channels=3)
+    return QualitySet(rows[:1200], {"unseen": rows[1200:]}, image)
+
+
+def real_faces(folder: Path, seed: int) -> QualitySet:
+    """The 40 people of the ORL faces, 31 of them, drawn by the seed, to train on.
+
+    Args:
+        folder: One folder of .pgm files for each person; see `docs/benchmarks.md`.
+        seed: Of the choice of people.
+    """
+    people = sorted(path for path in folder.iterdir() if path.is_dir())
+    random.Random(seed).shuffle(people)
+    parts: list[list[Row]] = [[], []]
+    for place, person in enumerate(people):
+        name = person.name
+        parts[place >= PEOPLE] += [
+            (png(np.asarray(Image.open(file))), name.encode(), f"{name}/{file.stem}".encode())
+            for file in sorted(person.glob("*.pgm"))
+        ]
+    # As the recipe says: 48 high, in the form of the files.
+    return QualitySet(parts[0], {"unseen": parts[1]}, ImageSettings(height=48, width=40))
+
+
 SETS = {
     "many-classes": many_classes,
     "characters": characters,
     "faces": faces,
     "products": products,
+    "near-duplicates": copies,
 }

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.benchmarks import drawn_classes as characters
 from tests.benchmarks.drawn_classes import drawn_classes
+from tests.benchmarks.drawn_copies import drawn_copies
 from tests.benchmarks.drawn_objects import drawn_faces, drawn_products
 from tests.benchmarks.quality_sets import SETS
 from tests.real_data import Row
@@ -18,6 +19,7 @@ DRAWN = {
     drawn_classes: (28, 28),
     drawn_faces: (48, 48),
     drawn_products: (64, 64, 3),
+    drawn_copies: (64, 64, 3),
 }
 
 

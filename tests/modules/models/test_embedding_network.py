@@ -19,7 +19,7 @@ from modules.images.pixel_range import (
     PixelRange,
     find_pixel_range,
 )
-from modules.models.backbones import BACKBONES, build_backbone, small_cnn
+from modules.models.backbones import BACKBONES, GroupedByChannel, build_backbone, small_cnn
 from modules.models.embedding_network import backbone_of, backbone_variables, build_embedding_model
 from modules.models.standard import WeightsError
 from modules.settings import KERAS_HUB, ImageSettings, ModelSettings
@@ -320,3 +320,21 @@ def test_small_cnn_is_the_classic_of_the_tutorials(shape: tuple[int, int, int]) 
         results.append([features, *tape.gradient(loss, model.trainable_variables)])
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_convolution_of_each_channel_gives_what_keras_gives(padding: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 9, 8, 6)).astype(np.float32)
+    layer = keras.layers.Conv2D(6, 5, groups=6, padding=padding, bias_initializer="normal")
+    expected = layer(x)
+    layer.__class__ = GroupedByChannel
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_convnext_has_none_of_the_slow_kind() -> None:
+    network = build_backbone(
+        ModelSettings(name="convnext_tiny"), ImageSettings(height=32, width=32)
+    )
+    grouped = [x for x in network.layers if getattr(x, "groups", 1) > 1]
+    assert len(grouped) == 3 + 3 + 9 + 3  # a block each
+    assert all(isinstance(x, GroupedByChannel) for x in grouped)
