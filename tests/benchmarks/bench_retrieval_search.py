@@ -44,7 +44,7 @@ from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.shards import Shard
 from modules.retrieval.transforms import SHARD_ROWS, ScoredQueries, ScoreQueries
-from pipeline.config.pipeline import LOCAL_BEAM
+from tests.real_data import BEAM_ARGS
 
 KS = [1, 10]
 DIMENSIONS = 128
@@ -99,7 +99,7 @@ def write_means(total: np.ndarray, path: str) -> None:
 
 
 def search_with_beam(queries: int, gallery: int, workers: int) -> dict[str, float]:
-    args = list(LOCAL_BEAM)
+    args = list(BEAM_ARGS)
     if workers > 1:
         args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     classes = gallery // PER_CLASS
