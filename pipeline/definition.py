@@ -76,7 +76,7 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             config.pipeline.metadata
         ),
-        beam_pipeline_args=list(config.pipeline.beam_args),
+        beam_pipeline_args=config.beam.arguments,
     )
 
 

@@ -23,6 +23,7 @@ from modules.settings import (
     TripletSettings,
     ValidationSettings,
 )
+from pipeline.config.beam import BeamSettings
 from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
 from pipeline.config.kubeflow import KubeflowSettings
@@ -53,6 +54,7 @@ class Config(Settings):
     report: ReportSettings = ReportSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")

@@ -283,6 +283,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert pipeline.served()[-1] == served
     assert states()[-1] == proto.Execution.FAILED
     data.write_bytes(whole)
+    assert roll_back(pipeline.config, to=oldest).model.uri == first["uri"]
 
     # A model whose files are gone.
     Path(model_files(third["uri"])).rename(tmp_path / "gone")
