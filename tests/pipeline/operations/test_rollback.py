@@ -34,7 +34,7 @@ from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.real_data import digits
 
-RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
+RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 OPERATING_POINT = """
 [evaluation]
 verification = true
