@@ -21,11 +21,18 @@ _EXECUTIONS = 2  # NODE/OUTPUT/EXECUTION
 _DESTINATION = "push_destination"  # of Pusher
 
 
-def open_made(ir: pipeline_pb2.Pipeline, node: str) -> None:
-    """Lets the group write to what a node of a run has made."""
+def open_made(ir: pipeline_pb2.Pipeline, node: str, *, began: bool) -> None:
+    """Lets the group write to what a node of a run has made.
+
+    Args:
+        ir: The compiled pipeline of the run.
+        node: Id of the node.
+        began: Whether an execution of it was at least begun. What comes from the cache makes
+            nothing, and there may be thousands of executions to look at.
+    """
     root = ir.runtime_spec.pipeline_root.field_value.string_value  # DIRECTORY/NAME/artifacts
     top = root.rsplit("/", 2)[0]
-    open_to_group(f"{root}/{node}", top)
+    open_to_group(f"{root}/{node}", top, depth=_EXECUTIONS if began else 0)
     for one in ir.nodes:
         parameters = one.pipeline_node.parameters.parameters
         if one.pipeline_node.node_info.id == node and _DESTINATION in parameters:
