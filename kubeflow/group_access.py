@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import stat
 from pathlib import Path
@@ -64,14 +65,14 @@ def open_to_group(folder: str, top: str, depth: int = _EXECUTIONS) -> None:
         logging.warning("The group cannot be given access to %s: %s", folder, error)
 
 
-def _open_below(folder: str, depth: int) -> None:
+def _open_below(folder: str, depth: float) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
                 continue
             new = _open(Path(entry))
             if entry.is_dir() and (new or depth > 0):
-                _open_below(entry.path, depth if new else depth - 1)
+                _open_below(entry.path, math.inf if new else depth - 1)
 
 
 def _open(path: Path) -> bool:
