@@ -82,18 +82,17 @@ class Pusher(tfx_component.Pusher):
         """
         if keep_versions < 0:
             raise ValueError(f"keep_versions must be at least 0 (0 keeps all), not {keep_versions}")
+        custom_config = {
+            executor.KEEP_VERSIONS_KEY: keep_versions,
+            executor.NEAREST_UP_TO_KEY: nearest_up_to,
+        }
         spec = PusherSpec(
             model=model,
             model_blessing=model_blessing,
             index=index,
             report=report,
             push_destination=push_destination,
-            custom_config=json_utils.dumps(
-                {
-                    executor.KEEP_VERSIONS_KEY: keep_versions,
-                    executor.NEAREST_UP_TO_KEY: nearest_up_to,
-                }
-            ),
+            custom_config=json_utils.dumps(custom_config),
             pushed_model=Channel(type=standard_artifacts.PushedModel),
         )
         # Past TFX's own __init__, which would build TFX's specification.

@@ -41,6 +41,7 @@ def push(
     keep: int = 0,
     blessing_folder: str = "",
     index: Index | None = None,
+    nearest_up_to: int = 0,
     report: EvaluationReport | None = None,
 ) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
@@ -58,6 +59,7 @@ def push(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving)
         ),
         keep_versions=keep,
+        nearest_up_to=nearest_up_to,
     )
     {"ours": UntriedExecutor, "tfx": TfxExecutor}[kind]().Do(
         {
