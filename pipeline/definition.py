@@ -17,10 +17,8 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
-from components.image_example_gen import ImageExampleGen, given_splits, hash_split
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
-from components.record_example_gen import RecordExampleGen
 from components.report_gen import ReportGen
 from components.resolvers import (
     CANDIDATES_KEY,
@@ -33,7 +31,6 @@ from components.resolvers import (
     PreviousStatisticsStrategy,
     WindowStrategy,
 )
-from components.sheet_example_gen import SheetExampleGen
 from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
@@ -41,8 +38,10 @@ from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
 from modules.report import PAGE_FOLDER
+from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
+from pipeline.example_gen import make_example_gen
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -64,9 +63,9 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
             ends with the Evaluator.
 
     Returns:
-        ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → ReportGen → IndexGen → Pusher; TrainingDecision before Transform
-        where it is asked for.
+        ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform →
+        TripletGen → Trainer → Resolver → Evaluator → ReportGen → IndexGen → Pusher;
+        TrainingDecision before DataAudit where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -82,7 +81,7 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
 
 
 def _start(config: Config) -> Start:
-    example_gen = _example_gen(config.data)
+    example_gen = make_example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
         examples=examples,
@@ -133,9 +132,12 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     custom_config = _custom_config(config)
     resolver = None if start.previous else _previous_model(config, examples, custom_config)
     previous = start.previous or resolver
+    # What is tried out on the data of an earlier run was audited there.
+    audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
+        audit=audited[-1].outputs["audit"] if audited and config.triplets.heeds_suspects else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
@@ -176,17 +178,22 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
+    if audited:
+        # It goes on beside Transform and TripletGen, but nothing is learned before it has ended.
+        trainer.add_upstream_node(audited[-1])
+        if start.validator:
+            audited[-1].add_upstream_node(start.validator)
     for node in (transform, triplet_gen, trainer):
         _note_code(node)
     set_recipe(config, trainer, before=[transform, triplet_gen])
     decision: list[BaseNode] = []
     if start.example_gen and start.validator:
-        waiting = [transform, *([resolver] if resolver else []), triplet_gen]
+        waiting = [transform, *([resolver] if resolver else []), *audited, triplet_gen]
         decision = decision_nodes(config, start.example_gen, start.validator, trainer, waiting)
     nodes = [
-        *start.nodes, *decision, transform,
+        *start.nodes, *decision,
         *([resolver] if resolver else []),
-        triplet_gen, trainer,
+        *audited, transform, triplet_gen, trainer,
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
@@ -362,45 +369,6 @@ def _span_resolvers(
     for resolver in resolvers:
         resolver.add_upstream_node(validator)
     return resolvers
-
-
-def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images in class folders, sheets of images, or records of the contract."""
-    output = None
-    if data.split != "given":
-        output = hash_split(
-            data.eval_fraction, by="label" if data.split == "class_disjoint" else "id"
-        )
-    if data.format == "tfrecord":
-        return RecordExampleGen(
-            input_base=data.path,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            late_spans=data.late_spans,
-        ).with_id("ImportExampleGen")
-    if data.format != "images":
-        return SheetExampleGen(
-            input_base=data.path,
-            format=data.format,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            late_spans=data.late_spans,
-        )
-    return ImageExampleGen(
-        input_base=data.path,
-        input_config=given_splits(data.patterns),
-        output_config=output,
-        max_undecodable_fraction=data.max_undecodable_fraction,
-        max_pixels=data.max_pixels,
-        distractors=data.distractors,
-        late_spans=data.late_spans,
-    )
 
 
 def _previous_statistics(data: DataSettings, statistics: BaseChannel) -> Resolver | None:

@@ -124,7 +124,7 @@ class _NeedsExecutorError(BaseException):
     """The cache does not have the results of a node. No Exception: it is no failure of the node."""
 
 
-class _OnlyCached(launcher.Launcher):  # type: ignore[misc]
+class _OnlyCached(launcher.Launcher):
     """TFX's launcher up to where it would start the executor."""
 
     def _prepare_execution(self) -> Any:

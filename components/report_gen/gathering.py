@@ -12,6 +12,7 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
+from modules.compatibility import CHURN_FILE, COMPATIBILITY_FILE
 from modules.gate import read_report
 from modules.report import Curve, Facts, Source, read_curves
 from modules.retrieval import QUERIES_FILE, KeptQueries, read_kept_queries
@@ -25,8 +26,8 @@ _PACKAGES = (
 )  # fmt: skip
 # Files beside the verdict that other parts may have left, and how the page calls them.
 _BESIDE = {
-    "compatibility.json": "Compatibility with the last blessed model",
-    "churn.json": "Churn: what changed for users",
+    COMPATIBILITY_FILE: "Compatibility with the last blessed model",
+    CHURN_FILE: "Churn: what changed for users",
 }
 _COUNTS = {
     "triplets": "triplets",

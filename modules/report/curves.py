@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from modules.storage import path_exists
+
 # What is worth a look, by the folder of the files: tag → title.
 _TAGS = {
     "train": {"epoch_loss": "loss", "epoch_active": "active"},
@@ -43,12 +45,11 @@ def read_curves(folder: str) -> list[Curve]:
 
     curves = []
     for part, tags in _TAGS.items():
+        if not path_exists(f"{folder.rstrip('/')}/{part}"):
+            continue
         limits = {"tensors": _POINTS, "scalars": _POINTS, "histograms": 1, "images": 1}
         events = EventAccumulator(f"{folder.rstrip('/')}/{part}", size_guidance=limits)
-        try:
-            events.Reload()
-        except (OSError, ValueError):  # no such folder
-            continue
+        events.Reload()
         there = set(events.Tags().get("tensors", ()))
         for tag, title in tags.items():
             if tag in there:

@@ -42,6 +42,7 @@ from .extractors import (
 from .in_memory import (
     Gallery as Gallery,
     make_gallery as make_gallery,
+    nearest as nearest,
     score_against as score_against,
     score_queries as score_queries,
 )

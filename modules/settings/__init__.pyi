@@ -1,3 +1,4 @@
+from .audit import AuditSettings as AuditSettings
 from .base import (
     Fraction as Fraction,
     Settings as Settings,

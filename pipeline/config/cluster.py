@@ -10,8 +10,8 @@ from pipeline.runtime import ConfigError
 
 # The keys of the configuration that hold paths.
 PATHS = (
-    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "model.weights",
-    "model.preset", "compatibility.queries",
+    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "data.corrections",
+    "model.weights", "model.preset", "compatibility.queries",
 )  # fmt: skip
 
 

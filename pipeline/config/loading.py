@@ -11,6 +11,7 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from modules.contract import GALLERY
 from modules.settings import (
+    AuditSettings,
     AugmentationSettings,
     EvaluationSettings,
     ExportSettings,
@@ -42,6 +43,7 @@ class Config(Settings):
     pipeline: PipelineSettings
     data: DataSettings
     validation: ValidationSettings = ValidationSettings()
+    audit: AuditSettings = AuditSettings()
     image: ImageTable = ImageTable()
     triplets: TripletSettings = TripletSettings()
     model: PretrainedModelSettings = PretrainedModelSettings()
@@ -100,6 +102,15 @@ class Config(Settings):
             raise ValueError(
                 f"{keys} has no effect with training.batches = 'classes', which deals its batches "
                 "itself; set training.batches = 'triplets', or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suspects_come_from_the_audit(self) -> Config:
+        if "suspects" in self.triplets.model_fields_set and not self.audit.enabled:
+            raise ValueError(
+                "triplets.suspects has no effect with audit.enabled = false, which finds none; "
+                "remove one of them"
             )
         return self
 

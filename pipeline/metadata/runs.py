@@ -32,7 +32,7 @@ from pipeline.metadata.run_summary import BASELINE, CANDIDATE, Run, RunSummary, 
 from pipeline.runtime import NotRunError, is_locked
 
 EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
-_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
+_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator", "DataAudit")
 _LAST_NODE = "Pusher"
 _INDEX_FACTS = (
     "images", "added", "kept", "removed", "kind", "storage", "recall", "recall_k", "latency_ms",

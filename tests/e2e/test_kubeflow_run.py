@@ -121,6 +121,7 @@ def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
     assert shown["metrics"]["blessed"] == 1
     assert 0.2 <= shown["metrics"]["candidate precision@1"] <= 1
     assert not any(name.startswith("baseline ") for name in shown["metrics"])
+    assert "</html>" in volume.pods.output(first, LAST, "report")
     output, _ = volume.pods.run("trainer", first, forked=True)
     assert output.startswith("Trainer: done before, ")
     _any_user_of_the_group_can_go_on(volume)

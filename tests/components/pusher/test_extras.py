@@ -51,18 +51,22 @@ def test_an_extra_replaces_nothing_of_the_model(tmp_path) -> None:
     assert not (tmp_path / "serving").exists()
 
 
-def test_the_operating_point_of_the_verdict_goes_with_the_model(tmp_path) -> None:
+def test_what_lies_beside_the_verdict_goes_with_the_model(tmp_path) -> None:
     model = make_model(tmp_path / "model", "a")
     blessing = tmp_path / "blessing"
     blessing.mkdir()
     (blessing / "operating_point.json").write_text("1")
+    (blessing / "compatibility").mkdir()
+    (blessing / "compatibility" / "map.npy").write_text("2")
     paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
     pushed = push("ours", *paths, blessing_folder=str(blessing))
     expected = {**contents(model / "Format-Serving"), "operating_point.json": b"1"}
+    expected["compatibility/map.npy"] = b"2"
     assert contents(pushed.get_string_custom_property("pushed_destination")) == expected
     assert contents(tmp_path / "archive") == expected
     extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
-    assert extras == {"operating_point.json": str(blessing / "operating_point.json")}
+    beside = ("operating_point.json", "compatibility")
+    assert extras == {name: str(blessing / name) for name in beside}
 
 
 def test_the_model_card_goes_with_the_model_and_makes_no_version(tmp_path) -> None:

@@ -34,7 +34,7 @@ from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.real_data import digits
 
-RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
+RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 OPERATING_POINT = """
 [evaluation]
 verification = true
@@ -283,6 +283,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert pipeline.served()[-1] == served
     assert states()[-1] == proto.Execution.FAILED
     data.write_bytes(whole)
+    assert roll_back(pipeline.config, to=oldest).model.uri == first["uri"]
 
     # A model whose files are gone.
     Path(model_files(third["uri"])).rename(tmp_path / "gone")
