@@ -8,7 +8,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done)
 
-.PHONY: env run test lint docs bench lock image clean
+.PHONY: env run test lint docs bench soak sbom audit lock image clean
 env: $(STAMP)
 
 $(STAMP): requirements-dev.txt requirements-bootstrap.txt pyproject.toml .ci/make_env.py
@@ -47,6 +47,20 @@ BENCHMARKS := $(subst /,.,$(basename $(wildcard tests/benchmarks/bench_*.py)))
 bench: $(STAMP)
 	@for benchmark in $(BENCHMARKS); do \
 		$(PY) -m $$benchmark $(if $(IDX),--idx "$(IDX)") || exit 1; done
+
+# NIGHTS scheduled runs with new data each night: what they leave, one JSON line a night.
+NIGHTS ?= 50
+soak: $(STAMP)
+	@$(PY) -m tests.faults.soak --nights $(NIGHTS)
+
+# What is installed (CycloneDX), and what is known to be wrong with the locked versions.
+TOOL = $(VENV)/bin/uv tool run --python $(PY)
+sbom: $(STAMP)
+	@$(TOOL) --from 'cyclonedx-bom==7.*' cyclonedx-py environment $(PY) --pyproject pyproject.toml \
+		--output-reproducible -o sbom.json
+
+audit: $(STAMP)
+	@$(TOOL) --from 'pip-audit==2.*' pip-audit --requirement requirements.txt --disable-pip --require-hashes
 
 # Locks the versions that pyproject.toml allows, for every Python and platform at once.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -14,15 +14,15 @@ from typing import Any
 
 from components.metadata import BLESSED, PUSHED, REASON, VERSION, PipelineRun
 from modules.gate import BASELINE, CANDIDATE, CHANGE
+from modules.report import report_page
 
-REPORT = "report"
+REPORT = "report"  # the output of ReportGen, too
 # Node → output of its task, and the type of this in a component file.
 OUTPUTS = {
     "Evaluator": ("metrics", "Metrics"),
     "Pusher": ("pushed", "Model"),
     "ReportGen": (REPORT, "HTML"),
 }
-_REPORT_FILE = "report.html"
 _FOLDER = "pushed_destination"
 _EXAMPLES = ("span", "images")
 
@@ -46,9 +46,8 @@ def write_outputs(executor_input: str, run: PipelineRun, report_path: str | None
     for name, ready in outputs.get("artifacts", {}).items():
         facts = _FACTS[name](run) if name in _FACTS else {}
         made[name] = {"artifacts": [{**ready["artifacts"][0], "metadata": facts}]}
-    if report_path and "ReportGen" in run.nodes:
-        (report, *_) = (one[0] for one in run.nodes["ReportGen"].made.values())
-        _copy(f"{report['uri']}/{_REPORT_FILE}", report_path)
+    if report_path and (page := run.first(REPORT)):
+        _copy(report_page(str(page["uri"])), report_path)
     path = Path(outputs["outputFile"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"artifacts": made}), encoding="utf-8")

@@ -114,15 +114,15 @@ def _place_light(
     """Gives each light node a pod; the last ones first, so that those after it have theirs."""
     order = {pod.nodes[0]: place for place, pod in enumerate(_pods(nodes, leader))}
     heavy = set(leader)
-    for node in reversed(nodes):
+    for node in reversed([*nodes]):
         if node in leader:
             continue
         needed_by = {leader[one] for one, upstream in nodes.items() if node in upstream}
         if len(needed_by) == 1:
             leader[node] = needed_by.pop()
         else:
-            reached = (leader[one] for one in before[node] & heavy)
-            leader[node] = max(reached, key=order.__getitem__, default=min(order, key=order.get))
+            reached = [leader[one] for one in before[node] & heavy]
+            leader[node] = max(reached, key=order.__getitem__) if reached else next(iter(order))
 
 
 def _pods(nodes: Mapping[str, Collection[str]], leader: Mapping[str, str]) -> list[Pod]:

@@ -14,8 +14,8 @@ TFMA scores each example by itself; retrieval needs all of them at once. So the 
 3. TFMA's own SliceKeyExtractor.
 
 `RetrievalMetrics` averages the rows per slice, and `OperatingPointMetrics` adds up the accepted
-pairs. `modules.gate.make_eval_config` writes the
-tfma.EvalConfig that fits them.
+pairs. `modules.gate.make_eval_config` writes the tfma.EvalConfig that fits them. A sample of the
+queries with their neighbours goes to a file, if that is asked for.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from modules.retrieval import (
     EmbedGallery,
     ExtractEmbeddings,
     ExtractRetrievalScores,
+    Kept,
     read_metric_options,
 )
 
@@ -93,6 +94,7 @@ def custom_extractors(
                 exclude_same=same,
                 query_flag=options["query_flag"],
                 gallery_flag=options["gallery_flag"],
+                kept=Kept(**options["kept"]) if options["kept"] else None,
                 comparisons=_comparisons(options, models, eval_config),
             ),
         ),

@@ -17,10 +17,9 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
-from components.image_example_gen import ImageExampleGen, given_splits, hash_split
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
-from components.record_example_gen import RecordExampleGen
+from components.report_gen import ReportGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
@@ -32,15 +31,17 @@ from components.resolvers import (
     PreviousStatisticsStrategy,
     WindowStrategy,
 )
-from components.sheet_example_gen import SheetExampleGen
 from components.statistics_gen import StatisticsGen
 from components.trainer import Trainer
 from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
+from modules.report import PAGE_FOLDER
+from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
+from pipeline.example_gen import make_example_gen
 from pipeline.fingerprint import (
     CODE_FINGERPRINT,
     PACKAGES,
@@ -62,9 +63,9 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
             ends with the Evaluator.
 
     Returns:
-        ExampleGen → StatisticsGen → schema → ExampleValidator → Transform → TripletGen → Trainer →
-        Resolver → Evaluator → IndexGen → Pusher; TrainingDecision before Transform where it is
-        asked for.
+        ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform →
+        TripletGen → Trainer → Resolver → Evaluator → ReportGen → IndexGen → Pusher;
+        TrainingDecision before DataAudit where it is asked for.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -75,12 +76,12 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             config.pipeline.metadata
         ),
-        beam_pipeline_args=list(config.pipeline.beam_args),
+        beam_pipeline_args=config.beam.arguments,
     )
 
 
 def _start(config: Config) -> Start:
-    example_gen = _example_gen(config.data)
+    example_gen = make_example_gen(config.data)
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
         examples=examples,
@@ -131,9 +132,12 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     custom_config = _custom_config(config)
     resolver = None if start.previous else _previous_model(config, examples, custom_config)
     previous = start.previous or resolver
+    # What is tried out on the data of an earlier run was audited there.
+    audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
+        audit=audited[-1].outputs["audit"] if audited and config.triplets.heeds_suspects else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
@@ -167,25 +171,33 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         if config.evaluation.false_accept_rate is not None
         else None,
         max_threshold_shift=config.evaluation.max_threshold_shift,
+        kept_neighbours=config.report.neighbours
+        if config.report.enabled and start.example_gen
+        else None,
         compatibility=config.compatibility if config.compatibility.enabled else None,
         queries_fingerprint=folder_fingerprint(config.compatibility.queries),
         module_path="modules.evaluator",
     )
+    if audited:
+        # It goes on beside Transform and TripletGen, but nothing is learned before it has ended.
+        trainer.add_upstream_node(audited[-1])
+        if start.validator:
+            audited[-1].add_upstream_node(start.validator)
     for node in (transform, triplet_gen, trainer):
         _note_code(node)
     set_recipe(config, trainer, before=[transform, triplet_gen])
     decision: list[BaseNode] = []
     if start.example_gen and start.validator:
-        waiting = [transform, *([resolver] if resolver else []), triplet_gen]
+        waiting = [transform, *([resolver] if resolver else []), *audited, triplet_gen]
         decision = decision_nodes(config, start.example_gen, start.validator, trainer, waiting)
     nodes = [
-        *start.nodes, *decision, transform,
+        *start.nodes, *decision,
         *([resolver] if resolver else []),
-        triplet_gen, trainer,
+        *audited, transform, triplet_gen, trainer,
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
-        *(_push_nodes(config, examples, model, evaluator) if start.example_gen else []),
+        *(_last_nodes(config, examples, trainer, evaluator) if start.example_gen else []),
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
@@ -261,15 +273,18 @@ def _previous_model(
     ).with_id("PreviousModelResolver")
 
 
-def _push_nodes(
-    config: Config, examples: BaseChannel, model: BaseChannel, evaluator: BaseComponent
+def _last_nodes(
+    config: Config, examples: BaseChannel, trainer: BaseComponent, evaluator: BaseComponent
 ) -> list[BaseNode]:
-    blessing = evaluator.outputs["blessing"]
+    """The report and what brings the model to those who use it."""
+    model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+    report_nodes = _report_nodes(config, trainer, evaluator)
     index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
         model_blessing=blessing,
         index=index_nodes[-1].outputs["index"] if index_nodes else None,
+        report=report_nodes[-1].outputs["report"] if report_nodes else None,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=config.pipeline.serving_directory
@@ -278,7 +293,34 @@ def _push_nodes(
         keep_versions=config.pipeline.keep_versions,
         nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
-    return [*index_nodes, pusher]
+    return [*report_nodes, *index_nodes, pusher]
+
+
+def _report_nodes(
+    config: Config, trainer: BaseComponent, evaluator: BaseComponent
+) -> list[BaseComponent]:
+    """Makes the report; nothing if there is to be none."""
+    if not config.report.enabled:
+        return []
+    shown = config.custom_config("data", "image", "triplets", "model", "training")
+    report_gen = ReportGen(
+        examples=evaluator.inputs["examples"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        baseline_model=evaluator.inputs["baseline_model"],
+        triplets=trainer.inputs["examples"],
+        settings=config.report,
+        tables={
+            **shown,
+            # What is as by default is left out: some keys may only be set beside others.
+            "evaluation": config.judged_by.model_dump(mode="json", exclude_defaults=True),
+        },
+        pipeline_name=config.pipeline.name,
+        page_fingerprint=folder_fingerprint(str(PAGE_FOLDER)),
+    )
+    return [report_gen]
 
 
 def _index_nodes(
@@ -327,45 +369,6 @@ def _span_resolvers(
     for resolver in resolvers:
         resolver.add_upstream_node(validator)
     return resolvers
-
-
-def _example_gen(data: DataSettings) -> BaseComponent:
-    """Images in class folders, sheets of images, or records of the contract."""
-    output = None
-    if data.split != "given":
-        output = hash_split(
-            data.eval_fraction, by="label" if data.split == "class_disjoint" else "id"
-        )
-    if data.format == "tfrecord":
-        return RecordExampleGen(
-            input_base=data.path,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            late_spans=data.late_spans,
-        ).with_id("ImportExampleGen")
-    if data.format != "images":
-        return SheetExampleGen(
-            input_base=data.path,
-            format=data.format,
-            input_config=given_splits(data.patterns),
-            output_config=output,
-            max_undecodable_fraction=data.max_undecodable_fraction,
-            max_pixels=data.max_pixels,
-            distractors=data.distractors,
-            late_spans=data.late_spans,
-        )
-    return ImageExampleGen(
-        input_base=data.path,
-        input_config=given_splits(data.patterns),
-        output_config=output,
-        max_undecodable_fraction=data.max_undecodable_fraction,
-        max_pixels=data.max_pixels,
-        distractors=data.distractors,
-        late_spans=data.late_spans,
-    )
 
 
 def _previous_statistics(data: DataSettings, statistics: BaseChannel) -> Resolver | None:

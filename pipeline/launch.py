@@ -7,6 +7,7 @@ only logs comes back as a value here, or as an exception.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,13 @@ from typing import Any, Literal, NamedTuple
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from components.metadata import DECISION_NODE, ends_run
+from components.metadata import (
+    DECISION_NODE,
+    ends_run,
+    executions_of_nodes,
+    executions_of_run,
+)
+from modules.runtime import node_times
 from pipeline.metadata import find_execution, mark_failed
 from pipeline.runtime import NodeFailedError, defer_components, in_short
 
@@ -29,6 +36,7 @@ from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
 # Read by `modules.training.checkpoints`: runs at once never share the state of a training.
 RUN_ID = "TRIPLET_RUN_ID"
+REPORT_NODE = "ReportGen"
 
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 Outcome = Literal["executed", "cached", "skipped", "done before"]
@@ -116,7 +124,7 @@ class _NeedsExecutorError(BaseException):
     """The cache does not have the results of a node. No Exception: it is no failure of the node."""
 
 
-class _OnlyCached(launcher.Launcher):  # type: ignore[misc]
+class _OnlyCached(launcher.Launcher):
     """TFX's launcher up to where it would start the executor."""
 
     def _prepare_execution(self) -> Any:
@@ -153,6 +161,9 @@ def _launch(
             return "done before"
         _remove_outputs(pipeline, node, earlier.id)
     os.environ[RUN_ID] = run_id
+    if node_id == REPORT_NODE:
+        with connection as handle:
+            node_times.note(_seconds_so_far(handle.store, pipeline.pipeline_info.id, run_id))
     deployment = runner_utils.extract_local_deployment_config(pipeline)
     try:
         kind(
@@ -180,6 +191,22 @@ def _launch(
             mark_failed(handle.store, execution, reason)
             raise NodeFailedError(f"{node_id} failed: {reason}")
     return _DONE[execution.last_known_state]
+
+
+def _seconds_so_far(store: mlmd.MetadataStore, pipeline: str, run_id: str) -> dict[str, float]:
+    """How long each node of the run took, NaN for those from the cache."""
+    node_of = {
+        execution.id: node
+        for node, executions in executions_of_nodes(store, pipeline).items()
+        for execution in executions
+    }
+    return {
+        node_of[one.id]: math.nan
+        if one.last_known_state == proto.Execution.CACHED
+        else (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
+        for one in executions_of_run(store, run_id)
+        if one.id in node_of and one.last_known_state in _DONE
+    }
 
 
 def _node(pipeline: pipeline_pb2.Pipeline, node: str) -> pipeline_pb2.PipelineNode:

@@ -16,7 +16,6 @@ from pathlib import Path
 from pipeline.runtime import quiet_imports
 
 with quiet_imports():
-    import apache_beam as beam
     import tensorflow as tf
     from tfx.dsl.compiler import constants
     from tfx.orchestration import metadata
@@ -132,10 +131,10 @@ def _keep_traceback(config: Config, error: NodeFailedError) -> Path:
 
 
 def _check_machine(config: Config) -> None:
-    """Looks for what only TensorFlow and Beam know, before the first node.
+    """Looks for what only this machine knows, before the first node.
 
     Raises:
-        ConfigError: There is no such device, or no such runner.
+        ConfigError: There is no such device, or Beam's job server does not answer.
     """
     distribution = config.training.distribution
     if distribution.startswith("/"):
@@ -146,13 +145,7 @@ def _check_machine(config: Config) -> None:
                 f"training.distribution is {distribution!r}: there is no such device here, only "
                 f"{', '.join(f'/{name}' for name in devices)}."
             )
-    options = beam.options.pipeline_options.PipelineOptions(config.pipeline.beam_args)
-    runner = options.view_as(beam.options.pipeline_options.StandardOptions).runner
-    try:
-        if runner:
-            beam.runners.create_runner(runner)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise ConfigError(f"pipeline.beam_args name a runner that Beam lacks: {error}") from error
+    config.beam.check_reachable()
 
 
 def main() -> None:

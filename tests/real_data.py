@@ -14,9 +14,9 @@ from PIL import Image
 from tfx.types import artifact_utils, standard_artifacts
 
 from modules.contract import make_example
-from pipeline.config.pipeline import LOCAL_BEAM
+from pipeline.config import BeamSettings
 
-BEAM_ARGS = list(LOCAL_BEAM)
+BEAM_ARGS = BeamSettings().arguments
 
 Row = tuple[bytes, bytes, bytes]  # encoded image, label, id
 

@@ -26,6 +26,7 @@ class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         executor.GALLERY_SPLIT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         MAX_SHIFT_KEY: component_spec.ExecutionParameter(type=float, optional=True),
+        executor.NEIGHBOURS_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         COMPATIBILITY_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         QUERIES_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
@@ -70,6 +71,8 @@ class Evaluator(TfxEvaluator):
       and only the gallery is searched.
     - A split `distractors` of the examples is part of the gallery: images that no query looks for.
     - `[evaluation] exclude_same` leaves out what has a query's label and, say, its camera.
+    - With `kept_neighbours`, `queries.parquet` lies beside TFMA's files: up to 20,000 queries with
+      their embedding, scores and nearest neighbours (`modules.retrieval.read_kept_queries`).
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -87,6 +90,7 @@ class Evaluator(TfxEvaluator):
         gallery_split: str | data_types.RuntimeParameter | None = None,
         baseline_blessing: types.BaseChannel | None = None,
         max_threshold_shift: float | None = None,
+        kept_neighbours: int | None = None,
         compatibility: CompatibilitySettings | None = None,
         queries_fingerprint: str | None = None,
     ) -> None:
@@ -104,6 +108,7 @@ class Evaluator(TfxEvaluator):
             baseline_blessing: The blessing of the last blessed model, with its operating point.
             max_threshold_shift: How far the candidate's threshold may be from that, as a fraction
                 of it; default: at any distance.
+            kept_neighbours: Keep so many nearest neighbours of the queries; default: none.
             compatibility: `[compatibility]`; without it nothing is searched across two models.
             queries_fingerprint: Of the files in the folder that its `queries` names; part of the
                 key of the cache.
@@ -124,6 +129,7 @@ class Evaluator(TfxEvaluator):
             gallery_split=gallery_split,
             baseline_blessing=baseline_blessing,
             max_threshold_shift=max_threshold_shift,
+            kept_neighbours=kept_neighbours,
             compatibility=_text(compatibility) if compatibility else None,
             queries_fingerprint=queries_fingerprint,
             module_path=module_path,

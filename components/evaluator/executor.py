@@ -49,6 +49,8 @@ from modules.retrieval import (
     INTERVAL_LEVEL,
     OPERATING_FRR,
     OPERATING_THRESHOLD,
+    QUERIES_FILE,
+    Kept,
     lower_end,
     upper_end,
 )
@@ -56,6 +58,7 @@ from modules.storage import feature_types
 
 GALLERY_KEY = "gallery"
 GALLERY_SPLIT_KEY = "gallery_split"
+NEIGHBOURS_KEY = "kept_neighbours"
 REASON_PROPERTY = "reason"
 REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
@@ -87,7 +90,8 @@ class Executor(tfx_executor.Executor):
                 intervals of their changes as `change NAME lower`, `change NAME upper` and
                 `change interval level`, so that many runs can be compared without their files.
                 The latter gets the operating point, if one was asked for.
-            exec_properties: TFX's, `gallery_split`, `max_threshold_shift` and `compatibility`.
+            exec_properties: TFX's, `gallery_split`, `max_threshold_shift`, `compatibility` and
+                `kept_neighbours`.
 
         Raises:
             ValueError: The gallery has no such split, or TFX cannot use its inputs.
@@ -97,7 +101,7 @@ class Executor(tfx_executor.Executor):
         """
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
         prepared = prepare_comparison(input_dict, evaluation, exec_properties)
-        exec_properties = _with_gallery(input_dict, exec_properties, prepared)
+        exec_properties = _for_extractors(input_dict, exec_properties, evaluation, prepared)
         super().Do(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.BLESSING_KEY]
@@ -153,20 +157,23 @@ class Executor(tfx_executor.Executor):
         logging.info("Evaluator: %s: %s", _figures(metrics), ": ".join(verdict))
 
 
-def _with_gallery(
+def _for_extractors(
     input_dict: dict[str, list[types.Artifact]],
     exec_properties: dict[str, Any],
+    evaluation: str,
     prepared: Preparation | None,
 ) -> dict[str, Any]:
     """Tells the metric where gallery and distractors are, and which flags the examples have.
 
-    And what is compared with the last blessed model.
+    And what is kept of the queries, and compared with the last blessed model.
     """
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
     features = _features([pattern for split in evaluated for pattern in _files(examples, split)])
     found: dict[str, Any] = {"query_flag": IS_QUERY in features}
+    if neighbours := exec_properties.get(NEIGHBOURS_KEY):
+        found["kept"] = Kept(f"{evaluation}/{QUERIES_FILE}", neighbours)._asdict()
     if split := exec_properties.get(GALLERY_SPLIT_KEY):
         source = GALLERY_KEY if input_dict.get(GALLERY_KEY) else "examples"
         for artifact in input_dict[source]:

@@ -1,4 +1,6 @@
+from .class_names import group_similar as group_similar
 from .component import ImageExampleGen as ImageExampleGen
+from .corrections import read_corrections as read_corrections
 from .executor import Executor as Executor, read_options as read_options
 from .faults import (
     Checked as Checked,

@@ -34,6 +34,14 @@ def find_similar(examples: beam.PCollection) -> beam.PCollection:
     )
 
 
+def group_similar(labels: Iterable[bytes]) -> list[list[str]]:
+    """The same of distinct labels that fit into memory, in order."""
+    groups: dict[str, list[bytes]] = {}
+    for label in labels:
+        groups.setdefault(comparable(label.decode(errors="replace")), []).append(label)
+    return sorted(names for group in groups.values() for names in _names(group))
+
+
 def _labels(example: tf.train.Example) -> list[bytes]:
     features = example.features.feature  # to ask for a name would make a feature of it
     return list(features[LABEL].bytes_list.value) if LABEL in features else []

@@ -26,7 +26,8 @@ class ImageExampleGen(FileBasedExampleGen):
 
     The output `examples` carries the custom properties `images`, `undecodable`, `ignored_files`,
     `converted` and `similar_classes` (groups of classes that differ only by case or normal form),
-    and with distractors, which are not counted among the images, `distractors`.
+    and with distractors, which are not counted among the images, `distractors`; with corrections
+    `dropped`, `relabelled` and `unknown_corrections`, of which no image has the id.
     Unlike the other file-based ExampleGens, a renamed file or class folder is new data to the
     cache: the name is the label.
 
@@ -45,6 +46,7 @@ class ImageExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        corrections: str | None = None,
         late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
@@ -61,6 +63,8 @@ class ImageExampleGen(FileBasedExampleGen):
                 is never decoded.
             distractors: Class folders of images that no query looks for; these go into a split
                 `distractors` of the output, wherever they are.
+            corrections: File of images to drop or to relabel, see
+                `components.image_example_gen.corrections`. Its content is part of the cache's key.
             late_spans: What to do with a span that arrives after a later one was read, see
                 `components.spans.SpanInputProcessor`.
 
@@ -82,7 +86,7 @@ class ImageExampleGen(FileBasedExampleGen):
             input_config=input_config,
             output_config=output_config,
             custom_config=check_limits(
-                max_undecodable_fraction, max_pixels, distractors, late_spans
+                max_undecodable_fraction, max_pixels, distractors, corrections, late_spans
             ),
             range_config=range_config,
         )

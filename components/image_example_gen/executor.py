@@ -16,9 +16,16 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.image_example_gen.class_names import find_similar
+from components.image_example_gen.corrections import (
+    Correct,
+    Correction,
+    count_corrections,
+    read_corrections,
+)
 from components.image_example_gen.distractors import missing_labels, set_apart
 from components.image_example_gen.limits import DISTRACTOR_LABELS, MAX_PIXELS, MAX_UNDECODABLE
 from components.image_example_gen.reading import CONVERTED, IGNORED, UNDECODABLE, ReadImages
+from components.spans import corrections_path
 from modules.contract import DISTRACTORS
 from modules.runtime import shown
 from modules.storage import read_file, write_file
@@ -38,6 +45,8 @@ def _write_report(
     undecodable: list[tuple[str, str]],
     similar_classes: list[list[str]],
     distractors: Mapping[str, int],
+    applied: list[tuple[bytes, str]],
+    corrections: Mapping[bytes, Correction],
 ) -> None:
     undecodable = sorted(undecodable)
     lines = "".join(f"{path}\t{reason}\n" for path, reason in undecodable)
@@ -48,6 +57,7 @@ def _write_report(
         "converted": converted,
         "similar_classes": sorted(similar_classes),
         "distractors": distractors,
+        "corrections": count_corrections(applied, corrections),
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
@@ -86,18 +96,29 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         self,
     ) -> Callable[[dict[str, Any], str], beam.PTransform]:
         """Returns what TFX calls with the execution properties and each input pattern."""
-        return lambda exec_properties, pattern: type(self).READ(
-            exec_properties[standard_component_specs.INPUT_BASE_KEY],
-            pattern,
-            int(read_options(exec_properties)[MAX_PIXELS]),
-            self._others,
+        return lambda exec_properties, pattern: self.corrected(
+            type(self).READ(
+                exec_properties[standard_component_specs.INPUT_BASE_KEY],
+                pattern,
+                int(read_options(exec_properties)[MAX_PIXELS]),
+                self._others,
+            )
         )
+
+    def corrected(self, read: beam.PTransform) -> beam.PTransform:
+        """The examples as they are read, with the corrections; before they are split."""
+        if not self._corrections:
+            return read
+        return _Then(read, Correct(self._corrections, self._applied))
 
     def GenerateExamplesByBeam(  # noqa: N802 — TFX's name
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
         """Builds the splits of TFX, and beside them the report of what was read."""
         self._others: list[Any] = []  # outputs by tag
+        path = corrections_path(exec_properties)
+        self._corrections = read_corrections(path) if path else {}
+        self._applied: list[beam.PCollection] = []
         splits, distractors = set_apart(
             self.read_splits(pipeline, exec_properties), _distractor_labels(exec_properties)
         )
@@ -117,13 +138,14 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             for tag in (IGNORED, CONVERTED)
         )
         similar = (
-            [outputs["images"] for outputs in self._others]
+            list(splits.values())
             | "Flatten[images]" >> beam.Flatten(pipeline=pipeline)
             | "SimilarClasses" >> find_similar()
         )
         undecodable = [outputs[UNDECODABLE] for outputs in self._others] | "Undecodable" >> (
             beam.Flatten(pipeline=pipeline)
         )
+        applied = self._applied | "Applied" >> beam.Flatten(pipeline=pipeline)
         _ = (
             pipeline
             | "Artifact" >> beam.Create([self._examples.uri])
@@ -136,6 +158,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                 beam.pvalue.AsList(undecodable),
                 beam.pvalue.AsList(similar),
                 {} if distractors is None else beam.pvalue.AsDict(distractors),
+                beam.pvalue.AsList(applied),
+                self._corrections,
             )
         )
         return splits
@@ -179,6 +203,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             found = sum(counts["distractors"].values())
             examples.set_int_custom_property(DISTRACTORS, found)
             logging.info("%d distractors besides the images.", found)
+        if corrections_path(exec_properties):
+            _publish_corrections(examples, counts["corrections"])
         logging.info("%d images, %s ignored files by suffix.", images, counts["ignored"])
         if counts["converted"]:
             logging.warning(
@@ -194,6 +220,31 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                 " and ".join(counts["similar_classes"][0]),
             )
         _judge(counts, exec_properties, self.EXPECTED)
+
+
+class _Then(beam.PTransform):
+    """One transform after the other."""
+
+    def __init__(self, first: beam.PTransform, second: beam.PTransform) -> None:
+        super().__init__()
+        self._first, self._second = first, second
+
+    def expand(self, pipeline: beam.Pipeline) -> Any:
+        return pipeline | "Read" >> self._first | "Corrections" >> self._second
+
+
+def _publish_corrections(examples: types.Artifact, counts: Mapping[str, Any]) -> None:
+    for name in ("dropped", "relabelled"):
+        examples.set_int_custom_property(name, counts[name])
+    examples.set_int_custom_property("unknown_corrections", counts["unknown"])
+    logging.info("Corrections: %d dropped, %d relabelled.", counts["dropped"], counts["relabelled"])
+    if counts["unknown"]:
+        logging.warning(
+            "Corrections: no image has %d of the ids, such as %s. Correct or remove these lines, "
+            "unless they are of another span.",
+            counts["unknown"],
+            ", ".join(counts["first_unknown"]),
+        )
 
 
 def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expected: str) -> None:

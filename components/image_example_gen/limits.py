@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.protobuf import struct_pb2
 from tfx.proto import example_gen_pb2
 
-from components.spans import LATE_SPANS, LateSpans
+from components.spans import CORRECTIONS, LATE_SPANS, LateSpans
 
 # Keys of the options in the execution property `custom_config`.
 MAX_UNDECODABLE = "max_undecodable_fraction"
@@ -19,6 +19,7 @@ def check_limits(
     max_undecodable_fraction: float,
     max_pixels: int,
     distractors: Sequence[str] = (),
+    corrections: str | None = None,
     late_spans: LateSpans = "warn",
     **further: str | bool,
 ) -> example_gen_pb2.CustomConfig:
@@ -28,6 +29,7 @@ def check_limits(
         max_undecodable_fraction: See `ImageExampleGen`.
         max_pixels: Likewise.
         distractors: Likewise.
+        corrections: Likewise.
         late_spans: Likewise.
         further: Options of another ExampleGen.
 
@@ -44,6 +46,8 @@ def check_limits(
     options.update({MAX_UNDECODABLE: max_undecodable_fraction, MAX_PIXELS: max_pixels, **further})
     if distractors:
         options.update({DISTRACTOR_LABELS: sorted(distractors)})
+    if corrections:
+        options.update({CORRECTIONS: corrections})
     if late_spans != "warn":
         options.update({LATE_SPANS: late_spans})
     custom_config = example_gen_pb2.CustomConfig()

@@ -22,6 +22,7 @@ from components.pusher.versioned_push import (
     source_checksums,
     version_path,
 )
+from components.report_gen import REPORT_KEY
 from modules.compatibility import COMPATIBILITY_FOLDER
 from modules.gate import OPERATING_POINT_FILE, operating_point_path, read_operating_point
 from modules.index import (
@@ -34,6 +35,7 @@ from modules.index import (
     write_gallery_assets,
     write_threshold_asset,
 )
+from modules.report import CARD_FILE
 
 KEEP_VERSIONS_KEY = "keep_versions"
 NEAREST_UP_TO_KEY = "nearest_up_to"
@@ -61,7 +63,8 @@ class Executor(tfx_executor.Executor):
         """Pushes the model if it is blessed.
 
         Args:
-            input_dict: `model`; `model_blessing` if the push depends on one; `index` if it has one.
+            input_dict: `model`; `model_blessing` if the push depends on one; `index` if it has one;
+                `report` for the model card.
             output_dict: `pushed_model`, which gets a copy of the model and of its extras but for
                 the index.
             exec_properties: `push_destination`, and `custom_config` with `keep_versions` and
@@ -91,7 +94,7 @@ class Executor(tfx_executor.Executor):
         copy_extras({k: v for k, v in extras.items() if k != INDEX_FOLDER}, pushed.uri)
         extras |= _fill_assets(pushed.uri, extras, custom_config.get(NEAREST_UP_TO_KEY, 0))
         keep = custom_config.get(KEEP_VERSIONS_KEY, 0)
-        version = push(model, base, keep, extras, self.CHECK)
+        version = push(model, base, keep, extras, type(self).CHECK)
         path = version_path(base, version)
         pushed.set_string_custom_property(EXTRAS_PROPERTY, json.dumps(extras))
         sums = source_checksums(model, extras)
@@ -111,6 +114,9 @@ def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
+    for report in input_dict.get(REPORT_KEY) or []:
+        if fileio.exists(f"{report.uri}/{CARD_FILE}"):
+            extras[CARD_FILE] = f"{report.uri}/{CARD_FILE}"
         folder = f"{blessing.uri}/{COMPATIBILITY_FOLDER}"
         if fileio.isdir(folder):
             extras[COMPATIBILITY_FOLDER] = folder

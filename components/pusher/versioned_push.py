@@ -15,6 +15,8 @@ it may also be a push that goes on.
 
 What belongs to a model but is no part of it, its *extras*, appears beside it with the same rename,
 and so does `checksums.json`: by the path of each file its SHA-256, for those who use the version.
+A text for people among the extras, the model card, makes no version of its own: servers load what
+is new.
 """
 
 from __future__ import annotations
@@ -36,12 +38,13 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from modules.index import is_of_model
-
-from modules.storage import CHECKSUMS_FILE, checksums, checksums_text, compare_checksums
+from modules.report import CARD_FILE
+from modules.storage import CHECKSUMS_FILE, checksums_text, compare_checksums, sum_files
 
 INCOMING = ".incoming-"
 OUTGOING = ".outgoing-"
 LOCK = ".lock"
+TEXTS = (CARD_FILE,)
 _LEFT_AFTER = 24 * 3600.0  # seconds without a change
 _MODEL_FILE = "saved_model.pb"
 _READ_BYTES = 1 << 22  # bytes
@@ -126,7 +129,7 @@ def _alone(base: str) -> Iterator[None]:
 
 
 def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
-    """Whether two folders hold files of the same names and bytes.
+    """Whether two folders hold files of the same names and bytes, texts for people aside.
 
     Args:
         one: A folder.
@@ -135,6 +138,9 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
     """
     sources, files = version_files(one, extras or {}), _files(other)
     files.pop(CHECKSUMS_FILE, None)
+    for text in TEXTS:
+        sources.pop(text, None)
+        files.pop(text, None)
     return (
         sources.keys() == files.keys()
         and all(fileio.stat(path).length == files[name] for name, path in sources.items())
@@ -204,7 +210,7 @@ def _seal(model: str, folder: str, extras: Mapping[str, str]) -> None:
 
 def source_checksums(model: str, extras: Mapping[str, str]) -> dict[str, str]:
     """The checksums that a version of this model and these extras carries, by path in it."""
-    return checksums(version_files(model, extras))
+    return sum_files(version_files(model, extras))
 
 
 def _push_remote(

@@ -39,6 +39,7 @@ class RecordExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        corrections: str | None = None,
         late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
@@ -51,6 +52,8 @@ class RecordExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height. An image that declares more is undecodable.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            corrections: File of images to drop or to relabel, see
+                `components.image_example_gen.corrections`.
             late_spans: What to do with a span that arrives after a later one was read, see
                 `components.spans.SpanInputProcessor`.
 
@@ -62,7 +65,7 @@ class RecordExampleGen(FileBasedExampleGen):
             input_config=input_config or given_splits({"all": "*"}),
             output_config=output_config,
             custom_config=check_limits(
-                max_undecodable_fraction, max_pixels, distractors, late_spans
+                max_undecodable_fraction, max_pixels, distractors, corrections, late_spans
             ),
             range_config=range_config,
         )

@@ -10,6 +10,7 @@ from .served_model import (
     REFERENCE_KEY as REFERENCE_KEY,
     ServedModelStrategy as ServedModelStrategy,
 )
+from .unseen_model import UnseenModelStrategy as UnseenModelStrategy
 from .window import (
     CANDIDATES_KEY as CANDIDATES_KEY,
     EXAMPLES_KEY as EXAMPLES_KEY,

@@ -42,6 +42,7 @@ class SheetExampleGen(FileBasedExampleGen):
         max_undecodable_fraction: float = 0.01,
         max_pixels: int = 50_000_000,
         distractors: Sequence[str] = (),
+        corrections: str | None = None,
         late_spans: LateSpans = "warn",
     ) -> None:
         """Configures the node.
@@ -58,6 +59,8 @@ class SheetExampleGen(FileBasedExampleGen):
             max_undecodable_fraction: Largest share, in [0, 1], of images that may be dropped.
             max_pixels: Largest width × height of a file.
             distractors: Labels of images that no query looks for, see `ImageExampleGen`.
+            corrections: File of images to drop or to relabel, see
+                `components.image_example_gen.corrections`.
             late_spans: What to do with a span that arrives after a later one was read, see
                 `components.spans.SpanInputProcessor`.
         """
@@ -78,6 +81,7 @@ class SheetExampleGen(FileBasedExampleGen):
                 max_undecodable_fraction,
                 max_pixels,
                 distractors,
+                corrections,
                 late_spans,
                 **{executor.FORMAT: format, executor.BY_COLUMN: by_column},
             ),

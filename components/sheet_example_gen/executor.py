@@ -61,13 +61,15 @@ class Executor(ImageExecutor):
         self,
     ) -> Callable[[dict[str, Any], str], beam.PTransform]:
         """Returns what TFX calls with the execution properties and each input pattern."""
-        return lambda exec_properties, pattern: ReadSheets(
-            exec_properties[standard_component_specs.INPUT_BASE_KEY],
-            pattern,
-            read_options(exec_properties)[FORMAT],
-            int(read_options(exec_properties)[MAX_PIXELS]),
-            _splits(exec_properties),
-            self._others,
+        return lambda exec_properties, pattern: self.corrected(
+            ReadSheets(
+                exec_properties[standard_component_specs.INPUT_BASE_KEY],
+                pattern,
+                read_options(exec_properties)[FORMAT],
+                int(read_options(exec_properties)[MAX_PIXELS]),
+                _splits(exec_properties),
+                self._others,
+            )
         )
 
     def read_splits(

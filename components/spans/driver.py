@@ -30,6 +30,7 @@ from components.metadata import (
     plain_values,
     update_execution,
 )
+from components.spans.corrections import CORRECTIONS, corrections_path, hash_corrections
 from components.spans.late import LATE_SPANS, LateSpans, Tried, late_spans
 from components.spans.listing import fingerprint, list_files
 from components.spans.patterns import SpanPattern
@@ -200,6 +201,19 @@ class SpanDriver(driver.FileBasedDriver):
         """Returns the processor of the input folder."""
         assert input_base_uri is not None  # our ExampleGens read files
         return self.INPUT_PROCESSOR(input_base_uri, splits, range_config, self._tried, self._late)
+
+    def resolve_exec_properties(
+        self, exec_properties: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As TFX; the content of the corrections joins the fingerprint of the input.
+
+        Raises:
+            ValueError: As TFX, or there are no such corrections.
+        """
+        resolved: dict[str, Any] = super().resolve_exec_properties(exec_properties, *args, **kwargs)
+        if path := corrections_path(exec_properties):
+            resolved[utils.FINGERPRINT_PROPERTY_NAME] += f"\n{CORRECTIONS}:{hash_corrections(path)}"
+        return resolved
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Resolves span, version and fingerprint, and notes the span with the execution.

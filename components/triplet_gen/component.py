@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts
 
+from components.data_audit import Audit
 from components.triplet_gen import executor
 from modules.settings import TripletSettings, check_settings
 
@@ -25,6 +26,7 @@ class TripletGenSpec(component_spec.ComponentSpec):
         "skip_nearest": component_spec.ExecutionParameter(type=int),
         "nearest": component_spec.ExecutionParameter(type=int),
         "least_ratio": component_spec.ExecutionParameter(type=float),
+        "suspects": component_spec.ExecutionParameter(type=str),
         "max_per_class": component_spec.ExecutionParameter(type=int),
         "buckets": component_spec.ExecutionParameter(type=str),
         "validation": component_spec.ExecutionParameter(type=str),
@@ -39,6 +41,7 @@ class TripletGenSpec(component_spec.ComponentSpec):
         executor.MODEL_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Model, optional=True
         ),
+        executor.AUDIT_KEY: component_spec.ChannelParameter(type=Audit, optional=True),
     }
     OUTPUTS: ClassVar = {
         executor.TRIPLETS_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples)
@@ -81,6 +84,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         model: types.BaseChannel | None = None,
+        audit: types.BaseChannel | None = None,
         triplets_per_anchor: int | data_types.RuntimeParameter = 3,
         seed: int | data_types.RuntimeParameter = 0,
         bucket_size: int | data_types.RuntimeParameter = 4096,
@@ -89,6 +93,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         skip_nearest: int | data_types.RuntimeParameter = 0,
         nearest: int | data_types.RuntimeParameter = 1,
         least_ratio: float | data_types.RuntimeParameter = 0.0,
+        suspects: str | data_types.RuntimeParameter = "leave_out",
         max_per_class: int | data_types.RuntimeParameter = 0,
         buckets: str | data_types.RuntimeParameter = "hash",
         validation: str | data_types.RuntimeParameter = "auto",
@@ -105,6 +110,8 @@ class TripletGen(base_beam_component.BaseBeamComponent):
                 TFRecords as ImageExampleGen writes them.
             model: Model artifact to mine with, none or one; its SavedModel has the signature
                 `images`, encoded images to `embedding`, unit vectors. Usually from a Resolver.
+            audit: Of DataAudit, none or one: whose suspects are not mined as negatives, if
+                `suspects` is `leave_out`.
             triplets_per_anchor: How many triplets each anchor gets, 1 to 1,000.
             seed: At least 0. Another seed gives other triplets.
             bucket_size: Mean number of examples in a bucket, at least 2. Larger means more
@@ -118,6 +125,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
                 different ones, if there are enough.
             least_ratio: Leave out mined negatives nearer than this times the L2 distance of the
                 positive, 0 (none) to 2.
+            suspects: `leave_out` or `keep`.
             max_per_class: The most anchors of a class, 0 for no limit.
             buckets: `hash`, or `neighbourhood`: classes that the `model` confuses share a bucket.
             validation: What is held out: `images`, `classes`, or `auto`, that is classes if no
@@ -143,6 +151,7 @@ class TripletGen(base_beam_component.BaseBeamComponent):
             "skip_nearest": skip_nearest,
             "nearest": nearest,
             "least_ratio": least_ratio,
+            "suspects": suspects,
             "max_per_class": max_per_class,
             "buckets": buckets,
             "validation": validation,
@@ -159,6 +168,8 @@ class TripletGen(base_beam_component.BaseBeamComponent):
         inputs = {executor.EXAMPLES_KEY: examples}
         if model:
             inputs[executor.MODEL_KEY] = model
+        if audit:
+            inputs[executor.AUDIT_KEY] = audit
         super().__init__(
             spec=TripletGenSpec(
                 **inputs,

@@ -22,11 +22,13 @@ from components.triplet_gen.statistics import InputStats, OutputStats
 from components.triplet_gen.transforms import make_triplets
 from components.triplet_gen.validation import PARTS, TRAIN
 from components.triplet_gen.workers import watch_workers
+from modules.audit import read_suspects
 from modules.runtime import best_effort
 from modules.settings import ImageTable, TripletSettings, check_settings
 
 EXAMPLES_KEY = standard_component_specs.EXAMPLES_KEY
 MODEL_KEY = standard_component_specs.MODEL_KEY
+AUDIT_KEY = "audit"
 TRIPLETS_KEY = "triplets"
 TRAIN_SPLIT_KEY = "train_split"
 BACKGROUND_KEY = "background"
@@ -59,7 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Args:
             input_dict: `examples`, one or more Examples artifacts with the train split; `model`,
-                none or one Model artifact.
+                none or one Model artifact; `audit`, none or one of DataAudit.
             output_dict: `triplets`, one Examples artifact, see the component.
             exec_properties: The fields of `TripletSettings`, each with its default if it is
                 absent, `train_split`, `eval_split` and `background`.
@@ -83,13 +85,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = input_dict[EXAMPLES_KEY]
         files = _train_files(examples, split)
         eval_files = _files(examples, eval_split) if settings.validation == "auto" else []
+        suspects: frozenset[bytes] = frozenset()
+        for audit in input_dict.get(AUDIT_KEY) or [] if settings.heeds_suspects else []:
+            suspects |= read_suspects(audit.uri)
 
         output = artifact_utils.get_single_instance(output_dict[TRIPLETS_KEY])
         output.split_names = artifact_utils.encode_split_names(list(PARTS))
         examples_utils.set_payload_format(output, example_gen_pb2.FORMAT_TF_EXAMPLE)
         _clear(output.uri)  # of an earlier attempt at this artifact
         try:
-            read, written = self._write(output, files, eval_files, settings, model)
+            read, written = self._write(output, files, eval_files, settings, model, suspects)
             problem = _problem_of_data(read, written, model)
             if problem:
                 raise ValueError(_problem(split, examples, problem))
@@ -114,6 +119,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         eval_files: list[str],
         settings: TripletSettings,
         model: str | None,
+        suspects: frozenset[bytes],
     ) -> tuple[InputStats, dict[str, OutputStats]]:
         """Runs the Beam pipeline and loads what it counted."""
         folders = {part: artifact_utils.get_split_uri([output], part) for part in PARTS}
@@ -122,7 +128,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for folder in (temp_dir, *folders.values()):
             tf.io.gfile.makedirs(folder)
         with watch_workers(), self._make_beam_pipeline() as pipeline:
-            make_triplets(pipeline, files, eval_files, settings, folders, temp_dir, model)
+            make_triplets(pipeline, files, eval_files, settings, folders, temp_dir, model, suspects)
         read = load_result(temp_dir, InputStats)
         written = {part: load_result(temp_dir, OutputStats, part) for part in PARTS}
         tf.io.gfile.rmtree(temp_dir)

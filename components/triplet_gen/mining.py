@@ -54,6 +54,7 @@ def mine_negatives(
     turn: np.ndarray,
     settings: TripletSettings,
     block_values: int = _BLOCK_VALUES,
+    doubtful: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the negative of each (anchor, positive).
 
@@ -73,10 +74,12 @@ def mine_negatives(
         turn: Which of the `nearest` is wanted, int64 `[triplets]`, any number from 0.
         settings: `strategy`, `skip_nearest`, `nearest` and `least_ratio` count here.
         block_values: How many similarities to hold at a time; the result is the same for any.
+        doubtful: Rows that are no negatives, as their label is probably wrong, bool `[rows]`; but
+            the farthest negative may be one. Default: none.
 
     Returns:
-        Row numbers, int64 `[triplets]`, and whether `skip_nearest` or `least_ratio` left a nearer
-        one out, bool `[triplets]`.
+        Row numbers, int64 `[triplets]`, and whether `skip_nearest`, `least_ratio` or `doubtful`
+        left a nearer one out, bool `[triplets]`.
 
     Raises:
         ValueError: If there is no other class.
@@ -90,10 +93,13 @@ def mine_negatives(
         if settings.strategy == "semi_hard":
             np.putmask(similarity, similarity >= to_positive[:, None], -np.inf)
         too_near = np.zeros(len(places), bool)
+        if doubtful is not None and doubtful.any():
+            too_near = doubtful[similarity.argmax(axis=1)] & (similarity.max(axis=1) > -np.inf)
+            similarity[:, doubtful] = -np.inf
         if settings.least_ratio:
             # The distances are roots of 2 − 2 · similarity.
             most = 1 - settings.least_ratio**2 * (1 - to_positive)
-            too_near = similarity.max(axis=1) > most
+            too_near |= similarity.max(axis=1) > most
             np.putmask(similarity, similarity > most[:, None], -np.inf)
         nearest, left = _nearest(similarity, settings.skip_nearest + settings.nearest)
         window = np.minimum(settings.nearest, left)

@@ -125,6 +125,7 @@ def draw_triplets(
     rng: np.random.Generator,
     settings: TripletSettings | None = None,
     embeddings: np.ndarray | None = None,
+    doubtful: np.ndarray | None = None,
 ) -> tuple[TripletIndices, np.ndarray]:
     """Chooses positives and negatives for the anchors of a bucket.
 
@@ -136,6 +137,7 @@ def draw_triplets(
         rng: Source of randomness of what is not mined.
         settings: How to choose; at random by default.
         embeddings: float32 `[rows, D]` of norm 1, if `settings.mines`.
+        doubtful: Rows that are not mined as negatives, bool `[rows]`.
 
     Returns:
         The triplets by anchor, ascending, and whether a negative nearer than the mined one was left
@@ -156,7 +158,9 @@ def draw_triplets(
     if settings.mines_negatives:
         assert embeddings is not None
         place = rng.integers(0, settings.nearest, own)[anchor] + turn
-        negative, left_out = mine_negatives(embeddings, codes, anchor, positive, place, settings)
+        negative, left_out = mine_negatives(
+            embeddings, codes, anchor, positive, place, settings, doubtful=doubtful
+        )
     else:
         negative = Classes(codes).draw_negatives(anchor, rng)
         left_out = np.zeros(len(anchor), bool)

@@ -56,6 +56,7 @@ def make_triplets(
     folders: Mapping[str, str],
     temp_dir: str,
     model: str | None = None,
+    suspects: frozenset[bytes] = frozenset(),
 ) -> None:
     """Adds everything to a pipeline: reading, counting, sampling, writing.
 
@@ -71,6 +72,7 @@ def make_triplets(
         temp_dir: Existing folder on the same file system, reached by all workers. It takes twice
             the bytes of the examples and, at last, the counts that `load_result` loads.
         model: Folder of a SavedModel, if `settings.needs_model`.
+        suspects: Ids of images that are not mined as negatives.
     """
     paths = [((path, False), None) for path in files]
     paths += [((path, True), None) for path in eval_files]
@@ -91,7 +93,8 @@ def make_triplets(
             | "GroupCentroids" >> beam.GroupByKey()
             | "SaveCentroids" >> beam.FlatMap(save_centroids, temp_dir)
         )
-    write = WriteTriplets(settings, dict(folders), temp_dir, embedder if settings.mines else None)
+    miner = embedder if settings.mines else None
+    write = WriteTriplets(settings, dict(folders), temp_dir, miner, suspects)
     _ = (
         segments
         | "SpreadSegments" >> beam.GroupByKey()

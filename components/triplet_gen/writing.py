@@ -50,11 +50,13 @@ class WriteTriplets(beam.DoFn):
         folders: Mapping[str, str],
         temp_dir: str,
         embedder: SharedEmbedder | None = None,
+        suspects: frozenset[bytes] = frozenset(),
     ) -> None:
         self._settings = settings
         self._folders = folders
         self._temp_dir = temp_dir
         self._embedder = embedder
+        self._suspects = suspects
 
     def setup(self) -> None:
         """Loads the model, before the first bucket is read."""
@@ -100,7 +102,12 @@ class WriteTriplets(beam.DoFn):
             return NO_TRIPLETS
         key = int.from_bytes(derive_key(self._settings.seed, "triplets", bucket[1]))
         rng = np.random.Generator(np.random.Philox(key=key))
-        triplets, left_out = draw_triplets(codes, repeats, rng, self._settings, embeddings)
+        doubtful = None
+        if self._suspects:
+            doubtful = np.array([one in self._suspects for one in rows.ids.tolist()], bool)
+        triplets, left_out = draw_triplets(
+            codes, repeats, rng, self._settings, embeddings, doubtful
+        )
         result.triplets = len(triplets.anchor)
         if embeddings is not None:
             d_ap = squared_distances(embeddings, triplets.anchor, triplets.positive)

@@ -88,8 +88,13 @@ def read_file(path: str) -> Pool:
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     anchors = np.repeat(np.arange(len(column["labels"])), column["counts"])
     triplets = np.stack([anchors, column["positives"], column["negatives"]], axis=1)
-    of_rows = (column[name] for name in ("images", "labels", "own", "keys"))
-    return Pool(*of_rows, triplets.astype(np.int32))
+    return Pool(
+        column["images"],
+        column["labels"],
+        column["own"],
+        column["keys"],
+        triplets.astype(np.int32),
+    )
 
 
 def join(pools: Sequence[Pool]) -> Pool:
@@ -98,7 +103,8 @@ def join(pools: Sequence[Pool]) -> Pool:
     starts = np.cumsum([0, *sizes[:-1]]).astype(np.int32)
     triplets = [pool.triplets + start for pool, start in zip(pools, starts, strict=True)]
     columns = zip(*(pool[:-1] for pool in pools), strict=True)
-    return Pool(*map(np.concatenate, columns), np.concatenate(triplets))
+    images, labels, own, keys = (np.concatenate(column) for column in columns)
+    return Pool(images, labels, own, keys, np.concatenate(triplets))
 
 
 class Pools:

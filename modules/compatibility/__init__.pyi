@@ -5,6 +5,7 @@ from .changed_results import (
 )
 from .procrustes import learn_map as learn_map, read_map as read_map
 from .report import (
+    CHURN_FILE as CHURN_FILE,
     COMPATIBILITY_FILE as COMPATIBILITY_FILE,
     COMPATIBILITY_FOLDER as COMPATIBILITY_FOLDER,
     MAP_FILE as MAP_FILE,

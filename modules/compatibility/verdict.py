@@ -9,11 +9,6 @@ from modules.gate import OVERALL, Failure
 from modules.settings import VERDICTS, CompatibilitySettings, Verdict
 
 _ROUNDING = 1e-9  # 0.94 − 0.95 is a little below −0.01 in binary
-WORDS: dict[Verdict, str] = {
-    "keep": "keep the index as it is",
-    "map": "map the queries into it",
-    "re_embed": "re-embed",
-}
 
 
 def find_verdict(
@@ -30,13 +25,14 @@ def find_verdict(
     if "keep" not in ways:
         old, new = dimensions
         return "re_embed", f"vectors of {old} and of {new} dimensions cannot be compared"
-    for verdict, what in (("keep", "new queries"), ("map", "mapped queries")):
+    searches: dict[Verdict, str] = {"keep": "new queries", "map": "mapped queries"}
+    for verdict, what in searches.items():
         if verdict in ways and not _lost(own, ways[verdict], max_cross_drop):
             return verdict, (
                 f"{what} find in the old vectors what the old model finds, within "
                 f"{max_cross_drop:g}: {_found(own, ways[verdict])}"
             )
-    best = "map" if "map" in ways else "keep"
+    best: Verdict = "map" if "map" in ways else "keep"
     what = "even mapped queries find" if best == "map" else "new queries find"
     return "re_embed", (
         f"{what} less in the old vectors than the old model, by more than "

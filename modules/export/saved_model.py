@@ -31,16 +31,15 @@ _STRINGS = tf.TensorSpec([None], tf.string)
 class EmbeddingModule(tf.Module):
     """Serving functions; loading them needs TensorFlow and no code of this project.
 
-    | signature         | takes                                   | returns                         |
-    |-------------------|-----------------------------------------|---------------------------------|
-    | `serving_default` | `examples`, string [N]: serialized      | `embedding`, float32 [N, D] of  |
-    |                   | tf.Examples with a feature `image`      | norm 1                          |
-    | `images`          | `images`, string [N]: image files       | the same                        |
-    |                   | (`docs/images.md`)                      |                                 |
-    | `nearest`         | `images`; `k`, int32, a scalar or [N]   | `ids`, `labels`, string [N, k], |
-    |                   | of which the largest counts             | `distances`, float32 [N, k]     |
-    | `match`           | `a`, `b`, string [N]: image files       | `distance`, float32 [N]; `same` |
-    |                   |                                         | bool [N]                        |
+    | signature         | takes                                 | returns                        |
+    |-------------------|---------------------------------------|--------------------------------|
+    | `serving_default` | `examples`, string [N]: serialized    | `embedding`, float32 [N, D] of |
+    |                   | tf.Examples with a feature `image`    | norm 1                         |
+    | `images`          | `images`, string [N]: image files     | the same                       |
+    | `nearest`         | `images`; `k`, int32: a scalar or [N] | `ids`, `labels`, string [N,k]; |
+    |                   | of which the largest counts           | `distances`, float32 [N, k]    |
+    | `match`           | `a`, `b`, string [N]: image files     | `distance`, float32 [N];       |
+    |                   |                                       | `same`, bool [N]               |
 
     Distances are squared L2. N may be 0. `nearest` searches the gallery that a push has given to
     the model, all of it, and k is at most its size; `match` says whether the distance is below the
@@ -167,5 +166,5 @@ class EmbeddingModule(tf.Module):
 
 
 def _rows(name: str, values: tf.Tensor) -> tf.Tensor:
-    """Names of the rows of an input: `images, row 0`, …"""
+    """Names the rows of an input: `images, row 0` and so on."""
     return tf.strings.join([name, ", row ", tf.strings.as_string(tf.range(tf.size(values)))])

@@ -18,7 +18,12 @@ from .pixel_range import (
     find_pixel_range as find_pixel_range,
 )
 from .standardise import standardise_channels as standardise_channels
-from .thumbnail import png_of as png_of, small_jpeg as small_jpeg, thumbnail_of as thumbnail_of
+from .thumbnail import (
+    png_of as png_of,
+    small_jpeg as small_jpeg,
+    small_webp as small_webp,
+    thumbnail_of as thumbnail_of,
+)
 from .transformed import (
     IMAGE_FILE as IMAGE_FILE,
     note_image as note_image,

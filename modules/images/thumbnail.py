@@ -56,13 +56,33 @@ def small_jpeg(encoded: bytes, background: str = "white", most: int = THUMBNAIL_
     Returns:
         A JPEG file; one grey pixel where the image cannot be decoded.
     """
+    return _saved(_small(encoded, background, most), "JPEG", _QUALITY)
+
+
+def small_webp(encoded: bytes, most: int, quality: int, background: str = "white") -> bytes:
+    """The same as a WebP file, which takes about half the bytes, for pages of many pictures.
+
+    Args:
+        encoded: As for `small_jpeg`.
+        most: As there.
+        quality: 1 to 100.
+        background: As there.
+    """
+    return _saved(_small(encoded, background, most), "WEBP", quality)
+
+
+def _small(encoded: bytes, background: str, most: int) -> Image.Image:
     image = _plain(encoded, most)
     if image is None:
         pixels = decode_to_array(encoded, background)
         image = Image.new("RGB", (1, 1), _UNREADABLE) if pixels is None else Image.fromarray(pixels)
     image.thumbnail((most, most), Image.Resampling.BOX)
+    return image
+
+
+def _saved(image: Image.Image, form: str, quality: int) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, form, quality=quality)
     return buffer.getvalue()
 
 

@@ -54,9 +54,10 @@ def write_gallery_assets(gallery: str, model: str) -> dict[str, str]:
         What was written: place in the folder of a model → path.
     """
     import pyarrow.parquet as pq
-    import tensorflow as tf
 
-    with tf.io.gfile.GFile(gallery, "rb") as file:
+    from modules.storage import SeekableFile  # with TensorFlow, which takes seconds
+
+    with SeekableFile(gallery) as file:
         rows = pq.read_table(file, columns=[ID, LABEL, "vector"])
     vectors = rows["vector"].combine_chunks()
     numbers = np.asarray(vectors.flatten()).reshape(len(rows), vectors.type.list_size)

@@ -15,7 +15,14 @@ from modules.storage import CHECKSUMS_FILE, file_sizes, open_file
 # What a version folder holds besides its model: names on its first level, and files that a push
 # fills for the model's signatures.
 BESIDE_THE_MODEL = frozenset(
-    {"index", "operating_point.json", "compatibility", CHECKSUMS_FILE, *SIGNATURE_ASSETS}
+    {
+        "index",
+        "model_card.md",
+        "operating_point.json",
+        "compatibility",
+        CHECKSUMS_FILE,
+        *SIGNATURE_ASSETS,
+    }
 )
 _PIECE = 1 << 22  # bytes
 
@@ -24,8 +31,8 @@ def model_fingerprint(folder: str) -> str:
     """Hashes the files of a SavedModel.
 
     Their paths, sizes and bytes count, in the order of the paths. What a push puts beside the model
-    does not: the index, the operating point, the map, and the files that hold some of it for the
-    signatures. So the Trainer's output and a version folder of it have one fingerprint.
+    does not: the index, the operating point, the card, the map, and the files that hold some of it
+    for the signatures. So the Trainer's output and a version folder of it have one fingerprint.
 
     Args:
         folder: Of a SavedModel: local, or a URI that TensorFlow reads.

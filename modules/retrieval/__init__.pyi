@@ -42,8 +42,15 @@ from .extractors import (
 from .in_memory import (
     Gallery as Gallery,
     make_gallery as make_gallery,
+    nearest as nearest,
     score_against as score_against,
     score_queries as score_queries,
+)
+from .kept_queries import (
+    QUERIES_FILE as QUERIES_FILE,
+    Kept as Kept,
+    KeptQueries as KeptQueries,
+    read_kept_queries as read_kept_queries,
 )
 from .metrics import (
     RetrievalMetrics as RetrievalMetrics,

@@ -20,6 +20,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from modules.contract import ID, IS_GALLERY, IS_QUERY, LABEL
+from modules.retrieval.kept_queries import Kept
 from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet, SetMetrics
 from modules.retrieval.transforms import ScoredQueries, ScoreQueries
@@ -213,6 +214,7 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: As for `ScoreQueries`; in the `features` of all extracts.
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
+        kept: As for `ScoreQueries`.
         comparisons: By name, what else is made of {"scored": ScoredQueries, "gallery":
             LabelledRows}; each keeps its result itself.
     """
@@ -229,11 +231,13 @@ class ExtractRetrievalScores(beam.PTransform):
         exclude_same: Sequence[str] = (),
         query_flag: bool = False,
         gallery_flag: bool = False,
+        kept: Kept | None = None,
         comparisons: Mapping[str, beam.PTransform] | None = None,
     ) -> None:
         super().__init__()
         self._comparisons = comparisons or {}
         self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
+        self._kept = kept
         self._verification, self._clustering = verification, clustering
         self._rate = false_accept_rate
         self._exclude_same = list(exclude_same)
@@ -255,6 +259,7 @@ class ExtractRetrievalScores(beam.PTransform):
             verification=self._verification,
             false_accept_rate=self._rate,
             exclude_same=self._exclude_same,
+            kept=self._kept,
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery

@@ -51,6 +51,7 @@ class RetrievalMetrics(metric_types.Metric):
         query_flag: bool = False,
         gallery_flag: bool = False,
         false_accept_rate: float | None = None,
+        kept: Mapping[str, Any] | None = None,
         compatibility: Mapping[str, Any] | None = None,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
@@ -67,6 +68,7 @@ class RetrievalMetrics(metric_types.Metric):
             query_flag: Only examples whose feature `is_query` is not 0 are queries.
             gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
             false_accept_rate: Find the operating point at this rate, for `OperatingPointMetrics`.
+            kept: The fields of `modules.retrieval.Kept`: write a sample of the queries.
             compatibility: What else to compare with the baseline, see `modules.evaluator`.
 
         Raises:
@@ -101,6 +103,7 @@ class RetrievalMetrics(metric_types.Metric):
             query_flag=query_flag,
             gallery_flag=gallery_flag,
             false_accept_rate=false_accept_rate,
+            kept=None if kept is None else dict(kept),
             compatibility=compatibility,
         )
 
@@ -141,6 +144,7 @@ def _computations(
     query_flag: bool,
     gallery_flag: bool,
     false_accept_rate: float | None,
+    kept: Mapping[str, Any] | None,
     compatibility: Mapping[str, Any] | None,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
@@ -149,7 +153,7 @@ def _computations(
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
     del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
-    del false_accept_rate, compatibility
+    del false_accept_rate, kept, compatibility
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -52,13 +53,23 @@ class _Census:
 
     Attributes:
         boundaries: Ids at which a new range begins, ascending.
-        classes: Number and count of rows by label.
+        labels: Object array, ascending, unique: the number of a class is its label's place.
+        members: int64, how many rows have each label.
         groups: Their numbers.
+
+    Labels are in arrays since Beam's cache of side inputs weighs every object that it can reach,
+    and arrays hide theirs.
     """
 
     boundaries: np.ndarray
-    classes: dict[bytes | str, tuple[int, int]]
+    labels: np.ndarray
+    members: np.ndarray
     groups: GroupNumbers
+
+    def classes_of(self, labels: np.ndarray) -> np.ndarray:
+        """Numbers of the classes, int32 [N]; −1 for labels that the set does not have."""
+        numbers = dict(zip(self.labels.tolist(), range(len(self.labels)), strict=True))
+        return np.array([numbers.get(label, -1) for label in labels.tolist()], np.int32)
 
 
 def blocks_and_shards(
@@ -174,10 +185,16 @@ class _CensusFn(beam.CombineFn):
         work_done.expect(self._name, total)
         ids = sorted(_smallest(sample, 1)[0][1])
         ranges = min(-(-total // (_RANGE_SHARDS * self._shard_rows)), _RANGES, len(ids))
-        boundaries = np.empty(ranges - 1, dtype=object)
-        boundaries[:] = [ids[i * len(ids) // ranges] for i in range(1, ranges)]
-        classes = {label: (i, counts[label]) for i, label in enumerate(sorted(counts))}
-        return _Census(boundaries, classes, number_groups(groups))
+        boundaries = [ids[i * len(ids) // ranges] for i in range(1, ranges)]
+        labels = sorted(counts)
+        members = np.array([counts[label] for label in labels], np.int64)
+        return _Census(_objects(boundaries), _objects(labels), members, number_groups(groups))
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result
 
 
 def _smallest(sample: _Sample, slack: int = 2) -> _Sample:
@@ -271,7 +288,7 @@ def _shards(
     exclude_same: tuple[str, ...],
 ) -> Iterator[Shard]:
     number, rows = ordered
-    classes = np.array([census.classes[label][0] for label in rows.labels], np.int32)
+    classes = census.classes_of(rows.labels)
     columns = [rows.features[name] for name in exclude_same]
     groups = gallery_groups(rows.labels, columns, census.groups)
     for start in range(0, len(rows.ids), shard_rows):
@@ -292,8 +309,8 @@ def _query_blocks(
     exclude_same: tuple[str, ...],
 ) -> Iterator[QueryRows]:
     _, rows = ordered
-    known = np.array([census.classes.get(label, (-1, 0)) for label in rows.labels], np.int64)
-    classes, members = known[:, 0].astype(np.int32), known[:, 1]
+    classes = census.classes_of(rows.labels)
+    members = np.where(classes < 0, 0, census.members[classes])
     columns = [rows.features[name] for name in exclude_same]
     groups = query_groups(rows.labels, columns, census.groups)
     for start in range(0, len(rows.ids), query_rows):

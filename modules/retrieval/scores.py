@@ -16,7 +16,7 @@ import numpy as np
 from modules.retrieval.definitions import COUNTS, score_names
 from modules.retrieval.first_hits import find_first_hits
 from modules.retrieval.hit_scores import reciprocal_ranks, score_hits
-from modules.retrieval.keys import unpack_hits
+from modules.retrieval.keys import NOTHING, unpack_hits
 from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
     QueryTile,
@@ -63,11 +63,14 @@ class BlockScores:
         pairs: What `count_pairs` of `score_block` has counted: every query with each of its
             neighbours; None if not asked for.
         accepts: int64 [Q, 4], the columns `accept_counts.PAIR_COUNTS`; None if not asked for.
+        nearest: Keys of the nearest neighbours, int64 [Q, keep], `NOTHING` behind the last; None if
+            not asked for.
     """
 
     scores: np.ndarray
     pairs: np.ndarray | AcceptTables | None
     accepts: np.ndarray | None = None
+    nearest: np.ndarray | None = None
 
 
 class CountsPairs(Protocol):
@@ -102,6 +105,7 @@ def score_block(
     ks: Sequence[int],
     *,
     count_pairs: Callable[[str], CountsPairs] | None = None,
+    keep: int = 0,
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
@@ -114,15 +118,17 @@ def score_block(
         ks: The values of k.
         count_pairs: Makes what also counts the pairs of one model, by its name; None for no
             counting.
+        keep: How many nearest neighbours to return.
 
     Returns:
         The scores by model name.
     """
-    depths = np.maximum(max(ks), block.members)
+    depths = np.maximum(max(*ks, keep), block.members)
     order = np.argsort(-depths, kind="stable")
     of_pass = np.cumsum(depths[order]) // _KEPT
     searches = [
-        _Search(block, model, ks, count_pairs and count_pairs(model)) for model in block.embeddings
+        _Search(block, model, ks, count_pairs and count_pairs(model), keep)
+        for model in block.embeddings
     ]
     with search_threads() as pool:
         for number in np.unique(of_pass):
@@ -149,7 +155,12 @@ class _Search:
     """One model's search: passes of some queries each, and the scores of all."""
 
     def __init__(
-        self, block: QueryBlock, model: str, ks: Sequence[int], pairs: CountsPairs | None
+        self,
+        block: QueryBlock,
+        model: str,
+        ks: Sequence[int],
+        pairs: CountsPairs | None,
+        keep: int,
     ) -> None:
         self.model = model
         self._ids, self._classes, self._ks = block.ids, block.classes, ks
@@ -158,6 +169,7 @@ class _Search:
         self._names = [*score_names(ks), *COUNTS]
         self._scores = np.full((len(block.ids), len(self._names)), np.nan)
         self._pairs = pairs
+        self._nearest = np.full((len(block.ids), keep), NOTHING)
 
     def start(self, rows: np.ndarray, depths: np.ndarray) -> None:
         """Begins a pass with some of the queries."""
@@ -193,7 +205,10 @@ class _Search:
         scores = np.empty((len(self._rows), len(self._names)))
 
         def score(tile: QueryTile) -> None:
-            distances, hits = unpack_hits(tile.neighbours())
+            keys = tile.neighbours()
+            distances, hits = unpack_hits(keys)
+            kept = keys[:, : self._nearest.shape[1]]
+            self._nearest[self._rows[tile.rows], : kept.shape[1]] = kept
             scores[tile.rows, : -2 - len(COUNTS)] = score_hits(
                 distances, hits, tile.beyond(), relevant[tile.rows], self._ks
             )
@@ -226,6 +241,7 @@ class _Search:
 
     def result(self) -> BlockScores:
         """The scores of all passes."""
+        nearest = self._nearest if self._nearest.size else None
         if self._pairs is None:
-            return BlockScores(self._scores, None)
-        return BlockScores(self._scores, self._pairs.total(), self._pairs.of_queries())
+            return BlockScores(self._scores, None, nearest=nearest)
+        return BlockScores(self._scores, self._pairs.total(), self._pairs.of_queries(), nearest)

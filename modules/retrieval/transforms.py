@@ -23,6 +23,8 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.accept_counts import AcceptCounters, units_of
+from modules.retrieval.definitions import COUNTS, score_names
+from modules.retrieval.kept_queries import Kept, KeptRows, WriteKept, candidate_of, make_rows
 from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.operating_threshold import OperatingGrid, find_grid
 from modules.retrieval.order import EVALUATED, blocks_and_shards
@@ -77,6 +79,7 @@ class ScoreQueries(beam.PTransform):
             by class what it accepts: `modules.retrieval.accept_counts`. Needs `verification`.
         exclude_same: Names of features. What has the query's label and the same value of one of
             them is no neighbour, see `modules.retrieval.groups`.
+        kept: Also write a sample of the queries with their neighbours to a file.
         query_rows: How many queries are one unit of work for a runner.
         shard_rows: How many rows of the gallery are read at once.
 
@@ -92,11 +95,13 @@ class ScoreQueries(beam.PTransform):
         verification: bool = False,
         false_accept_rate: float | None = None,
         exclude_same: Sequence[str] = (),
+        kept: Kept | None = None,
         query_rows: int = QUERY_ROWS,
         shard_rows: int = SHARD_ROWS,
     ) -> None:
         super().__init__()
         self._ks, self._gallery, self._verification = list(ks), gallery, verification
+        self._kept = kept
         self._exclude_same, self._rate = list(exclude_same), false_accept_rate
         self._query_rows, self._shard_rows = query_rows, shard_rows
 
@@ -114,8 +119,15 @@ class ScoreQueries(beam.PTransform):
                 | "FindThreshold" >> beam.Map(_grid, self._rate)
                 | "OfModels" >> beam.CombineGlobally(beam.combiners.ToDictCombineFn())
             )
-        score = _Together(partial(_score, self._ks, self._verification))
-        return blocks | "Score" >> beam.ParDo(score, gallery, grids)
+        keep = self._kept.neighbours if self._kept else 0
+        score = _Together(partial(_score, self._ks, self._verification, keep))
+        scored = blocks | "Score" >> beam.ParDo(score, gallery, grids)
+        if self._kept:
+            ids = shards | "Ids" >> beam.Map(lambda shard: (shard.position, shard.ids))
+            names = [*score_names(self._ks), *COUNTS]
+            kept = scored | "Kept" >> beam.Map(_kept_rows)
+            _ = kept | "Keep" >> WriteKept(self._kept.path, names, ids)
+        return scored
 
 
 class _Together(beam.DoFn):
@@ -167,6 +179,7 @@ def _grid(of_model: tuple[str, np.ndarray], rate: float) -> tuple[str, Operating
 def _score(
     ks: Sequence[int],
     verification: bool,
+    keep: int,
     block: QueryRows,
     gallery: Iterable[Shard],
     grids: Mapping[str, OperatingGrid] | None,
@@ -184,9 +197,17 @@ def _score(
         def count_pairs(model: str) -> CountsPairs:
             return PairCounters()
 
-    scores = score_block(_queries(block), gallery, ks, count_pairs=count_pairs)
+    scores = score_block(_queries(block), gallery, ks, count_pairs=count_pairs, keep=keep)
     work_done.add(EVALUATED, len(rows.ids))
     yield ScoredQueries(rows, scores)
+
+
+def _kept_rows(scored: ScoredQueries) -> KeptRows:
+    rows, by_model = scored.queries, scored.by_model
+    nearest = by_model[candidate_of(by_model)].nearest
+    assert nearest is not None  # it was asked for
+    scores = {name: of_model.scores for name, of_model in by_model.items()}
+    return make_rows(rows.ids, rows.labels, rows.embeddings, nearest, scores)
 
 
 def _queries(block: QueryRows) -> QueryBlock:

@@ -1,3 +1,4 @@
+from .audit import AuditSettings as AuditSettings
 from .base import (
     Fraction as Fraction,
     Settings as Settings,
@@ -36,6 +37,7 @@ from .model import (
     ModelSettings as ModelSettings,
 )
 from .own_code import is_own as is_own, load_own as load_own
+from .report import ReportSettings as ReportSettings
 from .training import (
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,

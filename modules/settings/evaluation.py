@@ -17,8 +17,8 @@ from modules.retrieval import (
 from modules.settings.base import Settings
 
 # What a metric can be at all is checked by its name.
-Bound = Annotated[float | None, Field(ge=-1, le=1e12)]
-Drop = Annotated[float | None, Field(ge=0, le=1e12)]
+Bound = Annotated[float | None, Field(ge=-1, le=1e12, allow_inf_nan=False)]
+Drop = Annotated[float | None, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Confidence = Literal["jackknife", "poisson_bootstrap"]
 
 
@@ -43,7 +43,7 @@ class Threshold(Settings):
     max_relative_drop: Annotated[Drop, Field(description="the same as a fraction")] = None
     no_worse: Annotated[
         float | None,
-        Field(gt=0, le=1e12, description="it is surely not this much worse"),
+        Field(gt=0, le=1e12, allow_inf_nan=False, description="it is surely not this much worse"),
     ] = None
     better: Annotated[bool, Field(description="it is surely better")] = False
     undecided: Annotated[
@@ -134,6 +134,7 @@ class EvaluationSettings(Settings):
         Field(
             gt=0,
             le=100,
+            allow_inf_nan=False,
             description="how far that may be from the last blessed model's, as a fraction of it",
         ),
     ] = None

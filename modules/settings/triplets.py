@@ -12,6 +12,7 @@ Strategy = Literal["random", "class_balanced", "semi_hard", "hard"]
 Positives = Literal["random", "hard"]
 Buckets = Literal["hash", "neighbourhood"]
 Validation = Literal["auto", "images", "classes"]
+Suspects = Literal["leave_out", "keep"]
 
 
 class TripletSettings(Settings):
@@ -35,6 +36,13 @@ class TripletSettings(Settings):
             "positive, as probably mislabelled",
         ),
     ] = 0.0
+    suspects: Annotated[
+        Suspects,
+        Field(
+            description="images whose label DataAudit doubts, as mined negatives: a wrong label "
+            "makes a positive the hardest negative"
+        ),
+    ] = "leave_out"
     max_per_class: Annotated[
         int, Field(ge=0, le=MOST_IMAGES, description="anchors; 0 for no limit")
     ] = 0
@@ -82,6 +90,11 @@ class TripletSettings(Settings):
         }  # fmt: skip
 
     @property
+    def heeds_suspects(self) -> bool:
+        """Whether it matters which labels are doubtful."""
+        return self.mines_negatives and self.suspects == "leave_out"
+
+    @property
     def needs_model(self) -> bool:
         """Whether an earlier model takes part."""
         return self.mines or self.buckets == "neighbourhood"
@@ -99,6 +112,15 @@ class TripletSettings(Settings):
                 "rounds_on_same_data has no effect unless an earlier model mines: set strategy to "
                 "'semi_hard' or 'hard', positives to 'hard' or buckets to 'neighbourhood', or "
                 "remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suspects_are_mined(self) -> TripletSettings:
+        if self.suspects == "keep" and not self.mines_negatives:
+            raise ValueError(
+                f"suspects = 'keep' has no effect with strategy = {self.strategy!r}: set strategy "
+                "to 'semi_hard' or 'hard', or remove it"
             )
         return self
 

@@ -9,10 +9,10 @@ from .access import (
 )
 from .checksums import (
     CHECKSUMS_FILE as CHECKSUMS_FILE,
-    checksums as checksums,
     checksums_text as checksums_text,
     compare_checksums as compare_checksums,
     find_damage as find_damage,
+    sum_files as sum_files,
 )
 from .examples import (
     feature_types as feature_types,

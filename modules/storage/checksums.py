@@ -12,7 +12,7 @@ CHECKSUMS_FILE = "checksums.json"
 _PIECE = 1 << 22  # bytes
 
 
-def checksums(files: Mapping[str, str]) -> dict[str, str]:
+def sum_files(files: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 in hexadecimal digits of files.
 
     Args:

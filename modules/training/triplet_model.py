@@ -90,9 +90,9 @@ class TripletModel(keras.Model):
         if settings.warmup_steps:
             milder = settings.model_copy(update={"mining": "semi_hard", "swap": False})
             self.warmup_objective = make_objective(milder)
-        names = (*LossValues._fields, "spread", "classes", "alone")
+        names = [*LossValues._fields, "spread", "classes", "alone"]
         if settings.compatibility_weight:
-            names += ("compatibility",)
+            names.append("compatibility")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def _make_proxies(self, classes: np.ndarray | None) -> keras.Variable:

@@ -40,7 +40,7 @@ def embed_command(
 
     Parquet gets the columns id, label and vector; NPY the vectors alone, and a sheet of ids and
     labels beside it. A run that was ended goes on where it stopped when it is called again. Beam
-    does the work, with the options in `[pipeline] beam_args`.
+    does the work, with the options in `[beam]`.
     """
     from pipeline.served import cut, kind_of, newest_version
 
@@ -48,12 +48,13 @@ def embed_command(
         raise ConfigError(f"--output {output} must end in .parquet or .npy.")
     source = source.rstrip("/") or "/"
     what = named(config_name, model)
+    what.beam.check_reachable()
     version = newest_version(what.folder)
     with quiet_imports():
         parts = cut(source, kind or kind_of(source))  # type: ignore[arg-type]
         from pipeline.served import embed_source
     done = embed_source(
-        parts, version, output, what.max_pixels, what.beam_args, overwrite=overwrite
+        parts, version, output, what.max_pixels, what.beam.arguments, overwrite=overwrite
     )
     before = f", {done.parts_before} of {len(parts)} parts by an earlier run"
     click.echo(

@@ -19,6 +19,11 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
+    "audit": Place(
+        "pipeline.commands.audit",
+        "audit_command",
+        "Show what is wrong with the data of the latest run: copies, leaks, likely wrong labels.",
+    ),
     "blame": Place(
         "pipeline.commands.blame",
         "blame_command",

@@ -20,7 +20,7 @@ from pipeline.operations import show_history
     "--html",
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page with the picture and the table, in one file.",
+    help="Write a page of all runs, with links to their reports.",
 )
 def history_command(
     config_name: str | None,

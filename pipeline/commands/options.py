@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeline.config import LOCAL_BEAM, Config, cluster_config, load_config
+from pipeline.config import BeamSettings, Config, cluster_config, load_config
 
 if TYPE_CHECKING:
     from pipeline.served import ServedVersion
@@ -52,13 +51,13 @@ class Named(NamedTuple):
     Attributes:
         folder: Of a version, or a serving folder.
         max_pixels: Largest width × height of an image.
-        beam_args: Options of Beam.
+        beam: Where Beam runs.
         data_path: Folder that ids are relative to; None with `--model` alone, which does not say.
     """
 
     folder: str
     max_pixels: int
-    beam_args: Sequence[str]
+    beam: BeamSettings
     data_path: str | None
 
 
@@ -71,10 +70,10 @@ def named(config_name: str | None, model: str | None) -> Named:
     from modules.settings import MAX_PIXELS
 
     if model and config_name is None:
-        return Named(model, MAX_PIXELS, LOCAL_BEAM, None)
+        return Named(model, MAX_PIXELS, BeamSettings(), None)
     config = load_config(config_name)
     folder = model or config.pipeline.serving_directory
-    return Named(folder, config.data.max_pixels, config.pipeline.beam_args, config.data.path)
+    return Named(folder, config.data.max_pixels, config.beam, config.data.path)
 
 
 def open_served(config_name: str | None, model: str | None) -> tuple[ServedVersion, str | None]:

@@ -1,3 +1,4 @@
+from .beam import BeamSettings as BeamSettings
 from .cluster import (
     ClusterConfig as ClusterConfig,
     check_visible as check_visible,
@@ -19,5 +20,5 @@ from .loading import (
 )
 from .model import PretrainedModelSettings as PretrainedModelSettings
 from .paths import PROJECT as PROJECT, ProjectPath as ProjectPath
-from .pipeline import LOCAL_BEAM as LOCAL_BEAM, PipelineSettings as PipelineSettings
+from .pipeline import PipelineSettings as PipelineSettings
 from .retraining import RetrainingSettings as RetrainingSettings

@@ -10,8 +10,8 @@ from pipeline.runtime import ConfigError
 
 # The keys of the configuration that hold paths.
 PATHS = (
-    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "model.weights",
-    "model.preset", "compatibility.queries",
+    "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "data.corrections",
+    "model.weights", "model.preset", "compatibility.queries",
 )  # fmt: skip
 
 
@@ -54,9 +54,15 @@ def cluster_values(config: Config) -> dict[str, Any]:
         Plain values for `pipeline.config.parse_config`; only what is set, plus the directory.
 
     Raises:
-        ConfigError: A path that no pod can see.
+        ConfigError: A path that no pod can see; Beam's workers would be in the pod.
     """
     directory = config.kubeflow.directory
+    if config.beam.runner == "portable" and config.beam.worker_pool is None:
+        raise ConfigError(
+            'beam.worker_pool is required in the cluster with runner = "portable": without it the '
+            "job server would have to reach into the pod of the node. Name a worker pool, or set "
+            'runner = "in_process".'
+        )
     values = config.model_dump(mode="json", exclude_unset=True)
     values.pop("kubeflow", None)
     values["pipeline"]["directory"] = directory

@@ -53,6 +53,10 @@ class DataSettings(Settings):
     distractors: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="labels of images that no query looks for: in the gallery, and nowhere else"
     )
+    corrections: Annotated[
+        ProjectPath | None,
+        Field(description="a CSV file of images to drop or relabel, see docs/audit.md"),
+    ] = None
     max_undecodable_fraction: Annotated[
         Fraction, Field(description="of the images; above it the run stops")
     ] = 0.01

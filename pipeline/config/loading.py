@@ -11,16 +11,19 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from modules.contract import GALLERY
 from modules.settings import (
+    AuditSettings,
     AugmentationSettings,
     EvaluationSettings,
     ExportSettings,
     ImageTable,
     IndexSettings,
+    ReportSettings,
     Settings,
     TrainingSettings,
     TripletSettings,
     ValidationSettings,
 )
+from pipeline.config.beam import BeamSettings
 from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
 from pipeline.config.kubeflow import KubeflowSettings
@@ -40,6 +43,7 @@ class Config(Settings):
     pipeline: PipelineSettings
     data: DataSettings
     validation: ValidationSettings = ValidationSettings()
+    audit: AuditSettings = AuditSettings()
     image: ImageTable = ImageTable()
     triplets: TripletSettings = TripletSettings()
     model: PretrainedModelSettings = PretrainedModelSettings()
@@ -47,8 +51,10 @@ class Config(Settings):
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
+    report: ReportSettings = ReportSettings()
     index: IndexSettings = IndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")
@@ -96,6 +102,15 @@ class Config(Settings):
             raise ValueError(
                 f"{keys} has no effect with training.batches = 'classes', which deals its batches "
                 "itself; set training.batches = 'triplets', or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suspects_come_from_the_audit(self) -> Config:
+        if "suspects" in self.triplets.model_fields_set and not self.audit.enabled:
+            raise ValueError(
+                "triplets.suspects has no effect with audit.enabled = false, which finds none; "
+                "remove one of them"
             )
         return self
 

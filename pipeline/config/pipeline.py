@@ -9,17 +9,9 @@ from pydantic import Field
 from modules.settings import Settings
 from pipeline.config.paths import PlainPath
 
-LOCAL_BEAM = (
-    # In process, without the Go binary that plain DirectRunner would download.
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    # No container at all. Without a word on it TFX packs itself for the workers: two seconds and
-    # 52 MB in the folder of temporary files for each node, which nobody removes.
-    "--sdk_container_image=none",
-)
-
 
 class PipelineSettings(Settings):
-    """`[pipeline]`: where a pipeline keeps what it makes, and how Beam runs."""
+    """`[pipeline]`: where a pipeline keeps what it makes."""
 
     name: Annotated[
         str,
@@ -45,8 +37,6 @@ class PipelineSettings(Settings):
     warm_start: Annotated[
         bool, Field(description="new data: train on from the last blessed model")
     ] = False
-    # A copy: TFX adds to the list that it is given.
-    beam_args: list[str] = Field(list(LOCAL_BEAM), description="options of Apache Beam")
 
     @property
     def root(self) -> str:

@@ -31,6 +31,7 @@ class RetrainingSettings(Settings):
         Field(
             gt=0,
             le=10**6,
+            allow_inf_nan=False,
             description="so many blessings by chance; default: any number",
         ),
     ] = None

@@ -21,6 +21,7 @@ from components.metadata import (
 from modules.compatibility import read_churn, read_compatibility
 from modules.export import TFLiteReport, extra_assets, read_tflite_report
 from modules.gate import read_report, report_path
+from modules.report import report_page
 from pipeline.metadata.run_summary import Evaluation, NodeRun, Run
 from pipeline.metadata.training_files import TrainingFiles, read_training_files
 from pipeline.runtime import quiet_imports
@@ -63,11 +64,18 @@ def read_details(pipeline: str, run: PipelineRun, *, goes_on: bool) -> Run:
         evaluation=evaluation,
         pushed_to=_pushed_to(nodes),
         training_logs=logs or None,
+        report=report_path_of(run),
         tflite=report.model_dump(mode="json") if report else None,
         choices=training.choices if training else {},
         advice=training.advice if training else [],
         problems=problems,
     )
+
+
+def report_path_of(run: PipelineRun) -> str | None:
+    """Where the page of a run's report lies; None without one."""
+    uri = run.first("report").get("uri")
+    return report_page(str(uri)) if uri else None
 
 
 def _node_run(node: NodeExecution, *, goes_on: bool) -> NodeRun:

@@ -85,7 +85,7 @@ class RunState(enum.StrEnum):
     )
     DATA_REJECTED = (
         "data rejected",
-        Meaning(  # by ExampleGen or ExampleValidator
+        Meaning(  # by ExampleGen, ExampleValidator or DataAudit
             sentence="Nothing was pushed: {node} rejected the data{data}{reason}",
             style="bold yellow",
             colour="#bf5700",

@@ -37,6 +37,7 @@ class RunSummary:
             Empty without a baseline, and where there are too few classes to tell.
         interval_level: Part of such intervals that hold the true change.
         evaluation: Folder of the evaluation, for all that is not in `metrics`.
+        report: The page about the model that it ends with, a path or a URI.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
         version: The version that this run pushed.
@@ -64,6 +65,7 @@ class RunSummary:
     intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     interval_level: float | None = None
     evaluation: str | None = None
+    report: str | None = None
     blessed: bool | None = None
     reason: str | None = None
     version: str | None = None
@@ -134,6 +136,7 @@ class Run:
         evaluation: None if it was not evaluated, or the report cannot be read.
         pushed_to: The version folder that the run made.
         training_logs: For `tensorboard --logdir`.
+        report: The page about the model, a path or a URI.
         tflite: `TFLiteReport` of the model, new or cached.
         choices: What the Trainer of that model chose, by name; empty where it did not say.
         advice: What it advises, in sentences.
@@ -146,6 +149,7 @@ class Run:
     evaluation: Evaluation | None
     pushed_to: str | None
     training_logs: str | None = None
+    report: str | None = None
     tflite: dict[str, Any] | None = None
     choices: dict[str, Any] = dataclasses.field(default_factory=dict)
     advice: list[str] = dataclasses.field(default_factory=list)

@@ -26,13 +26,13 @@ from modules.gate import CHANGE
 from modules.retrieval import INTERVAL_LEVEL, lower_end, upper_end
 from pipeline.config import Config
 from pipeline.metadata.connection import open_store
-from pipeline.metadata.details import read_details
+from pipeline.metadata.details import read_details, report_path_of
 from pipeline.metadata.run_state import RunState
 from pipeline.metadata.run_summary import BASELINE, CANDIDATE, Run, RunSummary, local_time
 from pipeline.runtime import NotRunError, is_locked
 
 EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
-_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator")
+_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator", "DataAudit")
 _LAST_NODE = "Pusher"
 _INDEX_FACTS = (
     "images", "added", "kept", "removed", "kind", "storage", "recall", "recall_k", "latency_ms",
@@ -134,6 +134,7 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         intervals=_intervals(evaluation),
         interval_level=_figure(evaluation, f"{CHANGE} {INTERVAL_LEVEL}"),
         evaluation=str(evaluation["uri"]) if evaluation else None,
+        report=report_path_of(run),
         blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
         reason=None if reason is None else str(reason),
         version=str(pushed.get(VERSION)) if state is RunState.PUSHED else None,

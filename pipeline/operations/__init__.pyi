@@ -1,3 +1,6 @@
+from .audit import Audited as Audited, audit_latest as audit_latest
+from .audit_page import write_audit_page as write_audit_page
+from .audit_table import audit_tables as audit_tables
 from .blame import (
     Blame as Blame,
     Outcome as Outcome,

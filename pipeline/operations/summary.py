@@ -50,6 +50,17 @@ _NOTED = (
     "ignored_files",
     "converted",
     "similar_classes",
+    "dropped",
+    "relabelled",
+    "unknown_corrections",
+    "copies",
+    "leaked",
+    "conflicting",
+    "near_duplicates",
+    "near_leaked",
+    "blank",
+    "alone",
+    "suspects",
     "new_classes",
     "vanished_classes",
     "strategy",
@@ -70,6 +81,8 @@ _NOTED = (
     "validation_by",
     "why",
     "instead",
+    "pictures",
+    "fault",
 )
 # Of these 0 says something: mining has found none. Where nothing was mined they are absent.
 _EVEN_ZERO = ("anchors_with_hard_negative", "hard_negatives")
@@ -144,6 +157,8 @@ def show(
         console.print(_tflite_table(run.tflite))
     if run.training_logs:
         console.print(f"Training curves: tensorboard --logdir {run.training_logs}", markup=False)
+    if run.report:
+        console.print(f"Report: {run.report}", markup=False)
     if run.pushed_to:
         console.print(f"Pushed to {run.pushed_to}", markup=False)
     else:

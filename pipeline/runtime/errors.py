@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import ClassVar
 
+from modules.runtime import printable
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.verbosity import in_short, is_verbose
 
@@ -72,7 +73,7 @@ def report(error: BaseException) -> int:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, PipelineError):
-        return in_short(str(error))
+        return printable(str(error))  # our own words, however many faults they list
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return in_short(f"{place}{error.strerror}. {_REMEDIES.get(error.errno or 0, _WHERE)}")

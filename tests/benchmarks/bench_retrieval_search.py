@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_retrieval_search [--queries 20000] [--gallery 250000 500000 …]
 
-Synthetic unit vectors of 128 dimensions, about 20 to a class, made inside the pipeline, 1,024 at a
-time. Queries are other vectors of the same classes. Scores: all of `score_names([1, 10])`, which
-need 20 neighbours and more per query.
+Synthetic unit vectors of 128 dimensions, about 20 to a class. Queries are other vectors of the same
+classes. Scores: all of `score_names([1, 10])`, which need 20 neighbours and more per query. Neither
+side is timed while vectors are made: the pipeline reads them from files, 1,024 at a time.
 
 For each size of the gallery child processes run in turn, `--repeats` times, and the least figures
 count: others may be at work on the machine. One runs the pipeline with Beam's in-process runner,
@@ -26,6 +26,7 @@ import functools
 import json
 import math
 import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -43,7 +44,7 @@ from modules.retrieval.rows import LabelledRows
 from modules.retrieval.scores import QueryBlock, score_block
 from modules.retrieval.shards import Shard
 from modules.retrieval.transforms import SHARD_ROWS, ScoredQueries, ScoreQueries
-from pipeline.config.pipeline import LOCAL_BEAM
+from tests.real_data import BEAM_ARGS
 
 KS = [1, 10]
 DIMENSIONS = 128
@@ -72,10 +73,18 @@ def batches(kind: str, total: int, classes: int) -> Iterator[tuple[str, int, int
         yield kind, batch, min(BATCH, total - start), classes
 
 
-def make_rows(kind: str, batch: int, rows: int, classes: int) -> LabelledRows:
+def write_rows(folder: str, kind: str, batch: int, rows: int, classes: int) -> str:
+    """Writes the rows of one batch to a file and returns its path."""
     labels, values = vectors(kind, batch, rows, classes)
     ids = np.array([b"%s/%05d/%04d" % (kind.encode(), batch, i) for i in range(rows)], object)
-    return LabelledRows(ids, np.array([b"%d" % label for label in labels], object), {"": values})
+    names = np.array([b"%d" % label for label in labels], object)
+    path = Path(folder) / f"{kind}-{batch}"
+    path.write_bytes(pickle.dumps(LabelledRows(ids, names, {"": values})))
+    return str(path)
+
+
+def read_rows(path: str) -> LabelledRows:
+    return pickle.loads(Path(path).read_bytes())
 
 
 def sums(scored: ScoredQueries) -> np.ndarray:
@@ -90,26 +99,29 @@ def write_means(total: np.ndarray, path: str) -> None:
 
 
 def search_with_beam(queries: int, gallery: int, workers: int) -> dict[str, float]:
-    args = list(LOCAL_BEAM)
+    args = list(BEAM_ARGS)
     if workers > 1:
         args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     classes = gallery // PER_CLASS
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "means.json"
-        started = time.perf_counter()
+        files = {
+            kind: [write_rows(folder, *batch) for batch in batches(kind, total, classes)]
+            for kind, total in (("query", queries), ("gallery", gallery))
+        }
+        used, started = processor_time(), time.perf_counter()
         with beam.Pipeline(argv=args) as pipeline:
             rows = {
                 kind: pipeline
-                | f"{kind} batches" >> beam.Create(list(batches(kind, total, classes)))
-                | f"{kind} spread" >> beam.Reshuffle()
-                | f"{kind} rows" >> beam.MapTuple(make_rows).with_output_types(LabelledRows)
-                for kind, total in (("query", queries), ("gallery", gallery))
+                | f"{kind} files" >> beam.Create(of_kind)
+                | f"{kind} rows" >> beam.Map(read_rows).with_output_types(LabelledRows)
+                for kind, of_kind in files.items()
             }
             scored = rows["query"] | ScoreQueries(KS, rows["gallery"])
             total = scored | beam.Map(sums) | beam.CombineGlobally(sum)
             _ = total | beam.Map(write_means, str(result))
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, **json.loads(result.read_text())}
+        seconds, used = time.perf_counter() - started, processor_time() - used
+        return {"seconds": seconds, "cpu_seconds": used, **json.loads(result.read_text())}
 
 
 def search_with_faiss(queries: int, gallery: int) -> dict[str, float]:
@@ -118,11 +130,17 @@ def search_with_faiss(queries: int, gallery: int) -> dict[str, float]:
         np.concatenate([vectors(*batch)[1] for batch in batches(kind, total, classes)])
         for kind, total in (("query", queries), ("gallery", gallery))
     ]
-    started = time.perf_counter()
+    used, started = processor_time(), time.perf_counter()
     index = faiss.IndexFlatL2(DIMENSIONS)
     index.add(rows[1])
     index.search(rows[0], PER_CLASS + 1)
-    return {"seconds": time.perf_counter() - started}
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": processor_time() - used}
+
+
+def processor_time() -> float:
+    """Seconds that this process and its finished children have used."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def alone(queries: int, gallery: int, repeats: int) -> dict[str, float]:
@@ -176,7 +194,6 @@ def in_child(what: str, queries: int, gallery: int, workers: int = 1) -> dict[st
 
 
 def child(what: str, queries: int, gallery: int, workers: int) -> None:
-    before = time.process_time()  # of imports
     if not workers:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if what == "alone":
@@ -187,8 +204,6 @@ def child(what: str, queries: int, gallery: int, workers: int) -> None:
         result = search_with_beam(queries, gallery, workers)
     # ru_maxrss is in KiB on Linux; of several workers the largest counts.
     usages = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    # Alone, the search itself was timed, without the making of the vectors.
-    result.setdefault("cpu_seconds", sum(u.ru_utime + u.ru_stime for u in usages) - before)
     result["peak_gib"] = max(usage.ru_maxrss for usage in usages) / 2**20
     print(json.dumps(result))
 

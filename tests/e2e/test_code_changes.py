@@ -19,7 +19,11 @@ from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
 
-RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}  # TFX never caches them
+RESOLVERS = {
+    "AuditModelResolver",
+    "BaselineResolver",
+    "PreviousIndexResolver",
+}  # TFX never caches them
 
 
 # Loads the libraries once. Each line of the input runs a new child, which loads the project anew.
@@ -102,14 +106,14 @@ lower = 0.1
 
 def test_an_edit_runs_the_nodes_with_that_code_and_those_after_them(tmp_path) -> None:
     with Copy(tmp_path) as copy:
-        assert len(copy.run()) == 12
+        assert len(copy.run()) == 15
         copy.edit("pipeline/operations/summary.py", "\n# A comment.\n")
         copy.edit("modules/losses/triplet_loss.py", "\n# A comment.\n")
         assert copy.run() == RESOLVERS
         copy.edit("modules/losses/triplet_loss.py", "\nEDITED = True\n")
-        trained = {"Trainer", "Evaluator", "IndexGen", "Pusher"}
+        trained = {"Trainer", "Evaluator", "ReportGen", "IndexGen", "Pusher"}
         assert copy.run() == RESOLVERS | trained
         copy.edit("modules/retrieval/metrics.py", "\nEDITED = True\n")
-        assert copy.run() == RESOLVERS | {"Evaluator", "IndexGen", "Pusher"}
+        assert copy.run() == RESOLVERS | {"Evaluator", "ReportGen", "IndexGen", "Pusher"}
         copy.edit("components/triplet_gen/sampling.py", "\nEDITED = True\n")
         assert copy.run() == RESOLVERS | {"TripletGen"} | trained

@@ -57,7 +57,7 @@ def folder() -> Iterator[Path]:
 
 
 def _forget_conditions(package: Path) -> None:
-    """kfp's local runner runs a task with a condition last, whatever waits for it.
+    """Kfp's local runner runs a task with a condition last, whatever waits for it.
 
     Without it the tasks of a run without news start, and find their nodes done.
     """

@@ -121,6 +121,7 @@ def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
     assert shown["metrics"]["blessed"] == 1
     assert 0.2 <= shown["metrics"]["candidate precision@1"] <= 1
     assert not any(name.startswith("baseline ") for name in shown["metrics"])
+    assert "</html>" in volume.pods.output(first, LAST, "report")
     output, _ = volume.pods.run("trainer", first, forked=True)
     assert output.startswith("Trainer: done before, ")
     _any_user_of_the_group_can_go_on(volume)
@@ -155,7 +156,7 @@ def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
     states = run_all(volume.pods, run_id, train_steps=21)
     ran = {node for node, state in states.items() if state == "executed"}
     assert {node for node in ran if not RESOLVERS.search(node)} == {
-        "Trainer", "Evaluator", "IndexGen", "Pusher",
+        "Trainer", "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
     # The blessed model of the first run is the one to beat.
     assert models(volume.url, run_id, "BaselineResolver") == [model]
@@ -172,7 +173,7 @@ def _this_machine_shares_the_cache(volume: Volume, expected: dict[str, str]) -> 
     assert states.keys() == expected.keys()
     ran = {node for node, state in states.items() if state == "done"}
     assert {node for node in ran if not RESOLVERS.search(node)} <= {
-        "Evaluator", "IndexGen", "Pusher",
+        "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -198,7 +199,8 @@ def _nothing_starts_after_a_failure(volume: Volume) -> None:
     assert set(tasks) - waiting == {"prepare"}
     started = {_type(store, e) for e in store.get_executions_by_context(run.id)}
     assert not any(
-        name.endswith(("Trainer", "Evaluator", "IndexGen", "Pusher")) for name in started
+        name.endswith(("Trainer", "Evaluator", "ReportGen", "IndexGen", "Pusher"))
+        for name in started
     )
 
 

@@ -20,16 +20,21 @@ from pipeline.config.paths import PROJECT
 from pipeline.metadata import read_runs
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.lock import lock_path
+from tests.forking import quick_python
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
 
 
 class Loop:
-    """A pipeline on a few digits, driven by its commands only."""
+    """A pipeline on a few digits, driven by its commands only.
+
+    Attributes:
+        python: What runs them.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.python = root, sys.executable
         self.path = root / "loop.toml"
         (root / "data").mkdir()
         self.settings()
@@ -76,7 +81,7 @@ log_files = 3
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *arguments, "--config", str(self.path)],
+            [self.python, "-m", "pipeline", *arguments, "--config", str(self.path)],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -103,6 +108,7 @@ def loop(tmp_path_factory) -> Loop:
     loop = Loop(tmp_path_factory.mktemp("loop"))
     output = loop.call("retrain")
     assert output.startswith("Pushed version ")
+    loop.python = quick_python()  # the others do the same but for the start of an interpreter
     return loop
 
 

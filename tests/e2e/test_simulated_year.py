@@ -22,6 +22,7 @@ from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
 from pipeline.metadata import RunSummary, read_runs
 from pipeline.runtime.exit_codes import ExitCode
+from tests.forking import quick_python
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -82,11 +83,12 @@ alert_after = 2
                 path.write_bytes(image)
         return folder
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "pipeline", *arguments, "--config", str(self.path)]
+    def command(self, python: str, *arguments: str) -> list[str]:
+        return [python, "-m", "pipeline", *arguments, "--config", str(self.path)]
 
     def pipeline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), cwd=PROJECT, capture_output=True, text=True)
+        command = self.command(quick_python(), *arguments)
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
 
     def retrain(self, expected: ExitCode = ExitCode.OK) -> RunSummary:
         done = self.pipeline("retrain")
@@ -105,7 +107,7 @@ alert_after = 2
     def killed_while_training(self) -> None:
         """Starts a run and kills it, and all it started, when the Trainer is at work."""
         process = subprocess.Popen(
-            self.command("retrain"),
+            self.command(sys.executable, "retrain"),
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

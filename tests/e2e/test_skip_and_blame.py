@@ -27,8 +27,8 @@ TRAINED, EVALUATED = 16, 8  # images of each class in a span
 SPOILT = 2 * TRAINED
 WRONG = {b"0": b"6", b"6": b"0", b"1": b"7", b"7": b"1"}
 BEHIND = {
-    "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver", "Evaluator",
-    "PreviousIndexResolver", "IndexGen", "Pusher",
+    "DataAudit", "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver",
+    "Evaluator", "ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher",
 }  # fmt: skip
 
 
@@ -150,7 +150,10 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
     assert len(trials) == 2
     for names in trials:
         assert {"Transform", "TripletGen", "Trainer", "Evaluator"} <= names
-        assert not names & {"BaselineResolver", "PreviousIndexResolver", "IndexGen", "Pusher"}
+        assert not names & {
+            "DataAudit", "BaselineResolver", "ReportGen", "PreviousIndexResolver", "IndexGen",
+            "Pusher",
+        }  # fmt: skip
     # As a command it finds these in its cache.
     done = CliRunner().invoke(main, ["blame", "--config", str(chain.path), "--json"])
     assert done.exit_code == 0, done.output

@@ -20,9 +20,9 @@ from pipeline.metadata import latest_run
 from tests.real_data import digits
 
 NODES = [
-    "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "Transform",
-    "TripletGen", "Trainer", "BaselineResolver", "Evaluator", "PreviousIndexResolver", "IndexGen",
-    "Pusher",
+    "ImportExampleGen", "ImportSchemaGen", "AuditModelResolver", "StatisticsGen",
+    "ExampleValidator", "DataAudit", "Transform", "TripletGen", "Trainer", "BaselineResolver",
+    "Evaluator", "ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher",
 ]  # fmt: skip
 ENGINE = ["--engine", "local"]
 
@@ -128,14 +128,15 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
 
     again = workspace.run()
     ran = {node for node, state in states(again).items() if state != "cached"}
-    assert ran == {"BaselineResolver", "PreviousIndexResolver"}  # TFX never caches a Resolver
+    # TFX never caches a Resolver.
+    assert ran == {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
     assert again["pushed_to"] is None
     assert workspace.pushed() == versions
 
     workspace.configure(steps=1)
     worse = workspace.run()
     ran = {node for node, state in states(worse).items() if state != "cached"}
-    assert ran == set(NODES) - set(NODES[:6])
+    assert ran == set(NODES[8:]) | {"AuditModelResolver"}
     metrics = worse["evaluation"]["metrics"]
     # The baseline is the model of the first run, on the same eval split.
     assert metrics["baseline"]["overall"]["map@r"] == pytest.approx(

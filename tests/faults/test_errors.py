@@ -170,7 +170,7 @@ def test_the_runner_of_another_checkout_does_not_start(tmp_path, monkeypatch) ->
     ("tables", "says"),
     [
         ({"training": {"distribution": "/GPU:99"}}, "no such device here, only /CPU:0"),
-        ({"pipeline": {"beam_args": ["--runner=Nope"]}}, "a runner that Beam lacks"),
+        ({"beam": {"runner": "portable", "endpoint": "localhost:1"}}, "cannot be reached"),
     ],
 )
 def test_what_the_machine_lacks(tmp_path, tables, says) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from kubeflow.ir import compile_ir, dag, for_run
+from kubeflow.sharing import share_pods
 from pipeline.config import Config, parse_config
 from pipeline.fingerprint import CODE_FINGERPRINT
 
@@ -56,6 +57,10 @@ def test_the_decision_is_a_task_of_its_own_where_it_is_asked_for(tmp_path) -> No
     assert waiting == {"Transform", "TripletGen"}
     assert "ExampleValidator" in asked["ServedModelResolver"]
     assert asked["TrainingDecision"] == ["ServedModelResolver"]
+    # It decides in the pod that read the span; neither spans nor the decision add a level.
+    pods = {pod.nodes[-1]: pod for pod in share_pods(asked, {"Trainer"})}
+    assert list(pods) == ["TrainingDecision", "Transform", "TripletGen", "Trainer", "Pusher"]
+    assert {"StatisticsGen", "WindowResolver"} <= set(pods["TrainingDecision"].nodes)
 
 
 def test_compiling_for_another_machine_leaves_no_trace(tmp_path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +12,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as proto
 
+from components.image_example_gen import executor
+from kubeflow import node, retrying
 from kubeflow.ir import compile_ir, dag, for_run
 from kubeflow.metadata_handle import ClusterMetadata
 from modules.training.checkpoints import checkpoint_folder
@@ -107,6 +112,60 @@ def test_first_run_executes_the_second_is_cached_and_new_data_is_seen(cluster: C
     cluster.photos(7)
     # The driver of ExampleGen computes the fingerprint anew: the cache does not hide the images.
     assert cluster.run(EXAMPLE_GEN, third) == "executed"
+
+
+@pytest.fixture
+def pod(monkeypatch, tmp_path):
+    """The entrypoint in this process; returns its exit code and what it printed and left."""
+    waits: list[float] = []
+    monkeypatch.setattr(retrying.time, "sleep", waits.append)
+    monkeypatch.setattr(node.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(node, "_TERMINATION_LOG", tmp_path / "termination-log")
+    (tmp_path / "termination-log").touch()
+
+    def run(arguments: list[str], *further: str) -> tuple[int, str, list[float], str]:
+        nodes = [word for name in further for word in ("--node", name)]
+        done = CliRunner().invoke(node.main, [*arguments, *nodes, "--retries", "2"])
+        left = (tmp_path / "termination-log").read_text()
+        return done.exit_code, done.stdout, waits, left
+
+    before = os.umask(0o022)
+    yield run
+    os.umask(before)
+
+
+@on_one_database
+def test_a_pod_runs_several_nodes_and_tries_again_what_passes(cluster, pod, monkeypatch) -> None:
+    cluster.photos(8)
+    run_id = new_run()
+    do, calls = executor.Executor.Do, []
+
+    def hanging(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return do(self, *arguments)
+
+    monkeypatch.setattr(executor.Executor, "Do", hanging)
+    code, said, waits, left = pod(cluster.arguments(EXAMPLE_GEN, run_id), SCHEMA_GEN)
+    assert (code, len(calls), waits, left) == (0, 2, [10], "")
+    assert re.findall(r"^(\w+): (executed|cached),", said, re.MULTILINE)[0] == (
+        EXAMPLE_GEN, "executed",
+    )  # fmt: skip
+    (execution,) = cluster.executions(EXAMPLE_GEN, run_id)
+    assert execution.last_known_state == proto.Execution.COMPLETE
+    assert len(cluster.executions(SCHEMA_GEN, run_id)) == 1
+
+
+@on_one_database
+def test_which_node_of_a_pod_failed_is_told_by_the_pod(cluster, pod) -> None:
+    run_id = new_run()
+    arguments = cluster.arguments(SCHEMA_GEN, run_id)
+    code, said, waits, left = pod(arguments, "StatisticsGen", "ExampleValidator")
+    assert (code, waits) == (1, [])  # what will not pass is not tried again
+    assert said.startswith(f"{SCHEMA_GEN}: ")
+    assert left.startswith("StatisticsGen failed: its inputs cannot be")
+    assert cluster.executions("ExampleValidator", run_id) == []
 
 
 def test_the_trainer_is_told_which_run_it_belongs_to(cluster: Cluster) -> None:

@@ -68,7 +68,7 @@ def whole_chain(tmp_path_factory) -> Path:
         cwd=PROJECT, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "prepare and 12 nodes in 5 pods: " in done.stdout
+    assert "prepare and 13 nodes in 5 pods: " in done.stdout
     return folder / "digits.yaml"
 
 
@@ -86,11 +86,11 @@ def test_pods_and_levels_of_a_run(whole_chain, tmp_path) -> None:
     pods = Pods(whole_chain, tmp_path)
     tasks = list(pods.order())
     assert tasks == [
-        "prepare", "import-example-gen-to-example-validator", "transform", "triplet-gen",
-        "trainer", "baseline-resolver-to-pusher",
+        "prepare", "import-example-gen-to-example-validator", "audit-model-resolver-to-data-audit",
+        "transform", "triplet-gen", "trainer", "baseline-resolver-to-pusher",
     ]  # fmt: skip
-    assert 1 + 2 * len(tasks) == 13
-    assert pods.levels() == 5  # transform and triplet-gen run side by side
+    assert 1 + 2 * len(tasks) == 15
+    assert pods.levels() == 5  # the audit, transform and triplet-gen run side by side
     assert pods.levels() * LEVEL <= 150
 
     # Without news: the driver of a task right after prepare finds out that it is skipped, and

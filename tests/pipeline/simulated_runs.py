@@ -20,6 +20,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.index_gen import Index
 from components.metadata import Models, ends_run, find_execution
 from components.pusher.versioned_push import versions
+from components.report_gen import EvaluationReport
 from components.resolvers.baseline import LatestBlessedBaselineStrategy
 from components.resolvers.previous_index import PreviousIndexStrategy
 from components.resolvers.previous_model import PreviousModelStrategy
@@ -27,6 +28,7 @@ from components.resolvers.previous_statistics import PreviousStatisticsStrategy
 from components.resolvers.served_model import ServedModelStrategy
 from components.resolvers.window import FixedSpanStrategy, WindowStrategy
 from components.training_decision import Decision
+from modules.report import CARD_FILE
 from pipeline.config import Config, parse_config
 from pipeline.metadata import make_latest
 from pipeline.operations.gc import Plan, carry_out, make_plan
@@ -214,6 +216,10 @@ class Simulation:
             blessed=int(event.blessed and not Path(model[0].uri, "REVOKED").exists()),
             current_model_id=model[0].id,
         )["blessing"]  # fmt: skip
+        report = self._node(
+            "ReportGen", {"examples": judged, "model": model, "blessing": blessing},
+            {"report": EvaluationReport}, event,
+        )["report"]  # fmt: skip
         inputs = {"model": model, "model_blessing": blessing}
         previous = self._resolve(
             "PreviousIndexResolver", PreviousIndexStrategy(),
@@ -223,7 +229,7 @@ class Simulation:
             "IndexGen", {"examples": trained, "previous_index": previous, **inputs},
             {"index": Index}, event, built=blessing[0].get_int_custom_property("blessed"),
         )["index"]  # fmt: skip
-        self._node("Pusher", {**inputs, "index": index},
+        self._node("Pusher", {**inputs, "index": index, "report": report},
                    {"pushed_model": standard_artifacts.PushedModel}, event)  # fmt: skip
 
     def _skips(self, examples: list, event: Event) -> bool:
@@ -283,7 +289,8 @@ class Simulation:
             if "span" in noted and "span" in (artifact.PROPERTIES or {}):
                 artifact.span = noted["span"]
         if node == "Pusher" and inputs["model_blessing"][0].get_int_custom_property("blessed"):
-            extras = {"index": inputs["index"][0].uri}
+            card = f"{inputs['report'][0].uri}/file"
+            extras = {"index": inputs["index"][0].uri, CARD_FILE: card}
             self._push(made["pushed_model"][0], extras)
         execution_publish_utils.publish_succeeded_execution(
             self.handle, execution.id, contexts, made

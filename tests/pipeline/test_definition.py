@@ -15,9 +15,18 @@ from tfx.utils import proto_utils
 
 from components.image_example_gen import read_options
 from modules.gate import make_eval_config
-from modules.settings import EvaluationSettings, ImageTable, IndexSettings, TripletSettings
+from modules.report import PAGE_FOLDER
+from modules.settings import (
+    AuditSettings,
+    EvaluationSettings,
+    ImageTable,
+    IndexSettings,
+    ReportSettings,
+    TripletSettings,
+)
 from pipeline.config import load_config
 from pipeline.definition import create_pipeline
+from pipeline.fingerprint import folder_fingerprint
 
 MINIMAL = '[pipeline]\nname = "mine"\n[data]\npath = "photos"\n'
 # Of every key a value that is not the default.
@@ -32,6 +41,7 @@ TRIPLETS = {
     "skip_nearest": 2,
     "nearest": 5,
     "least_ratio": 0.5,
+    "suspects": "keep",
     "validation": "classes",
     "validation_fraction": 0.25,
     "validation_images": 77,
@@ -289,7 +299,25 @@ def test_every_key_of_index(tmp_path: Path) -> None:
 def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
     found = nodes(tmp_path, "[index]\nenabled = false")
     assert not {"IndexGen", "PreviousIndexResolver"} & found.keys()
-    assert set(found["Pusher"].inputs) == {"model", "model_blessing"}
+    assert set(found["Pusher"].inputs) == {"model", "model_blessing", "report"}
+
+
+def test_every_key_of_report(tmp_path: Path) -> None:
+    given = {"neighbours": 3, "map_images": 70}
+    assert given.keys() | {"enabled"} == ReportSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("report", given) + tables("evaluation", {"ks": [1, 2]}))
+    properties = found["ReportGen"].exec_properties
+    assert ReportSettings(**json.loads(properties["settings"])) == ReportSettings(**given)
+    assert found["Evaluator"].exec_properties["kept_neighbours"] == 3
+    shown = json.loads(properties["tables"])
+    assert shown["evaluation"] == {"ks": [1, 2]}
+    assert shown["data"]["path"].endswith("photos")
+    assert properties["page_fingerprint"] == folder_fingerprint(str(PAGE_FOLDER))
+    assert found["Pusher"].inputs["report"].producer_component_id == "ReportGen"
+    found = nodes(tmp_path, "[report]\nenabled = false")
+    assert "ReportGen" not in found
+    assert "report" not in found["Pusher"].inputs
+    assert found["Evaluator"].exec_properties["kept_neighbours"] is None
 
 
 def test_thumbnails_have_the_background_of_the_images(tmp_path: Path) -> None:
@@ -301,3 +329,53 @@ def test_the_gallery_is_of_the_window(tmp_path: Path) -> None:
     spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\nwindow = 2\nevaluation_span = 1'
     found = nodes(tmp_path, spans)
     assert found["IndexGen"].inputs["examples"].producer_component_id == "WindowResolver"
+
+
+def test_every_key_of_audit(tmp_path: Path) -> None:
+    given = {
+        "max_leaked": 0.25, "max_conflicting": 0.125, "max_copies": 0.5, "max_near_leaked": 0.75,
+        "model_images": 77, "listed": 7,
+    }  # fmt: skip
+    assert given.keys() | {"enabled", "use_model"} == AuditSettings.model_fields.keys()
+    found = nodes(tmp_path, tables("audit", given) + '\n[image]\nbackground = "red"')
+    properties = found["DataAudit"].exec_properties
+    told = json.loads(properties["settings"])
+    assert told == {**given, "enabled": True, "use_model": True}
+    assert properties["background"] == "red"
+    assert found["DataAudit"].inputs["model"].producer_component_id == "AuditModelResolver"
+    assert found["DataAudit"].inputs["examples"].producer_component_id == "ImportExampleGen"
+    # Nothing is learned before it has ended; Transform and TripletGen run beside it.
+    upstream = {name: {one.id for one in found[name].upstream_nodes} for name in found}
+    assert "DataAudit" in upstream["Trainer"]
+    assert not any("DataAudit" in upstream[name] for name in ("Transform", "TripletGen"))
+    alone = nodes(tmp_path, "[audit]\nuse_model = false")
+    assert "AuditModelResolver" not in alone
+    assert "model" not in alone["DataAudit"].inputs
+    assert (
+        not {"AuditModelResolver", "DataAudit"} & nodes(tmp_path, "[audit]\nenabled = false").keys()
+    )
+
+
+def test_suspects_are_an_input_of_triplet_gen_only_where_they_have_an_effect(tmp_path) -> None:
+    def audit_of(text: str) -> tuple[bool, str | None]:
+        found = nodes(tmp_path, text)
+        audit = found["DataAudit"].inputs.get("model")
+        return "audit" in found["TripletGen"].inputs, audit and audit.producer_component_id
+
+    assert audit_of("") == (False, "AuditModelResolver")
+    # The model that mines looks at the labels too.
+    mined = '[triplets]\nstrategy = "hard"\n'
+    assert audit_of(mined) == (True, "PreviousModelResolver")
+    assert audit_of(f'{mined}suspects = "keep"') == (False, "PreviousModelResolver")
+
+
+def test_spans_are_audited_with_the_images_they_are_evaluated_on(tmp_path) -> None:
+    keys = 'split = "hash"\npattern = "{SPAN}/*"\nevaluation_span = 1'
+    found = nodes(tmp_path, keys)["DataAudit"].inputs
+    assert found["examples"].producer_component_id == "WindowResolver"
+    assert found["evaluated"].producer_component_id == "EvaluationResolver"
+
+
+def test_the_file_of_corrections(tmp_path: Path) -> None:
+    node = nodes(tmp_path, 'corrections = "/fixes.csv"')["ImportExampleGen"]
+    assert read_options(node.exec_properties)["corrections"] == "/fixes.csv"

@@ -73,8 +73,8 @@ def changed(entries: dict[str, set[str]], file: Path, text: str) -> set[str]:
 def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
-        "ExampleValidator", "TrainingDecision", "Transform", "TripletGen", "Trainer", "Evaluator",
-        "IndexGen", "Pusher",
+        "ExampleValidator", "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer",
+        "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
 
 
@@ -87,11 +87,18 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
         ("modules/retrieval/verification.py", {"Evaluator"}),
         ("modules/retrieval/clustering.py", {"Evaluator"}),
         # Training stops early by the scores of the Evaluator, and may be skipped by them.
-        ("modules/retrieval/scores.py", {"Evaluator", "Trainer", "TrainingDecision"}),
+        (
+            "modules/retrieval/scores.py",
+            {"DataAudit", "Evaluator", "Trainer", "TrainingDecision"},
+        ),
         ("components/training_decision/comparing.py", {"TrainingDecision"}),
         ("components/triplet_gen/sampling.py", {"TripletGen"}),
         ("components/pusher/versioned_push.py", {"Pusher"}),
         ("components/index_gen/shards.py", {"IndexGen"}),
+        ("components/data_audit/transforms.py", {"DataAudit"}),
+        ("modules/audit/near.py", {"DataAudit"}),
+        ("modules/audit/suspects.py", {"DataAudit", "TripletGen"}),
+        ("modules/report/charts.py", {"ReportGen"}),
         ("modules/index/tuning.py", {"IndexGen"}),
         # Pusher compares that of the index with the model, Evaluator names two models by it.
         ("modules/index/fingerprint.py", {"IndexGen", "Pusher", "Evaluator"}),

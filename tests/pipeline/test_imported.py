@@ -65,9 +65,10 @@ def test_the_nodes_read_what_is_left_of_the_window_and_the_models_of_the_run() -
     assert read(found, "Evaluator", "baseline_model") == ["/run/model/1"]
     assert read(found, "Transform", "schema") == ["/run/schema/1"]
     assert "baseline_blessing" not in found["Evaluator"].inputs
+    assert found["Evaluator"].exec_properties["kept_neighbours"] is None
     # Nothing that people use is made.
     assert list(found)[-1] == "Evaluator"
-    assert not {"PreviousIndexResolver", "IndexGen", "Pusher"} & found.keys()
+    assert not {"ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher"} & found.keys()
 
 
 def test_the_operating_point_of_the_last_blessed_model_is_compared_with() -> None:

@@ -24,6 +24,7 @@ from tfx.types import channel, standard_artifacts
 from components.index_gen import Index
 from components.pusher import Pusher
 from components.pusher.executor import Executor
+from components.report_gen import EvaluationReport
 
 
 class UntriedExecutor(Executor):
@@ -40,6 +41,8 @@ def push(
     keep: int = 0,
     blessing_folder: str = "",
     index: Index | None = None,
+    nearest_up_to: int = 0,
+    report: EvaluationReport | None = None,
 ) -> object:
     """Runs an executor; returns the artifact of the pushed model."""
     source, blessing, pushed = (
@@ -56,9 +59,15 @@ def push(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving)
         ),
         keep_versions=keep,
+        nearest_up_to=nearest_up_to,
     )
     {"ours": UntriedExecutor, "tfx": TfxExecutor}[kind]().Do(
-        {"model": [source], "model_blessing": [blessing], "index": [index] if index else []},
+        {
+            "model": [source],
+            "model_blessing": [blessing],
+            "index": [index] if index else [],
+            "report": [report] if report else [],
+        },
         {"pushed_model": [pushed]},
         dict(node.exec_properties),
     )

@@ -6,14 +6,24 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.index_gen import Index
 from components.pusher.versioned_push import push as hand_over_push, versions
-from modules.index import IndexMismatchError, check_same_model, index_folder
+from components.report_gen import EvaluationReport
+from modules.index import (
+    SIGNATURE_ASSETS,
+    IndexMismatchError,
+    check_same_model,
+    index_folder,
+    write_empty_assets,
+)
 from tests.components.pusher.push_server import push
 from tests.components.pusher.pushed_models import contents, make_extras, make_model
 from tests.modules.index.index_folders import unit_vectors, write_flat_index
+from tests.pipeline.served.served_versions import write_operating_point
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -41,18 +51,46 @@ def test_an_extra_replaces_nothing_of_the_model(tmp_path) -> None:
     assert not (tmp_path / "serving").exists()
 
 
-def test_the_operating_point_of_the_verdict_goes_with_the_model(tmp_path) -> None:
+def test_what_lies_beside_the_verdict_goes_with_the_model(tmp_path) -> None:
     model = make_model(tmp_path / "model", "a")
     blessing = tmp_path / "blessing"
     blessing.mkdir()
     (blessing / "operating_point.json").write_text("1")
+    (blessing / "compatibility").mkdir()
+    (blessing / "compatibility" / "map.npy").write_text("2")
     paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
     pushed = push("ours", *paths, blessing_folder=str(blessing))
     expected = {**contents(model / "Format-Serving"), "operating_point.json": b"1"}
+    expected["compatibility/map.npy"] = b"2"
     assert contents(pushed.get_string_custom_property("pushed_destination")) == expected
     assert contents(tmp_path / "archive") == expected
     extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
-    assert extras == {"operating_point.json": str(blessing / "operating_point.json")}
+    beside = ("operating_point.json", "compatibility")
+    assert extras == {name: str(blessing / name) for name in beside}
+
+
+def test_the_model_card_goes_with_the_model_and_makes_no_version(tmp_path) -> None:
+    model = make_model(tmp_path / "model", "a")
+    report = EvaluationReport()
+    report.uri = str(tmp_path / "report")
+    Path(report.uri).mkdir()
+    paths = (str(model), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    # A report that failed has none.
+    bare = push("ours", *paths, report=report).get_string_custom_property("pushed_destination")
+    assert contents(bare) == contents(model / "Format-Serving")
+    card = Path(report.uri, "model_card.md")
+    card.write_text("one")
+    again = push("ours", *paths, report=report)
+    assert again.get_string_custom_property("pushed_destination") == bare
+    other = make_model(tmp_path / "other", "b")
+    pushed = push("ours", str(other), *paths[1:], report=report)
+    version = pushed.get_string_custom_property("pushed_destination")
+    assert contents(version) == {**contents(other / "Format-Serving"), "model_card.md": b"one"}
+    extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
+    assert extras == {"model_card.md": str(card)}
+    card.write_text("two")
+    push("ours", str(other), *paths[1:], report=report)
+    assert len(versions(paths[1])) == 2
 
 
 def index_of(root: Path, model: Path) -> Index:
@@ -95,3 +133,37 @@ def test_an_index_of_another_model_is_never_pushed(tmp_path) -> None:
     index.set_int_custom_property("built", 0)
     version = push("ours", *paths, index=index).get_string_custom_property("pushed_destination")
     assert contents(version) == contents(model / "Format-Serving")
+
+
+def test_a_push_gives_the_signatures_their_gallery_and_threshold(tmp_path) -> None:
+    model = make_model(tmp_path / "model", "a") / "Format-Serving"
+    write_empty_assets(str(model / "assets"))
+    empty = {path: (model / path).read_bytes() for path in SIGNATURE_ASSETS}
+    index = index_of(tmp_path / "index", model)
+    blessing = tmp_path / "blessing"
+    blessing.mkdir()
+    write_operating_point(blessing, threshold=0.75)
+    paths = (str(model.parent), str(tmp_path / "serving"), str(tmp_path / "archive"))
+    pushed = push("ours", *paths, blessing_folder=str(blessing), index=index, nearest_up_to=3)
+    version = pushed.get_string_custom_property("pushed_destination")
+    types = (tf.string, tf.string, tf.float32, tf.float32)
+    ids, labels, vectors, threshold = (
+        tf.io.parse_tensor(Path(version, path).read_bytes(), dtype).numpy()
+        for path, dtype in zip(SIGNATURE_ASSETS, types, strict=True)
+    )
+    assert ids.tolist() == [b"id-00000", b"id-00001", b"id-00002"]
+    assert labels.tolist() == [b"c0", b"c1", b"c2"]
+    np.testing.assert_array_equal(vectors, unit_vectors(3, 4))
+    assert threshold.tolist() == [0.75]
+    # Model and index are still those that belong together, and the model is as it was.
+    assert check_same_model(version).images == 3
+    assert {path: (model / path).read_bytes() for path in SIGNATURE_ASSETS} == empty
+    # A rollback pushes the same version again from what the metadata say.
+    extras = json.loads(pushed.get_string_custom_property("pushed_extras"))
+    again = hand_over_push(str(model), str(tmp_path / "elsewhere"), extras=extras)
+    assert contents(tmp_path / "elsewhere" / str(again)) == contents(version)
+    # A gallery of more images than asked for stays out.
+    paths = (str(model.parent), str(tmp_path / "other"), str(tmp_path / "other-archive"))
+    pushed = push("ours", *paths, index=index, nearest_up_to=2)
+    version = pushed.get_string_custom_property("pushed_destination")
+    assert {path: Path(version, path).read_bytes() for path in SIGNATURE_ASSETS} == empty

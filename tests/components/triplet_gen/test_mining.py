@@ -11,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from tfx.utils import path_utils
 
+from components.data_audit import Audit
 from components.triplet_gen.hashes import hash_ids
 from components.triplet_gen.mining import (
     farthest_positives,
@@ -18,6 +19,7 @@ from components.triplet_gen.mining import (
     squared_distances,
 )
 from components.triplet_gen.sampling import draw_triplets, have_triplets
+from modules.audit import write_suspects
 from modules.contract import ROLES
 from modules.settings import TripletSettings
 from tests.components.triplet_gen.triplet_models import brightest_blocks, model_artifact
@@ -35,8 +37,8 @@ def slow_positive(similarity, codes, anchor):
     return first(rows, lambda row: similarity[anchor][row])
 
 
-def slow_negative(similarity, codes, anchor, positive, settings, turn=0):
-    """The negative, and whether a nearer one was left out."""
+def slow_negative(similarity, codes, anchor, positive, settings, turn=0, doubtful=()):
+    """The negative, and whether a nearer one was left out; `doubtful`: rows that are none."""
     row, to_positive = similarity[anchor], similarity[anchor][positive]
     others = [n for n, code in enumerate(codes) if code != codes[anchor]]
     if settings.strategy == "semi_hard":
@@ -44,13 +46,15 @@ def slow_negative(similarity, codes, anchor, positive, settings, turn=0):
     else:
         wanted = others
     ratio = settings.least_ratio**2  # of squared distances, 2 − 2 · similarity
-    allowed = [n for n in wanted if not ratio or 1 - row[n] >= ratio * (1 - to_positive)]
+    certain = [n for n in wanted if n not in doubtful]
+    allowed = [n for n in certain if not ratio or 1 - row[n] >= ratio * (1 - to_positive)]
+    left_out = len(allowed) < len(certain) or first(wanted, lambda n: -row[n]) in doubtful
     if not allowed:
-        return first(others, lambda n: row[n]), bool(wanted)
+        return first(others, lambda n: row[n]), left_out
     allowed.sort(key=lambda n: (-row[n], n))
     last = min(settings.skip_nearest + settings.nearest, len(allowed))
     window = allowed[max(0, last - settings.nearest) : last]
-    return window[turn % len(window)], len(allowed) < len(wanted) or window[0] != allowed[0]
+    return window[turn % len(window)], left_out or window[0] != allowed[0]
 
 
 def mined(**values) -> TripletSettings:
@@ -83,8 +87,8 @@ def has_triplets(codes) -> bool:
 
 
 @settings(deadline=None, max_examples=300)
-@given(buckets(), SETTINGS, st.integers(0, 2**32), st.integers(1, 60))
-def test_mining_as_the_triple_loop(bucket, chosen, seed, block_values):
+@given(buckets(), SETTINGS, st.integers(0, 2**32), st.integers(1, 60), st.sets(st.integers(0, 13)))
+def test_mining_as_the_triple_loop(bucket, chosen, seed, block_values, doubtful):
     codes, embeddings = bucket
     similarity = embeddings.astype(int) @ embeddings.astype(int).T
     rows = range(len(codes))
@@ -92,10 +96,11 @@ def test_mining_as_the_triple_loop(bucket, chosen, seed, block_values):
     anchor, positive = np.array(pairs).T
     turn = np.random.default_rng(seed).integers(0, 10, len(pairs))
     found, left_out = mine_negatives(
-        embeddings, codes, anchor, positive, turn, chosen, block_values
-    )
+        embeddings, codes, anchor, positive, turn, chosen, block_values,
+        doubtful=np.isin(rows, list(doubtful)),
+    )  # fmt: skip
     assert list(zip(found.tolist(), left_out.tolist(), strict=True)) == [
-        slow_negative(similarity, codes, a, p, chosen, t)
+        slow_negative(similarity, codes, a, p, chosen, t, doubtful)
         for (a, p), t in zip(pairs, turn.tolist(), strict=True)
     ]
 
@@ -280,3 +285,20 @@ def test_a_model_without_the_signature_is_an_error(tmp_path):
     message = rf"{tmp_path}/model/.* has the signatures serving_default, but 'images' is needed"
     with pytest.raises(ValueError, match=message):
         make(tmp_path / "out", examples, models=[other], strategy="hard")
+
+
+@pytest.mark.parametrize("suspects", ["leave_out", "keep"])
+def test_suspects_are_no_mined_negatives(tmp_path, model, suspects):
+    rows = digits(12, classes=range(4))
+    examples = examples_artifact(tmp_path / "examples", {"train": rows})
+    doubted = {example_id for _, label, example_id in rows if label == b"1"}
+    audit = Audit()
+    audit.uri = str(tmp_path / "audit")
+    write_suspects(audit.uri, [one.decode() for one in doubted])
+    configured = {"strategy": "hard", "suspects": suspects}
+    output = make(tmp_path / "out", examples, models=[model], audits=[audit], **configured)
+    triplets = read(output)
+    negatives = {triplet["negative"][2] for triplet in triplets}
+    assert bool(negatives & doubted) is (suspects == "keep")
+    for role in ("anchor", "positive"):
+        assert {triplet[role][2] for triplet in triplets} & doubted

@@ -17,15 +17,15 @@ from tests.real_data import BEAM_ARGS, Row
 _FEATURES = {"image", "label", "id", "positives", "negatives", "copy"}
 
 
-def make(root: Path, examples, beam_args=(), models=(), **properties):
+def make(root: Path, examples, beam_args=(), models=(), audits=(), **properties):
     """Runs the executor on one artifact, or several, and returns its output."""
     output = standard_artifacts.Examples()
     output.uri = str(root)
-    run(output, examples, beam_args, models, **properties)
+    run(output, examples, beam_args, models, audits, **properties)
     return output
 
 
-def run(output, examples, beam_args=(), models=(), **properties) -> None:
+def run(output, examples, beam_args=(), models=(), audits=(), **properties) -> None:
     """Runs the executor on an output artifact, which a failed run leaves for a look."""
     context = Executor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(argv=[*BEAM_ARGS, *beam_args])
@@ -35,6 +35,7 @@ def run(output, examples, beam_args=(), models=(), **properties) -> None:
         {
             "examples": examples if isinstance(examples, list) else [examples],
             "model": list(models),
+            "audit": list(audits),
         },
         {"triplets": [output]},
         defaults | properties,

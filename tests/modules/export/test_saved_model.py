@@ -91,7 +91,7 @@ def test_signatures_take_any_number_of_images_and_give_float32(tmp_path: Path) -
     embedder = build_embedding_model(ModelSettings(embedding_size=8), IMAGE)
     EmbeddingModule(embedder, Standardise()).save(str(tmp_path))
     served = tf.saved_model.load(str(tmp_path)).signatures
-    assert set(served) == {"serving_default", "images"}
+    assert set(served) == {"serving_default", "images", "nearest", "match"}
     for count in (1, 3):
         found = served["images"](images=tf.constant([image for image, _, _ in ROWS[:count]]))
         assert found["embedding"].dtype == tf.float32

@@ -21,6 +21,9 @@ def test_a_copy_is_the_same_model_and_what_lies_beside_it_is_not_of_it(tmp_path:
     (version / "index").mkdir()
     (version / "index" / "index.json").write_text("{}")
     (version / "operating_point.json").write_text("{}")
+    (version / "model_card.md").write_text("# A model")
+    (version / "compatibility").mkdir()
+    (version / "compatibility" / "map.npy").write_text("map")
     assert model_fingerprint(str(version)) == model_fingerprint(f"{version}/") == found
     assert model_fingerprint(f"file://{version}") == found  # by TensorFlow's file access
     assert len(found) == 64

@@ -25,7 +25,9 @@ from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.pipeline.simulated_runs import Event, Simulation
 
 DAY = 24 * 3600
-RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
+RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
+# The model that mines looks at the labels too.
+MINING = {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 
 events = st.lists(
     st.builds(
@@ -150,8 +152,8 @@ def test_a_year_shrinks_to_what_is_needed(tmp_path) -> None:
     # Pushed in 8, 11 and 12 with two versions kept; 12 started from 11, and 11 from 8.
     assert left["Trainer/model"] == 3
     assert left["Trainer/model_run"] == 1
-    # The two that are served, and that of 8, which a rollback from 11 would push.
-    assert left["IndexGen/index"] == 3
+    # The two that are served, and that of 8, which a rollback from 11 would push; also the cards.
+    assert left["IndexGen/index"] == left["ReportGen/report"] == 3
     assert simulation.collect(1).removed == {}
     # More runs kept, fewer folders removed.
     other = simulated_year(tmp_path / "other")
@@ -333,7 +335,7 @@ def test_after_real_runs_the_next_one_is_cached_and_a_rollback_works(tmp_path, m
     assert back.model.uri == models[2]
     gc(pipeline, "--keep", "1", "--delete")
     after = pipeline.run()
-    assert not_cached(after) == RESOLVERS | {"IndexGen", "Pusher"}
+    assert not_cached(after) == RESOLVERS | {"ReportGen", "IndexGen", "Pusher"}
     assert output(after, "BaselineResolver", "model")["uri"] == models[2]
     assert pipeline.served()[-1] == back.version
     gc(pipeline, "--keep", "1", "--delete")
@@ -351,9 +353,9 @@ def test_mining_with_the_model_before_stays_cached(tmp_path, monkeypatch) -> Non
     second = pipeline.run()
     assert output(second, "TripletGen", "triplets")["sampled_by"] == "semi_hard"
     gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == {"PreviousModelResolver"} | RESOLVERS
+    assert not_cached(pipeline.run()) == MINING
     gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == {"PreviousModelResolver"} | RESOLVERS
+    assert not_cached(pipeline.run()) == MINING
 
 
 def test_what_cannot_be_collected(tmp_path) -> None:

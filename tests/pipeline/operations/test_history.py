@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +23,8 @@ from pipeline.__main__ import main
 from pipeline.config import PROJECT, Config, load_config
 from pipeline.metadata import RunSummary, find_execution, mark_failed, read_runs
 from pipeline.metadata.connection import local_connection
-from pipeline.operations.history import history_rows
 from pipeline.operations.history_plot import history_png
-from pipeline.operations.history_table import print_runs
+from pipeline.operations.history_table import history_rows, print_runs
 from pipeline.runtime import NotRunError
 from pipeline.runtime.lock import hold_lock
 
@@ -128,6 +127,7 @@ def whole_run(
                 "ModelBlessing", blessed=int(blessed), reason="met" if blessed else "<low>\nmore"
             ),
         },
+        "ReportGen": {"report": db.artifact("EvaluationReport")},
         "IndexGen": {
             "index": db.artifact(
                 "Index",
@@ -296,13 +296,20 @@ def test_page_and_picture_in_files(runs, path, tmp_path) -> None:
     png, page = tmp_path / "new" / "history.png", tmp_path / "history.html"
     history(path, "--png", str(png), "--html", str(page))
     text = page.read_text()
-    picture = text.partition("base64,")[2].partition('"')[0]
-    assert base64.b64decode(picture) == png.read_bytes()
+    with Image.open(png) as picture:
+        assert picture.format == "PNG"
+    assert runs[0].report == "/gone/EvaluationReport/report.html"
+    assert runs[3].report is None  # it ended at ExampleGen
+    link = os.path.relpath("/gone/EvaluationReport/report.html", tmp_path)
+    # In the table, in the charts of two metrics if it was judged, and in that of the minutes.
+    assert text.count(f'href="{link}"') == 4 + 4 + 2
+    assert text.count("<circle") == 2 + 2 + len(runs)
     assert text.count("<tr>") == 1 + len(runs)
     assert "broken &lt;b&gt;" in text
     assert "<b>" not in text
+    assert "<script" not in text
     assert "&lt;low&gt;\nmore" in text  # all lines
-    assert "http" not in text  # self-contained
+    assert "://" not in text  # self-contained
 
 
 def test_the_picture_shows_every_state(runs) -> None:

@@ -34,7 +34,7 @@ from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
 from tests.real_data import digits
 
-RESOLVERS = {"BaselineResolver", "PreviousIndexResolver"}
+RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 OPERATING_POINT = """
 [evaluation]
 verification = true
@@ -112,7 +112,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
     # The next run: what reads the blessing works, since it is another, and does not push.
     again = pipeline.run()
-    assert not_cached(again) == RESOLVERS | {"IndexGen", "Pusher"}
+    assert not_cached(again) == RESOLVERS | {"ReportGen", "IndexGen", "Pusher"}
     assert output(again, "Pusher", "pushed_model")["pushed"] == 0
     assert output(again, "BaselineResolver", "model")["uri"] == first["uri"]
     assert pipeline.served()[-1] == version
@@ -122,7 +122,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     # Judged again by another gate, the same model is rejected for the same reason.
     pipeline.configure(steps=60, lower=0.1)
     judged = pipeline.run()
-    assert not_cached(judged) == RESOLVERS | {"Evaluator", "IndexGen", "Pusher"}
+    assert not_cached(judged) == RESOLVERS | {"Evaluator", "ReportGen", "IndexGen", "Pusher"}
     assert output(judged, "Evaluator", "blessing")["blessed"] == 0
     assert "rolled back" in output(judged, "Evaluator", "blessing")["reason"]
     assert pipeline.served()[-1] == version
@@ -283,6 +283,7 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     assert pipeline.served()[-1] == served
     assert states()[-1] == proto.Execution.FAILED
     data.write_bytes(whole)
+    assert roll_back(pipeline.config, to=oldest).model.uri == first["uri"]
 
     # A model whose files are gone.
     Path(model_files(third["uri"])).rename(tmp_path / "gone")

@@ -1,0 +1,46 @@
+"""A map of embeddings: near points are near in the embedding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_STEPS = 250  # behind the 250 that pull groups together
+_DIMENSIONS = 50  # that t-SNE sees
+_SEED = 0
+_MANY = 2000  # points
+LEAST = 4  # points of a map
+
+
+def draw_map(embeddings: np.ndarray) -> np.ndarray:
+    """Puts embeddings on a plane: PCA to 50 dimensions, then t-SNE (van der Maaten, Hinton, 2008).
+
+    Neighbourhoods mean something; the sizes of groups and the distances between them do not.
+
+    Args:
+        embeddings: Finite float32 [N, D], N at least `LEAST`.
+
+    Returns:
+        float32 [N, 2], within 0 and 1. The same embeddings give the same map.
+    """
+    from openTSNE import TSNE  # takes seconds to load
+    from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
+
+    # The result depends on the number of threads.
+    with threadpool_limits(1):
+        reduced = embeddings
+        if embeddings.shape[1] > _DIMENSIONS:
+            size = min(_DIMENSIONS, *embeddings.shape)
+            reduced = PCA(size, svd_solver="covariance_eigh").fit_transform(embeddings)
+        tsne = TSNE(
+            # Below the number of points; 30 is the usual one.
+            perplexity=min(30.0, (len(embeddings) - 1) / 3),
+            # Exact sums where they cost less than the grid.
+            negative_gradient_method="fft" if len(embeddings) > _MANY else "bh",
+            n_iter=_STEPS,
+            n_jobs=1,
+            random_state=_SEED,
+        )
+        points = np.asarray(tsne.fit(reduced))
+    points = points - points.min(axis=0)
+    return np.asarray(points / max(float(points.max()), 1e-12), np.float32)
