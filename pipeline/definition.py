@@ -19,7 +19,6 @@ from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
 from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
 from components.pusher import Pusher
-from components.report_gen import ReportGen
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
@@ -37,7 +36,6 @@ from components.transform import Transform
 from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
-from modules.report import PAGE_FOLDER
 from pipeline.audit import audit_nodes
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
@@ -50,6 +48,7 @@ from pipeline.fingerprint import (
     folder_fingerprint,
 )
 from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
+from pipeline.report import make_report_nodes
 from pipeline.schema import SCHEMA_FILE, statistics_options
 from pipeline.start import Start
 
@@ -197,7 +196,11 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         *([] if start.baseline else [latest_blessed]),
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
-        *(_last_nodes(config, examples, trainer, evaluator) if start.example_gen else []),
+        *(
+            _last_nodes(config, examples, trainer, evaluator, audited)
+            if start.example_gen
+            else []
+        ),
     ]  # fmt: skip
     for node in nodes:
         _note_code(node)
@@ -274,11 +277,15 @@ def _previous_model(
 
 
 def _last_nodes(
-    config: Config, examples: BaseChannel, trainer: BaseComponent, evaluator: BaseComponent
+    config: Config,
+    examples: BaseChannel,
+    trainer: BaseComponent,
+    evaluator: BaseComponent,
+    audited: list[BaseNode],
 ) -> list[BaseNode]:
     """The report and what brings the model to those who use it."""
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
-    report_nodes = _report_nodes(config, trainer, evaluator)
+    report_nodes = make_report_nodes(config, trainer, evaluator, audited)
     index_nodes = _index_nodes(config, examples, model, blessing)
     pusher = Pusher(
         model=model,
@@ -294,33 +301,6 @@ def _last_nodes(
         nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
     return [*report_nodes, *index_nodes, pusher]
-
-
-def _report_nodes(
-    config: Config, trainer: BaseComponent, evaluator: BaseComponent
-) -> list[BaseComponent]:
-    """Makes the report; nothing if there is to be none."""
-    if not config.report.enabled:
-        return []
-    shown = config.custom_config("data", "image", "triplets", "model", "training")
-    report_gen = ReportGen(
-        examples=evaluator.inputs["examples"],
-        evaluation=evaluator.outputs["evaluation"],
-        blessing=evaluator.outputs["blessing"],
-        model=trainer.outputs["model"],
-        model_run=trainer.outputs["model_run"],
-        baseline_model=evaluator.inputs["baseline_model"],
-        triplets=trainer.inputs["examples"],
-        settings=config.report,
-        tables={
-            **shown,
-            # What is as by default is left out: some keys may only be set beside others.
-            "evaluation": config.judged_by.model_dump(mode="json", exclude_defaults=True),
-        },
-        pipeline_name=config.pipeline.name,
-        page_fingerprint=folder_fingerprint(str(PAGE_FOLDER)),
-    )
-    return [report_gen]
 
 
 def _index_nodes(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import BaseChannel, Channel, component_spec, standard_artifacts
 
+from components.data_audit import AUDIT_KEY, Audit
 from components.report_gen import executor
 from components.report_gen.artifact import REPORT_KEY, EvaluationReport
 from modules.settings import ReportSettings
@@ -41,6 +42,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
         executor.TRIPLETS_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples, optional=True
         ),
+        AUDIT_KEY: component_spec.ChannelParameter(type=Audit, optional=True),
     }
     OUTPUTS: ClassVar = {REPORT_KEY: component_spec.ChannelParameter(type=EvaluationReport)}
 
@@ -75,6 +77,7 @@ class ReportGen(base_beam_component.BaseBeamComponent):
         model_run: BaseChannel | None = None,
         baseline_model: BaseChannel | None = None,
         triplets: BaseChannel | None = None,
+        audit: BaseChannel | None = None,
     ) -> None:
         """Describes the node.
 
@@ -90,6 +93,7 @@ class ReportGen(base_beam_component.BaseBeamComponent):
             model_run: From Trainer, with the curves of the training.
             baseline_model: The last blessed model, if there is one.
             triplets: From TripletGen, for the counts of the data.
+            audit: From DataAudit, for what it found.
         """
         super().__init__(
             spec=ReportGenSpec(
@@ -100,6 +104,7 @@ class ReportGen(base_beam_component.BaseBeamComponent):
                 model_run=model_run,
                 baseline_model=baseline_model,
                 triplets=triplets,
+                audit=audit,
                 settings=settings.model_dump_json(),
                 tables=json.dumps(tables, sort_keys=True),
                 pipeline_name=pipeline_name,

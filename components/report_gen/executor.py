@@ -52,7 +52,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Args:
             input_dict: `examples`, one artifact or more; `evaluation`; `blessing`; `model`; and if
-                there are any `model_run`, `baseline_model`, `triplets`.
+                there are any `model_run`, `baseline_model`, `triplets`, `audit`.
             output_dict: `report`.
             exec_properties: `settings`, the table `[report]` as JSON; `tables`, others by name, as
                 JSON; `pipeline_name`.

@@ -12,6 +12,7 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
+from modules.audit import AUDIT_FILE
 from modules.compatibility import CHURN_FILE, COMPATIBILITY_FILE
 from modules.gate import read_report
 from modules.report import Curve, Facts, Source, read_curves
@@ -87,10 +88,13 @@ def gather(
         choices=_json(run, "choices.json"),
         counts=_counts(inputs),
         found={
-            title: found
-            for name, title in _BESIDE.items()
-            for folder in (blessing.uri, evaluation)
-            if (found := _json(folder, name))
+            **_audits(inputs),
+            **{
+                title: found
+                for name, title in _BESIDE.items()
+                for folder in (blessing.uri, evaluation)
+                if (found := _json(folder, name))
+            },
         },
         settings={**tables, "evaluation": thresholds.model_dump(mode="json")},
         versions={"python": platform.python_version(), **_versions()},
@@ -123,6 +127,17 @@ def _json(folder: str | None, name: str) -> Any:
         with best_effort(f"{name} in the report"):
             return json.loads(read_text(path)) if path_exists(path) else {}
     return {}
+
+
+def _audits(inputs: Mapping[str, list[types.Artifact]]) -> dict[str, Any]:
+    """What DataAudit found, without what it did not."""
+    found = {}
+    for one in inputs.get("audit") or []:
+        if content := _json(one.uri, AUDIT_FILE):
+            found["Audit of the data"] = {
+                name.replace("_", " "): value for name, value in content.items() if value
+            }
+    return found
 
 
 def _counts(inputs: Mapping[str, list[types.Artifact]]) -> list[tuple[str, int]]:

@@ -61,8 +61,8 @@ def trend_chart(points: Sequence[Point], *, title: str, unit: bool = False) -> M
         low, high = wide_enough(low, high)
     x = Scale(0.5, len(points) + 0.5, LEFT, WIDTH - RIGHT)
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
-    at = [float(round(t)) for t in ticks(1, len(points), 6)]
-    parts = axes(x, y, sorted(set(at)), ticks(low, high, 4), "run", "")
+    at = [float(n) for n in range(1, len(points) + 1, -(-len(points) // 8))]
+    parts = axes(x, y, at, ticks(low, high, 4), "run", "")
     path = [(x(n), y(one.value)) for n, one in valued if one.joined and one.value is not None]
     joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in path)
     parts.append(f'<polyline class="line" points="{joined}"/>')

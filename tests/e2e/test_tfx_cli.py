@@ -83,7 +83,7 @@ max_drop = 0.02
 
     def run(self) -> dict:
         output = self.tfx("run", "create", *ENGINE, "--pipeline_name", "e2e")
-        assert "[12/12] Pusher" in output  # progress is visible
+        assert "[15/15] Pusher" in output  # progress is visible
         return dataclasses.asdict(latest_run(load_config(str(self.config))))
 
     def pushed(self) -> list[str]:

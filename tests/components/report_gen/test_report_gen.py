@@ -61,6 +61,7 @@ def test_the_page_says_it_all_and_escapes_every_text(reported, page) -> None:
         "Map of the embedding", "Classes, worst first", "Most confused", "operating point",
         "steps used up", "loss: 0.3333 at 2", "&lt;b&gt;", "Churn",
         "images whose nearest neighbour changed",
+        "Audit of the data", "twin &lt;u&gt;",
         "&lt;photos&gt;", "tensorflow", "digits &lt;b&gt;", "surely not 0.9 worse",
     ):  # fmt: skip
         assert part.lower() in text.lower(), part

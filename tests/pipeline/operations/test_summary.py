@@ -92,6 +92,14 @@ def test_what_the_index_is_and_what_changed_in_it(capsys) -> None:
     assert "IndexGen run 0.1" in shown(capsys, Run("mine", RUN_ID, [node], None, None))
 
 
+def test_where_the_report_lies_and_why_there_is_none(capsys) -> None:
+    node = NodeRun("ReportGen", "run", 3.0, None, {"report": {"fault": "OSError: full"}})
+    run = Run("mine", RUN_ID, [node], None, None, report="/there/report.html")
+    text = shown(capsys, run)
+    assert "ReportGen run 3.0 fault OSError: full" in text
+    assert "Report: /there/report.html" in text
+
+
 def test_that_mining_found_nothing_hard_is_said(capsys) -> None:
     kept = {"strategy": "hard", "anchors_with_hard_negative": 0, "left_out_negatives": 0}
     node = NodeRun("TripletGen", "run", 1.0, None, {"triplets": kept})
