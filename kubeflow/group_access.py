@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import stat
 from pathlib import Path
@@ -21,11 +22,18 @@ _EXECUTIONS = 2  # NODE/OUTPUT/EXECUTION
 _DESTINATION = "push_destination"  # of Pusher
 
 
-def open_made(ir: pipeline_pb2.Pipeline, node: str) -> None:
-    """Lets the group write to what a node of a run has made."""
+def open_made(ir: pipeline_pb2.Pipeline, node: str, *, began: bool) -> None:
+    """Lets the group write to what a node of a run has made.
+
+    Args:
+        ir: The compiled pipeline of the run.
+        node: Id of the node.
+        began: Whether an execution of it was at least begun. What comes from the cache makes
+            nothing, and there may be thousands of executions to look at.
+    """
     root = ir.runtime_spec.pipeline_root.field_value.string_value  # DIRECTORY/NAME/artifacts
     top = root.rsplit("/", 2)[0]
-    open_to_group(f"{root}/{node}", top)
+    open_to_group(f"{root}/{node}", top, depth=_EXECUTIONS if began else 0)
     for one in ir.nodes:
         parameters = one.pipeline_node.parameters.parameters
         if one.pipeline_node.node_info.id == node and _DESTINATION in parameters:
@@ -57,14 +65,14 @@ def open_to_group(folder: str, top: str, depth: int = _EXECUTIONS) -> None:
         logging.warning("The group cannot be given access to %s: %s", folder, error)
 
 
-def _open_below(folder: str, depth: int) -> None:
+def _open_below(folder: str, depth: float) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
                 continue
             new = _open(Path(entry))
             if entry.is_dir() and (new or depth > 0):
-                _open_below(entry.path, depth if new else depth - 1)
+                _open_below(entry.path, math.inf if new else depth - 1)
 
 
 def _open(path: Path) -> bool:

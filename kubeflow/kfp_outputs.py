@@ -87,5 +87,6 @@ _FACTS: dict[str, Callable[[PipelineRun], dict[str, Any]]] = {
 def _copy(source: str, target: str) -> None:
     from tfx.dsl.io import fileio
 
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    fileio.copy(source, target, overwrite=True)
+    if fileio.exists(source):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        fileio.copy(source, target, overwrite=True)

@@ -76,7 +76,10 @@ def main(
         if executor_input:
             with connection as handle:
                 run = read_pipeline_run(handle.store, ir.pipeline_info.id, run_id)
-            write_outputs(executor_input, run, report_path)
+            try:
+                write_outputs(executor_input, run, report_path)
+            except OSError as error:  # the nodes are done all the same
+                absl.logging.warning("Kubeflow's pages will not show what came of it: %s", error)
     except PipelineError as error:
         with contextlib.suppress(OSError):
             if _TERMINATION_LOG.exists():
@@ -95,10 +98,11 @@ def _read(pipeline_file: str) -> pipeline_pb2.Pipeline:
 
 
 def _run(ir: pipeline_pb2.Pipeline, node: str, connection: ClusterMetadata, retries: int) -> None:
+    launched = None
     try:
         launched = patiently(node, lambda: launch_node(ir, node, connection), retries)
     finally:
-        open_made(ir, node)
+        open_made(ir, node, began=launched is None or launched.outcome == "executed")
     click.echo(f"{node}: {launched.outcome}, {launched.seconds:.1f} s")
 
 

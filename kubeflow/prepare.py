@@ -104,7 +104,7 @@ def _from_cache(
         if not done.issuperset(upstream):
             continue
         launched = launch_from_cache(ir, node, connection)
-        open_made(ir, node)
+        open_made(ir, node, began=launched is None)
         if launched is not None:
             done.add(node)
             click.echo(f"{node}: {launched.outcome}, {launched.seconds:.1f} s")

@@ -31,7 +31,7 @@ from pathlib import Path
 from pipeline.config.paths import PROJECT
 
 # Nothing of it starts a thread.
-_PRELOADED = ["pipeline.definition", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
+_PRELOADED = ("pipeline.definition", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis")
 
 _MODULES, _RUNNER = ("pipeline", "kubeflow", "kubeflow.node"), "local_runner.py"
 
@@ -60,8 +60,12 @@ sys.exit(code)
 
 
 @functools.cache
-def quick_python() -> str:
-    """Path of a program that is used like `sys.executable`; its server ends with this process."""
+def quick_python(preloaded: tuple[str, ...] = _PRELOADED) -> str:
+    """Path of a program that is used like `sys.executable`; its server ends with this process.
+
+    Args:
+        preloaded: What the server imports.
+    """
     folder = Path(tempfile.mkdtemp())
     program, path = folder / "python", folder / "socket"
     program.write_text(
@@ -69,7 +73,7 @@ def quick_python() -> str:
     )
     program.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.forking", str(path)],
+        [sys.executable, "-m", "tests.forking", str(path), *preloaded],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -85,9 +89,9 @@ def quick_python() -> str:
     return str(program)
 
 
-def _serve(path: str) -> None:
+def _serve(path: str, *preloaded: str) -> None:
     """Forks for each program that asks, until the input is closed."""
-    for module in _PRELOADED:
+    for module in preloaded:
         __import__(module)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
@@ -162,4 +166,4 @@ def _run(asked: list, files: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(*sys.argv[1:])

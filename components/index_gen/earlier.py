@@ -100,6 +100,18 @@ def column_names(path: str) -> list[str]:
         return names
 
 
+def check_readable(path: str) -> None:
+    """Reads a Parquet file to its end, and compares the checksums of its pages.
+
+    Raises:
+        OSError: It is cut, or has changed since it was written.
+        ValueError: It is no Parquet file; Arrow's errors are of these two kinds.
+    """
+    with SeekableFile(path) as file:
+        for _ in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
+            pass
+
+
 def hash_image(image: bytes) -> str:
     """A hash of an encoded image: 16 bytes of BLAKE2b, hexadecimal."""
     return hashlib.blake2b(image, digest_size=16).hexdigest()

@@ -16,7 +16,7 @@ from tfx.utils import path_utils
 
 from components.index_gen.artifact import BUILT, INDEX_KEY, PREVIOUS_KEY, SETTINGS, settings_text
 from components.index_gen.assembling import Assembled, assemble
-from components.index_gen.earlier import column_names
+from components.index_gen.earlier import check_readable, column_names
 from components.index_gen.reading import Plan, plan_columns
 from components.index_gen.shards import write_shards
 from modules.index import (
@@ -127,7 +127,16 @@ def _usable(previous: list[types.Artifact], fingerprint: str, plan: Plan) -> str
             same = read_description(one.uri).model == fingerprint
         except (NoIndexError, IndexFileError):  # removed, or of a later version of this project
             continue
-        if same:
+        if not same:
+            continue
+        try:
+            check_readable(path)
+        except (OSError, ValueError) as error:
+            logging.warning(
+                "IndexGen: the earlier index %s cannot be read (%s), so all images are embedded "
+                "anew.", path, error,
+            )  # fmt: skip
+        else:
             names = column_names(path)
             if IMAGE_HASH in names and (THUMBNAIL in names or not plan.thumbnails):
                 return path

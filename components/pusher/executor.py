@@ -114,12 +114,12 @@ def _extras(input_dict: dict[str, list[types.Artifact]], model: str) -> dict[str
         path = operating_point_path(blessing.uri)
         if fileio.exists(path):
             extras[OPERATING_POINT_FILE] = path
-    for report in input_dict.get(REPORT_KEY) or []:
-        if fileio.exists(f"{report.uri}/{CARD_FILE}"):
-            extras[CARD_FILE] = f"{report.uri}/{CARD_FILE}"
         folder = f"{blessing.uri}/{COMPATIBILITY_FOLDER}"
         if fileio.isdir(folder):
             extras[COMPATIBILITY_FOLDER] = folder
+    for report in input_dict.get(REPORT_KEY) or []:
+        if fileio.exists(f"{report.uri}/{CARD_FILE}"):
+            extras[CARD_FILE] = f"{report.uri}/{CARD_FILE}"
     return extras
 
 

@@ -98,6 +98,7 @@ def write_index(
             n: "none" if n in (VECTOR, THUMBNAIL) else "zstd" for n in reader.schema.names
         },
         use_dictionary=[n for n in reader.schema.names if n not in (ID, VECTOR, THUMBNAIL)],
+        write_page_checksum=True,  # the next index takes vectors over from this file
     ) as writer:
         for batch in reader:
             writer.write_batch(batch, row_group_size=ROW_GROUP)

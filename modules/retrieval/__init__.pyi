@@ -59,12 +59,11 @@ from .metrics import (
 from .neighbours import find_neighbours as find_neighbours
 from .operating_metrics import OperatingPointMetrics as OperatingPointMetrics
 from .order import (
-    LabelledRows as LabelledRows,
     OrderById as OrderById,
-    QueryRows as QueryRows,
     blocks_and_shards as blocks_and_shards,
     hash_id as hash_id,
 )
+from .rows import LabelledRows as LabelledRows, QueryRows as QueryRows
 from .shards import Shard as Shard
 from .transforms import (
     QUERY_ROWS as QUERY_ROWS,

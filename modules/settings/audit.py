@@ -34,7 +34,12 @@ class AuditSettings(Settings):
         bool, Field(description="also look with the last blessed model, for wrong labels")
     ] = True
     model_images: Annotated[
-        int, Field(ge=10, description="the most images that it compares, chosen by hash of the id")
+        int,
+        Field(
+            ge=10,
+            le=10**7,
+            description="the most images that it compares, chosen by hash of the id",
+        ),
     ] = 20_000
     listed: Annotated[
         int, Field(ge=1, le=10_000, description="the most findings of a kind that are named")

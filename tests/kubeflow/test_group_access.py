@@ -23,6 +23,12 @@ def volume(tmp_path) -> Path:
     file = tmp_path / "name/artifacts/Trainer/model/7/Format-Serving/variables/a"
     file.write_text("x")
     file.chmod(0o600)
+    deep = tmp_path / "name/artifacts/Trainer/model_run/8/a/b/c/d"
+    tf.io.gfile.makedirs(str(deep.parents[3]))
+    deep.mkdir(parents=True)
+    for folder in (deep, *deep.parents[:3]):
+        folder.chmod(0o775)  # as Python makes them with the umask of a pod
+    (deep / "private").touch(0o600)
     return tmp_path
 
 

@@ -87,3 +87,5 @@ def test_the_report_is_copied_where_kubeflow_takes_it(tmp_path, there: bool) -> 
     assert target.exists() is there
     if there:
         assert target.read_text() == "<h1>digits</h1>"
+        (tmp_path / "report.html").unlink()
+        shown(tmp_path, run, report_path=str(target))  # which is no reason to fail

@@ -68,7 +68,7 @@ def whole_chain(tmp_path_factory) -> Path:
         cwd=PROJECT, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "prepare and 13 nodes in 5 pods: " in done.stdout
+    assert "prepare and 15 nodes in 6 pods: " in done.stdout
     return folder / "digits.yaml"
 
 

@@ -130,7 +130,7 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             "[training]\nstep = 3",
             "training.step: unknown key; allowed here: alpha, base, batch_size, ",
         ),
-        ("[trainer]", "trainer: unknown key; allowed here: data, evaluation, export, image, "),
+        ("[trainer]", "beam, compatibility, data, evaluation, export, image, "),
         ('[training]\nsteps = "many"', "training.steps: Input should be a valid integer"),
         ("[training]\nmargin = 9", "training.margin: Input should be less than or equal to 4"),
         ('[training]\nmining = "x"', "mining: Input should be 'none', 'all', 'semi_hard', "),
