@@ -83,7 +83,9 @@ def _named(rows: Sightings, of_group: np.ndarray, conflicting: bool, leaked: int
 
 def _shown(rows: Sightings, of_group: np.ndarray) -> list[int]:
     """The first of each label and split, then others, at most ten."""
-    seen, first, others = set(), [], []
+    seen: set[tuple[str, str]] = set()
+    first: list[int] = []
+    others: list[int] = []
     for row in of_group.tolist():
         key = rows.labels[row], rows.splits[row]
         (others if key in seen else first).append(row)

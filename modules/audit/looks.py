@@ -98,7 +98,7 @@ def _cosines() -> np.ndarray:
 def _seen(images: list[bytes], background: Background) -> tuple[_Seen, np.ndarray]:
     try:
         tensors = _viewer(background)(tf.constant(images, tf.string))
-        return tuple(one.numpy() for one in tensors), np.ones(len(images), bool)  # type: ignore[return-value]
+        return tuple(one.numpy() for one in tensors), np.ones(len(images), bool)
     except tf.errors.OpError:  # does not say which one
         if len(images) == 1:
             nothing = (
@@ -112,7 +112,7 @@ def _seen(images: list[bytes], background: Background) -> tuple[_Seen, np.ndarra
     parts = [_seen(some, background) for some in (images[:half], images[half:])]
     columns = zip(*(seen for seen, _ in parts), strict=True)
     seen = tuple(np.concatenate(column) for column in columns)
-    return seen, np.concatenate([decoded for _, decoded in parts])  # type: ignore[return-value]
+    return seen, np.concatenate([decoded for _, decoded in parts])
 
 
 @functools.cache

@@ -75,14 +75,14 @@ class Confusion(NamedTuple):
     Attributes:
         label: Of the queries.
         taken_for: Label of their nearest neighbours.
-        count: How many.
+        queries: How many.
         share: Of the queries of the label.
         examples: Rows of queries, the nearest first.
     """
 
     label: bytes
     taken_for: bytes
-    count: int
+    queries: int
     share: float
     examples: list[int]
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from modules.gate import BASELINE, CANDIDATE, CHANGE, OVERALL, EvaluationReport
 from modules.report.charts import Line, Mark, change_chart, histogram, line_chart
 from modules.report.choosing import Chosen, choose, find_confusions
@@ -87,7 +89,7 @@ def _looking(facts: Facts, chosen: Chosen | None) -> dict[str, Any]:
             {
                 "label": one.label,
                 "taken_for": one.taken_for,
-                "count": one.count,
+                "count": one.queries,
                 "share": one.share,
                 "examples": [
                     (image_of[queries.ids[row]], image_of[queries.neighbours[row, 0]])
@@ -138,13 +140,13 @@ def _ends(interval: tuple[float, float] | None, form: Callable[[float], str]) ->
     return "" if interval is None else f"{form(interval[0])} to {form(interval[1])}"
 
 
-def _change_chart(facts: Facts) -> str | None:
+def _change_chart(facts: Facts) -> Markup | None:
     found = changes(facts.thresholds, facts.evaluation)
     title = "; ".join(f"{one.name} {signed(one.value)}" for one in found)
     return change_chart(found, f"Changes from the last blessed model: {title}") if found else None
 
 
-def _curves_at_k(facts: Facts) -> list[tuple[str, str]]:
+def _curves_at_k(facts: Facts) -> list[tuple[str, Markup]]:
     """Charts of the metrics at k."""
     ks = [float(k) for k in sorted(facts.thresholds.ks)]
     charts = []
@@ -224,7 +226,7 @@ def _pair_charts(facts: Facts) -> dict[str, Any] | None:
     return None
 
 
-def _training_charts(facts: Facts) -> list[tuple[str, str]]:
+def _training_charts(facts: Facts) -> list[tuple[str, Markup]]:
     """Curves that belong together in one chart."""
     by_title = {curve.title: curve for curve in facts.curves}
     groups = (

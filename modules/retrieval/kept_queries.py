@@ -60,9 +60,14 @@ class KeptRows:
 
     def take(self, rows: np.ndarray) -> KeptRows:
         """Some of the rows."""
-        scores = {model: values[rows] for model, values in self.scores.items()}
-        columns = (self.hashes, self.ids, self.labels, self.embeddings, self.keys)
-        return KeptRows(*(column[rows] for column in columns), scores)
+        return KeptRows(
+            self.hashes[rows],
+            self.ids[rows],
+            self.labels[rows],
+            self.embeddings[rows],
+            self.keys[rows],
+            {model: values[rows] for model, values in self.scores.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +197,8 @@ def _write(
 ) -> Iterable[str]:
     positions, distances = unpack(rows.keys)
     _, hits = unpack_hits(rows.keys)
-    neighbours = np.full(positions.shape, None, object)
+    neighbours: np.ndarray = np.full(positions.shape, None, object)
+    kept = rows.keys.shape[1]
     for first, ids in gallery_ids:
         here = (positions >= first) & (positions < first + len(ids))
         neighbours[here] = ids[positions[here] - first]
@@ -200,11 +206,9 @@ def _write(
         "id": pa.array(map(_encoded, rows.ids), pa.binary()),
         "label": pa.array(map(_encoded, rows.labels), pa.binary()),
         "embedding": _lists(rows.embeddings.ravel(), rows.embeddings.shape[1]),
-        "neighbours": _lists(
-            pa.array(map(_encoded, neighbours.ravel()), pa.binary()), neighbours.shape[1]
-        ),
-        "distances": _lists(distances.ravel(), distances.shape[1]),
-        "hits": _lists(hits.ravel(), hits.shape[1]),
+        "neighbours": _lists(pa.array(map(_encoded, neighbours.ravel()), pa.binary()), kept),
+        "distances": _lists(distances.ravel(), kept),
+        "hits": _lists(hits.ravel(), kept),
     }
     for model, values in rows.scores.items():
         columns |= {f"{model} {name}": values[:, i] for i, name in enumerate(names)}

@@ -7,6 +7,8 @@ import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from modules.report import Point, render, trend_chart
 from pipeline.metadata import BASELINE, CANDIDATE, RunState, RunSummary
 from pipeline.operations.history_table import RIGHT, history_rows
@@ -65,7 +67,7 @@ def report_link(run: RunSummary, folder: Path) -> str | None:
     return urllib.parse.quote(os.path.relpath(run.report, folder))
 
 
-def _charts(runs: Sequence[RunSummary], folder: Path) -> list[tuple[str, str]]:
+def _charts(runs: Sequence[RunSummary], folder: Path) -> list[tuple[str, Markup]]:
     charts = []
     for metric, title in _METRICS.items():
         points = [

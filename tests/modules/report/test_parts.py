@@ -55,9 +55,9 @@ def test_confusions_are_counted_by_class() -> None:
     queries = kept(b"aaabb", [[3, 1], [4, 0], [0, 1], [0, 4], [3, 0]], [0.5] * 5)
     labels = dict(zip(queries.ids, queries.labels, strict=True))
     first, second = find_confusions(queries, labels)
-    assert (first.label, first.taken_for, first.count, first.share) == (b"a", b"b", 2, 2 / 3)
+    assert (first.label, first.taken_for, first.queries, first.share) == (b"a", b"b", 2, 2 / 3)
     assert first.examples == [0, 1]
-    assert (second.label, second.taken_for, second.count, second.share) == (b"b", b"a", 1, 1 / 2)
+    assert (second.label, second.taken_for, second.queries, second.share) == (b"b", b"a", 1, 1 / 2)
 
 
 def test_pairs_equal_a_loop_over_all_pairs() -> None:
