@@ -169,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--faces", type=Path, help="a folder for each person")
     parser.add_argument("--idx", type=Path, help="not used: the images are drawn")
     options = parser.parse_args(argv)
+    if REAL_FACES in (options.only or []) and not options.faces:
+        parser.error(f"{REAL_FACES} needs --faces")
     names = [name for name in RECIPES if options.faces or name != REAL_FACES]
     first = CHOOSING if options.choosing else 0
     for seed in range(first, first + options.seeds):
