@@ -130,8 +130,8 @@ def test_every_file_for_nodes_is_in_the_fingerprint_of_a_node(entries) -> None:
         for folder in ("modules", "components")
         for path in (PROJECT / folder).rglob("*.py")
     }
-    # What builds the nodes, what the resolvers do, what searches settings, what reads an index and what draws many runs:
-    # the cache holds no results of theirs.
+    # What builds the nodes, what the resolvers do, what searches settings, what reads an index and
+    # what draws many runs: the cache holds no results of theirs.
     outside = {
         name
         for name in files - covered
