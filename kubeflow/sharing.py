@@ -51,7 +51,7 @@ def share_pods(
 
     A node joins the pod of the one node that it waits for, unless others wait for that one too and
     have as long a way before them: these run beside it. A light node joins the one pod that needs
-    it, or else the last one that it waits for; so no level is there for it alone.
+    it, or else the last one that it waits for; if it waits for several side by side, it is alone.
 
     Args:
         nodes: In topological order, each with those that it waits for.
@@ -114,6 +114,9 @@ def _place_light(
     """Gives each light node a pod; the last ones first, so that those after it have theirs."""
     order = {pod.nodes[0]: place for place, pod in enumerate(_pods(nodes, leader))}
     heavy = set(leader)
+    behind: dict[str, set[str]] = {first: set() for first in order}
+    for one in heavy:
+        behind[leader[one]] |= {leader[a] for a in before[one] & heavy}
     for node in reversed([*nodes]):
         if node in leader:
             continue
@@ -121,8 +124,10 @@ def _place_light(
         if len(needed_by) == 1:
             leader[node] = needed_by.pop()
         else:
-            reached = [leader[one] for one in before[node] & heavy]
-            leader[node] = max(reached, key=order.__getitem__) if reached else next(iter(order))
+            reached = {leader[one] for one in before[node] & heavy} or {next(iter(order))}
+            last = max(reached, key=order.__getitem__)
+            # Of pods side by side none may wait for the others because of a light node.
+            leader[node] = last if reached - {last} <= behind[last] else node
 
 
 def _pods(nodes: Mapping[str, Collection[str]], leader: Mapping[str, str]) -> list[Pod]:

@@ -151,9 +151,13 @@ def _run(asked: list, files: list[int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    if environment.get("PYTHONUNBUFFERED"):
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(write_through=True)
+    # New ones: those of the server know whether its own files can seek.
+    at_once = bool(environment.get("PYTHONUNBUFFERED"))
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 — open to the end
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+    sys.stdout.reconfigure(write_through=at_once)
+    sys.stderr.reconfigure(write_through=True)
     sys.executable = program
     if arguments[0] == "-m":
         sys.argv = arguments[1:]

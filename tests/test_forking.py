@@ -42,6 +42,7 @@ def gone(pid: int) -> bool:
 def test_arguments_environment_folder_streams_and_status(start, tmp_path) -> None:
     code = (
         "import os, sys\n"
+        "for one in (sys.stdout, sys.stderr): one.reconfigure(errors='backslashreplace')\n"
         "print(sys.argv[1:], os.environ['MINE'], os.getcwd(), __name__, sys.path[0])\n"
         "sys.exit('told at the end')"
     )

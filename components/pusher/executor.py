@@ -127,7 +127,7 @@ def _fill_assets(model: str, extras: dict[str, str], nearest_up_to: int) -> dict
     """Gives the signatures of the copy of a model what they read; returns it as extras."""
     if not takes_assets(model):
         return {}
-    filled = {}
+    filled: dict[str, str] = {}
     index = extras.get(INDEX_FOLDER)
     if index and read_description(index).images <= nearest_up_to:
         filled |= write_gallery_assets(f"{index}/{GALLERY_FILE}", model)

@@ -50,7 +50,7 @@ class ImageSettings(Settings):
     fit: Fit = "letterbox"
     background: Colour = WHITE
     # That of `[data]`: the served model refuses what ExampleGen would.
-    max_pixels: Annotated[int, Field(ge=1, repr=False)] = MAX_PIXELS
+    max_pixels: Annotated[int, Field(ge=1, le=2**31 - 1, repr=False)] = MAX_PIXELS
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:

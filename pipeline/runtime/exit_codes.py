@@ -30,8 +30,8 @@ _MEANING = {
     ExitCode.FAILED: "a node, the metadata or a program such as systemctl failed, or the run was "
     "ended",
     ExitCode.USAGE: "the configuration or the command line is wrong",
-    ExitCode.DATA_REJECTED: "the new data was rejected: ExampleGen or ExampleValidator stopped the "
-    "run",
+    ExitCode.DATA_REJECTED: "the new data was rejected: ExampleGen, ExampleValidator or DataAudit "
+    "stopped the run",
     ExitCode.REJECTED: "the model was rejected, now alert_after times in a row or more",
     ExitCode.LOCKED: "another run of this pipeline goes on",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kubeflow.sharing import Pod, share_pods, task_name
 
@@ -52,8 +52,9 @@ def test_every_node_once_and_after_all_that_it_waits_for(graph) -> None:
             assert here == there or there in behind[here]
 
 
+@settings(max_examples=300)
 @given(graphs())
-def test_no_level_is_added_and_none_is_there_for_light_nodes_alone(graph) -> None:
+def test_no_level_is_added_and_who_stays_alone_is_joined_by_light_nodes_only(graph) -> None:
     nodes, alone = graph
     pods = share_pods(nodes, alone)
     assert levels(pods) <= levels(share_pods(nodes, alone, share=False))
@@ -61,8 +62,6 @@ def test_no_level_is_added_and_none_is_there_for_light_nodes_alone(graph) -> Non
         heavy = [node for node in pod.nodes if node in alone or not is_light(node)]
         if len(heavy) > 1:
             assert not alone.intersection(heavy)
-        if any(node in alone or not is_light(node) for node in nodes):
-            assert heavy
 
 
 def nodes_of(graph: dict[str, list[str]], *alone: str) -> list[tuple[str, ...]]:
@@ -82,6 +81,8 @@ def test_a_light_node_goes_to_the_one_that_needs_it_else_to_the_last_before_it()
     assert nodes_of(graph, "A", "B", "C") == [("A",), ("XResolver", "B", "YResolver"), ("C",)]
     graph["C"] = ["B", "XResolver"]
     assert nodes_of(graph, "A", "B", "C") == [("A", "XResolver"), ("B", "YResolver"), ("C",)]
+    side_by_side = {"A": [], "B": [], "C": ["A", "B"], "EndResolver": ["A", "B"]}
+    assert nodes_of(side_by_side) == [("A",), ("B",), ("C",), ("EndResolver",)]
     assert nodes_of({"SchemaGen": [], "A": [], "B": ["SchemaGen"], "C": ["SchemaGen"]}) == [
         ("SchemaGen", "A"), ("B",), ("C",),
     ]  # fmt: skip
