@@ -12,7 +12,6 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from modules.audit import AUDIT_FILE
 from modules.compatibility import CHURN_FILE, COMPATIBILITY_FILE
 from modules.gate import read_report
 from modules.report import Curve, Facts, Source, read_curves
@@ -30,6 +29,9 @@ _BESIDE = {
     COMPATIBILITY_FILE: "Compatibility with the last blessed model",
     CHURN_FILE: "Churn: what changed for users",
 }
+# `modules.audit.AUDIT_FILE`, whose file leads to the code of the audit: an edit there is no reason
+# to write the report anew.
+_AUDIT_FILE = "audit.json"
 _COUNTS = {
     "triplets": "triplets",
     "train_images": "images to train on",
@@ -133,7 +135,7 @@ def _audits(inputs: Mapping[str, list[types.Artifact]]) -> dict[str, Any]:
     """What DataAudit found, without what it did not."""
     found = {}
     for one in inputs.get("audit") or []:
-        if content := _json(one.uri, AUDIT_FILE):
+        if content := _json(one.uri, _AUDIT_FILE):
             found["Audit of the data"] = {
                 name.replace("_", " "): value for name, value in content.items() if value
             }
