@@ -19,7 +19,8 @@ _ABOVE = 1.0
 BLANK = 4  # grey levels between the darkest and the lightest pixel of a blank image
 
 Background = tuple[int, int, int]
-_Seen = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+# Digest, size, small picture and least and greatest value of N images, rows side by side.
+_Seen = tuple[np.ndarray, ...]
 
 
 class Looks(NamedTuple):
