@@ -129,7 +129,7 @@ def _alone(base: str) -> Iterator[None]:
 
 
 def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
-    """Whether two folders hold files of the same names and bytes, texts for people aside.
+    """Whether two folders hold files of the same names and bytes, checksums and texts for people aside.
 
     Args:
         one: A folder.
@@ -137,10 +137,9 @@ def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) ->
         extras: What the other should hold besides, as for `push`.
     """
     sources, files = version_files(one, extras or {}), _files(other)
-    files.pop(CHECKSUMS_FILE, None)
-    for text in TEXTS:
-        sources.pop(text, None)
-        files.pop(text, None)
+    for beside in (CHECKSUMS_FILE, *TEXTS):
+        sources.pop(beside, None)
+        files.pop(beside, None)
     return (
         sources.keys() == files.keys()
         and all(fileio.stat(path).length == files[name] for name, path in sources.items())
