@@ -129,7 +129,7 @@ def _alone(base: str) -> Iterator[None]:
 
 
 def same_files(one: str, other: str, extras: Mapping[str, str] | None = None) -> bool:
-    """Whether two folders hold files of the same names and bytes, checksums and texts for people aside.
+    """Whether two folders hold the same files, checksums and texts for people aside.
 
     Args:
         one: A folder.
