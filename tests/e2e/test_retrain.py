@@ -174,7 +174,13 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
 
     # The settings of the log: 2,000 bytes a file, and three older ones.
     logs = {path.name: path.stat().st_size for path in (loop.root / "loop" / "logs").iterdir()}
-    assert set(logs) == {"retrain.log", "retrain.log.1", "retrain.log.2", "retrain.log.3"}
+    assert set(logs) == {
+        "retrain.log",
+        "retrain.log.1",
+        "retrain.log.2",
+        "retrain.log.3",
+        "traceback.txt",
+    }
 
 
 def modules_of_history(loop: Loop) -> set[str]:
