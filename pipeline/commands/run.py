@@ -16,8 +16,8 @@ from pipeline.runtime import check_places, check_unlocked, quiet_imports
 def run_command(config_name: str | None) -> None:
     """Run the pipeline on this machine and print the summary."""
     config = load_config(config_name)
-    check_places(config)
     check_unlocked(config)  # before the seconds that TFX takes to load
+    check_places(config)
     with quiet_imports():
         from pipeline.local_runner import run_pipeline
     from pipeline.operations import show_latest

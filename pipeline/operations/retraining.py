@@ -18,7 +18,14 @@ from pipeline.metadata import RunSummary, model_rejections, read_runs
 from pipeline.operations.sentences import describe_rejections, describe_run
 from pipeline.operations.supervision import run_supervised
 from pipeline.operations.waiting_spans import waiting_spans
-from pipeline.runtime import LOCK_VARIABLE, ExitCode, check_places, ended_by, hold_lock
+from pipeline.runtime import (
+    LOCK_VARIABLE,
+    ExitCode,
+    check_places,
+    check_unlocked,
+    ended_by,
+    hold_lock,
+)
 
 LOG_FILE = "retrain.log"
 # After these the loop goes on with the next span that waits.
@@ -48,6 +55,7 @@ def retrain(config: Config, path: Path) -> ExitCode:
         ConfigError: A folder or a file that the configuration names is missing.
     """
     codes = []
+    check_unlocked(config)  # before anything is made
     check_places(config)
     with hold_lock(config, "retrain") as lock, _log(config) as log:
         before = read_runs(config, lock_is_ours=True)

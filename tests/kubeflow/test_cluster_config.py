@@ -111,7 +111,7 @@ def test_default_parameters_change_nothing() -> None:
     [
         ({"thresholds": {"accuracy": {"lower": 1}}}, "accuracy"),
         ({"settings": {"training": {"steps": "many"}}}, "training.steps: Input should be a valid"),
-        ({"settings": {"trainer": {}}}, "trainer: unknown key; allowed here: data, "),
+        ({"settings": {"trainer": {}}}, "trainer: unknown key; allowed here: audit, "),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_key(parameters: dict, message: str) -> None:

@@ -39,8 +39,8 @@ def test_user_modules_are_imported_by_name_and_known_by_their_code(tmp_path) -> 
         for node, of_node in parameters.items()
         if CODE_FINGERPRINT in of_node
     }
-    assert len(fingerprints) == 9
-    assert len(set(fingerprints.values())) == 9
+    assert len(fingerprints) == 11
+    assert len(set(fingerprints.values())) == 11
     assert not any(of_node.get("module_file") for of_node in parameters.values())
     assert not list(tmp_path.iterdir())  # nothing was packed
     assert compile_ir(config(tmp_path)) == ir
@@ -54,12 +54,14 @@ def test_the_decision_is_a_task_of_its_own_where_it_is_asked_for(tmp_path) -> No
     asked = dag(compile_ir(parse_config(tables, "the test")))
     assert asked.keys() - without.keys() == {"ServedModelResolver", "TrainingDecision"}
     waiting = {node for node, upstream in asked.items() if "TrainingDecision" in upstream}
-    assert waiting == {"Transform", "TripletGen"}
+    assert waiting == {"AuditModelResolver", "DataAudit", "Transform", "TripletGen"}
     assert "ExampleValidator" in asked["ServedModelResolver"]
     assert asked["TrainingDecision"] == ["ServedModelResolver"]
     # It decides in the pod that read the span; neither spans nor the decision add a level.
     pods = {pod.nodes[-1]: pod for pod in share_pods(asked, {"Trainer"})}
-    assert list(pods) == ["TrainingDecision", "Transform", "TripletGen", "Trainer", "Pusher"]
+    assert list(pods) == [
+        "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer", "Pusher",
+    ]  # fmt: skip
     assert {"StatisticsGen", "WindowResolver"} <= set(pods["TrainingDecision"].nodes)
 
 

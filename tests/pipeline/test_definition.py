@@ -194,7 +194,8 @@ def test_distractors_reach_the_node_that_reads_and_no_statistics(tmp_path, form,
 
 def test_every_key_of_evaluation(tmp_path: Path) -> None:
     assert EVALUATION.keys() == EvaluationSettings.model_fields.keys()
-    properties = nodes(tmp_path, tables("evaluation", EVALUATION))["Evaluator"].exec_properties
+    text = 'schema_file = "inferred"\n' + tables("evaluation", EVALUATION)
+    properties = nodes(tmp_path, text)["Evaluator"].exec_properties
     assert properties["gallery_split"] == "train"
     assert properties["max_threshold_shift"] == 0.5
     configured = config_pb2.EvalConfig()
@@ -285,15 +286,18 @@ def test_the_recipe_is_of_all_that_a_model_depends_on(tmp_path: Path) -> None:
 
 
 def test_every_key_of_index(tmp_path: Path) -> None:
-    assert INDEX.keys() | {"enabled", "exact_up_to"} == IndexSettings.model_fields.keys()
+    of_pusher = {"nearest_up_to"}
+    apart = {"enabled", "exact_up_to"} | of_pusher
+    assert INDEX.keys() | apart == IndexSettings.model_fields.keys()
     found = nodes(tmp_path, tables("index", INDEX))
     properties = found["IndexGen"].exec_properties
     assert IndexSettings(**json.loads(properties["settings"])) == IndexSettings(**INDEX)
     resolver = found["PreviousIndexResolver"].exec_properties
     assert resolver[RESOLVER_CONFIG] == {"settings": properties["settings"]}
     assert found["Pusher"].inputs["index"].producer_component_id == "IndexGen"
-    auto = nodes(tmp_path, "[index]\nexact_up_to = 7")["IndexGen"].exec_properties
-    assert json.loads(auto["settings"]) == {"exact_up_to": 7}
+    auto = nodes(tmp_path, "[index]\nexact_up_to = 7\nnearest_up_to = 9")
+    assert json.loads(auto["IndexGen"].exec_properties["settings"]) == {"exact_up_to": 7}
+    assert json.loads(auto["Pusher"].exec_properties["custom_config"])["nearest_up_to"] == 9
 
 
 def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
@@ -305,7 +309,7 @@ def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
 def test_every_key_of_report(tmp_path: Path) -> None:
     given = {"neighbours": 3, "map_images": 70}
     assert given.keys() | {"enabled"} == ReportSettings.model_fields.keys()
-    found = nodes(tmp_path, tables("report", given) + tables("evaluation", {"ks": [1, 2]}))
+    found = nodes(tmp_path, tables("report", given) + "\n" + tables("evaluation", {"ks": [1, 2]}))
     properties = found["ReportGen"].exec_properties
     assert ReportSettings(**json.loads(properties["settings"])) == ReportSettings(**given)
     assert found["Evaluator"].exec_properties["kept_neighbours"] == 3

@@ -48,8 +48,11 @@ def test_exit_code_of_a_run(status: int, states: list[str], code: int) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.toml"
-    path.write_text(f'[pipeline]\nname = "mine"\ndirectory = "{tmp_path}"\n[data]\npath = "x"\n')
+    path, images = tmp_path / "mine.toml", tmp_path / "images"
+    images.mkdir()
+    path.write_text(
+        f'[pipeline]\nname = "mine"\ndirectory = "{tmp_path}"\n[data]\npath = "{images}"\n'
+    )
     return path
 
 

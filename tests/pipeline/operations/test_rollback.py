@@ -49,7 +49,10 @@ def served_files(pipeline: LocalPipeline) -> str:
 
 def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
     """Whether a model is served, and with its own index, and with nothing besides."""
-    served, extras = served_files(pipeline), {"index": index_folder(served_files(pipeline))}
+    served = served_files(pipeline)
+    extras = {"index": index_folder(served)}
+    # The push has put gallery and threshold where the Trainer left empty files.
+    extras |= {f"assets/{path.name}": str(path) for path in Path(served, "assets").iterdir()}
     if (beside := Path(served, COMPATIBILITY_FOLDER)).exists():  # it was compared with another
         extras[COMPATIBILITY_FOLDER] = str(beside)
         assert read_compatibility(str(beside)).candidate == model_fingerprint(served)
