@@ -155,7 +155,8 @@ def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
     assert workspace.pushed() == versions
 
     summary = workspace.json_summary()
-    assert {key: summary[key] for key in worse} == json.loads(json.dumps(worse))
+    said = json.dumps(worse, default=lambda table: table.model_dump(mode="json"))
+    assert {key: summary[key] for key in worse} == json.loads(said)
     assert Path(summary["training_logs"], "tsne.png").exists()
     assert list(Path(summary["training_logs"], "train").glob("events.out.tfevents*"))
     sizes = {kind: model["bytes"] for kind, model in summary["tflite"]["models"].items()}
