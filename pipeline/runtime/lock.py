@@ -101,7 +101,7 @@ def is_locked(config: Config) -> bool:
     try:
         with lock_path(config).open("rb") as file:
             return not _locked(file.fileno())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

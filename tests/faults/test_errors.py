@@ -17,7 +17,7 @@ from components.record_example_gen.reading import read_records
 from modules.contract import make_example
 from pipeline import local_runner
 from pipeline.config import PROJECT, load_config, parse_config
-from pipeline.runtime import ConfigError, check_places, hold_lock, in_short
+from pipeline.runtime import ConfigError, check_places, check_unlocked, hold_lock, in_short
 from tests.real_data import digits
 
 
@@ -75,9 +75,11 @@ def test_places_that_cannot_be_written_to(tmp_path) -> None:
     (tmp_path / "data").mkdir()
     config = load_config(str(write_config(tmp_path)))
     (tmp_path / "work").write_text("")
+    made = tmp_path / "work" / "mine"
     for fails in (lambda: check_places(config), lambda: hold_lock(config, "run").__enter__()):
-        with pytest.raises(ConfigError, match=rf"{tmp_path}/work/mine.* cannot be written to"):
+        with pytest.raises(ConfigError, match=rf"{made}.* cannot be written to"):
             fails()
+    check_unlocked(config)  # which a run asks first, and which leaves this to the others
 
 
 def test_a_full_disk_is_one_sentence(tmp_path) -> None:
@@ -86,7 +88,8 @@ def test_a_full_disk_is_one_sentence(tmp_path) -> None:
     done = call("run", "--config", str(write_config(tmp_path)), limit=0)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"The folder {tmp_path}/work/mine ([pipeline] directory) cannot be" in done.stderr
+    made = tmp_path / "work" / "mine"
+    assert f"The folder {made} ([pipeline] directory) cannot be" in done.stderr
     assert "make room" in done.stderr
 
 
