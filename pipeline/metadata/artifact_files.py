@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as proto
@@ -23,10 +24,16 @@ def note_files(store: mlmd.MetadataStore, execution: proto.Execution) -> None:
     """
     events = find_events(store, MADE, executions=[execution.id])
     artifacts = list(artifacts_by_id(store, (event.artifact_id for event in events)).values())
+    noted = []
     for artifact in artifacts:
-        artifact.custom_properties[FILES].string_value = describe_files(artifact.uri)
-    if artifacts:
-        store.put_artifacts(artifacts)
+        try:
+            artifact.custom_properties[FILES].string_value = describe_files(artifact.uri)
+        except Exception as error:  # of object stores too; the node itself is done
+            logging.warning("The files of %s cannot be noted: %s", artifact.uri, error)
+        else:
+            noted.append(artifact)
+    if noted:
+        store.put_artifacts(noted)
 
 
 def describe_files(uri: str) -> str:
@@ -55,13 +62,16 @@ def files_fault(kind: str, uri: str, noted: str) -> str | None:
 
     Returns:
         What is wrong, as a sentence; None if nothing is, or if nobody can tell.
+
+    Raises:
+        OSError: The files cannot be looked at.
     """
     if not noted or kind == _BLESSING:
         return None
     try:
         found = describe_files(uri)
-    except OSError as error:
-        found = f"what cannot be read ({error.strerror})"
+    except FileNotFoundError:
+        found = "a link to nothing"
     if found == noted:
         return None
     return f"{uri} has changed since it was written: there were {noted}, and now there is {found}."
