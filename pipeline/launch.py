@@ -17,9 +17,10 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
     DECISION_NODE,
-    ends_run,
+    UPDATE_NODE,
     executions_of_nodes,
     executions_of_run,
+    skips_training,
 )
 from modules.runtime import node_times
 from pipeline.metadata import find_execution, mark_failed
@@ -51,7 +52,8 @@ class Launched(NamedTuple):
 
     Attributes:
         outcome: `executed`; `cached`; `skipped`, when TrainingDecision has decided against a
-            training, or a condition of TFX's left the node out; or `done before`, by an earlier try
+            training and the node is of one, or the other way round, or a condition of TFX's left
+            the node out; or `done before`, by an earlier try
             of the same run.
         seconds: How long it took.
     """
@@ -149,11 +151,13 @@ def _launch(
         return find_execution(store, pipeline.pipeline_info.id, run_id, node_id)
 
     with connection as handle:  # never kept while a node runs: a database may end idle connections
-        if DECISION_NODE in _ancestors(pipeline, node):
+        behind = _ancestors(pipeline, node)
+        if DECISION_NODE in behind:
             decision = find_execution(
                 handle.store, pipeline.pipeline_info.id, run_id, DECISION_NODE
             )
-            if decision is not None and ends_run(handle.store, decision):
+            trains = decision is None or not skips_training(handle.store, decision)
+            if trains is (UPDATE_NODE in (*behind, node_id)):
                 return "skipped"
         earlier = find(handle.store)
     if earlier is not None:
