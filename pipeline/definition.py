@@ -287,7 +287,7 @@ def _last_nodes(
     """The report and what brings the model, or an index of the served one, to those who use it."""
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
     report_nodes = make_report_nodes(config, trainer, evaluator, audited)
-    own = gallery_nodes(config, before.validator)
+    own = gallery_nodes(config, before.validator, trainer)
     gallery = own[-1].outputs["examples"] if own else examples
     indexed = index_nodes(config, gallery, model, blessing)
     pusher = make_pusher(

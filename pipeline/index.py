@@ -19,13 +19,16 @@ from components.resolvers import PreviousIndexStrategy, ServedIndexStrategy
 from pipeline.config import Config
 
 
-def gallery_nodes(config: Config, validator: BaseNode | None) -> list[BaseComponent]:
+def gallery_nodes(
+    config: Config, validator: BaseNode | None, trainer: BaseNode
+) -> list[BaseComponent]:
     """Makes the node that reads a gallery of its own; nothing where it is a part of the data.
 
     Args:
         config: The pipeline.
-        validator: It comes after this node, and so before any training: a catalogue that cannot be
-            read ends the run before hours have gone into a model.
+        validator: Comes first: of data that did not pass nothing is made.
+        trainer: Comes later: a catalogue that cannot be read ends the run before hours have gone
+            into a model.
     """
     folder = config.index.own_gallery
     if folder is None:
@@ -42,6 +45,7 @@ def gallery_nodes(config: Config, validator: BaseNode | None) -> list[BaseCompon
         node = ImageGalleryGen(folder, **limits)
     if validator:
         node.add_upstream_node(validator)
+    trainer.add_upstream_node(node)
     return [node.with_id("GalleryExampleGen")]
 
 

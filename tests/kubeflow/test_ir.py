@@ -62,6 +62,7 @@ def test_the_decision_is_a_task_of_its_own_where_it_is_asked_for(tmp_path) -> No
     assert asked["TrainingDecision"] == ["ServedModelResolver"]
     # It decides in the pod that read the span; neither spans nor the decision add a level.
     pods = {pod.nodes[-1]: pod for pod in share_pods(asked, {"Trainer"})}
+    assert pods.pop("UpdatePusher").nodes == ("ServedIndexResolver", "IndexUpdate", "UpdatePusher")
     assert list(pods) == [
         "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer", "Pusher",
     ]  # fmt: skip

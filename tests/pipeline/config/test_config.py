@@ -182,7 +182,10 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             'format = "images"\n[evaluation]\nexclude_same = ["camera"]\nslice_by = ["night"]',
             "evaluation.slice_by and exclude_same have camera, night, but images in class folders",
         ),
-        ('[index]\ngallery = "test"', "index.gallery: Input should be 'window', 'train', 'eval', 'images', 'csv'"),
+        (
+            '[index]\ngallery = "test"',
+            "index.gallery: Input should be 'window', 'train', 'eval', 'images', 'csv'",
+        ),
         (
             '[index]\nenabled = false\nkind = "ivf"',
             "index: enabled = false, so kind has no effect; remove it",
