@@ -68,7 +68,10 @@ def test_job_server_workers_and_settings_meet() -> None:
     (server,) = found()["Deployment/triplet-beam"]["spec"]["template"]["spec"]["containers"]
     arguments = dict(one.removeprefix("--").split("=", 1) for one in server["args"])
     ports = {port["name"]: str(port["containerPort"]) for port in server["ports"]}
-    assert (arguments["job-port"], arguments["artifact-port"]) == (ports["jobs"], ports["artifacts"])
+    assert (arguments["job-port"], arguments["artifact-port"]) == (
+        ports["jobs"],
+        ports["artifacts"],
+    )
     # The operator names the Service of the REST interface after the deployment.
     assert arguments["flink-master"] == "triplet-flink-rest:8081"
     assert arguments["artifacts-dir"].startswith(DEFAULTS.directory)
