@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 # Nodes that look something up or write a small file. They need no place of their own.
-_LIGHT = re.compile(r".*(Resolver|SchemaGen)|ExampleValidator|Pusher|ReportGen")
+_LIGHT = re.compile(r".*(Resolver|SchemaGen|Pusher)|ExampleValidator|ReportGen")
 
 
 class Pod(NamedTuple):
