@@ -35,6 +35,8 @@ with without_garbage_collection():
     from kubeflow.metadata_handle import ClusterMetadata
     from kubeflow.retrying import patiently
 
+# Read by `modules.training.checkpoints`: runs at once never share the state of a training.
+RUN_ID = "TRIPLET_RUN_ID"
 # Kubernetes reads this file when a container ends, and shows it with the pod.
 _TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -68,6 +70,7 @@ def main(
     absl.logging.set_verbosity(absl.logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)
     os.umask(UMASK)
+    os.environ[RUN_ID] = run_id
     try:
         ir = patiently("Reading the pipeline", lambda: _read(f"{runs}/{run_id}.pb"), retries)
         connection = ClusterMetadata(metadata_url)

@@ -18,6 +18,7 @@ from kubeflow.group_access import UMASK, open_made, open_to_group
 from kubeflow.options import JsonObject
 from kubeflow.retrying import patiently
 from pipeline.config import Config
+from pipeline.features import check_features
 from pipeline.metadata import connect_store
 from pipeline.runtime import ConfigError, PipelineError, report, without_garbage_collection
 
@@ -54,6 +55,7 @@ def main(
     os.umask(UMASK)
     try:
         config = configured_run(values, directory, **parameters)
+        check_features(config)
         connect_store(metadata_url)
         pipeline_file = f"{runs}/{run_id}.pb"
         ir = _compile(config, nodes, run_id)

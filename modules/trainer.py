@@ -40,6 +40,7 @@ from modules.training import (
     choose,
     compile_model,
     embed_by_earlier,
+    files_state,
     fit,
     make_strategy,
     prepare_learning,
@@ -104,7 +105,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("weights_fingerprint"),
         fn_args.custom_config.get("preset_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.custom_config.get("warm_start"),
-        fn_args.train_files, fn_args.eval_files,
+        files_state([*fn_args.train_files, *fn_args.eval_files]),
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
     with tempfile.TemporaryDirectory() as folder:

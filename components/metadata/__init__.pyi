@@ -12,6 +12,7 @@ from .decisions import (
 from .executions import (
     DONE as DONE,
     ERROR as ERROR,
+    NO_DATA as NO_DATA,
     Value as Value,
     executions_of_node as executions_of_node,
     executions_of_nodes as executions_of_nodes,

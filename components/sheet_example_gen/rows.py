@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from components.sheet_example_gen.tables import Cell, SheetError, Table
+from components.sheet_example_gen.tables import Cell, Format, SheetError, Table, open_table
 from modules.contract import ID, IMAGE, IS_GALLERY, IS_QUERY, LABEL, Value
 
 PATH, SPLIT = "path", "split"
@@ -60,6 +60,15 @@ class Row(NamedTuple):
     split: str | None
     box: Box | None
     further: dict[str, Value]
+
+
+def feature_names(sheet: str, kind: Format) -> set[str]:
+    """The columns of a sheet that are features of its examples; reads its header only.
+
+    Raises:
+        SheetError: It is not of this kind, or has no header.
+    """
+    return {*open_table(sheet, kind).columns, ID} - {PATH, SPLIT, *BOX}
 
 
 class Rows:

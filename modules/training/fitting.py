@@ -134,6 +134,7 @@ def fit(
         }  # fmt: skip
         saved = Checkpoints(checkpoints, trainer, memories) if settings.resume else None
         if saved and saved.restore():
+            report.resumed()
             progress.note(f"Goes on at step {pace.done} of an earlier attempt ({checkpoints}).")
         if not (best.finished or pace.finished):
             of_classes = settings.classes_per_batch * settings.images_per_class

@@ -11,6 +11,7 @@ from components.metadata import (
     DECISION_NODE,
     DONE,
     ERROR,
+    NO_DATA,
     PUSHED,
     REASON,
     TRAIN,
@@ -155,6 +156,8 @@ def _state(run: PipelineRun, *, goes_on: bool) -> tuple[RunState, str | None]:
     states = {name: one.execution.last_known_state for name, one in run.nodes.items()}
     for node, state in states.items():
         if state == proto.Execution.FAILED:
+            if plain_values(run.nodes[node].execution).get(NO_DATA):
+                return RunState.NO_DATA, node
             return (RunState.DATA_REJECTED if node in _DATA_NODES else RunState.FAILED), node
     stopped = next((node for node, state in states.items() if state not in DONE), None)
     updates = UPDATE_NODE in states and UPDATE_LAST_NODE not in states  # it is at that

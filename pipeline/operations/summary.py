@@ -139,6 +139,8 @@ def show(
     console.print(_node_table(run))
     if run.choices:
         console.print(_choice_table(run.choices))
+    for step in run.resumed_at:
+        console.print(f"The training was killed, and went on from step {step}.", markup=False)
     for line in run.advice:
         console.print(f"Advice: {line}", markup=False, style="yellow")
     if run.evaluation:

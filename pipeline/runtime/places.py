@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modules.settings import PRESET
 from pipeline.config import Config
-from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.errors import ConfigError, NoDataError
 
 _NAMED_WEIGHTS = ("none", "imagenet", PRESET)  # else it is a path
 
@@ -21,6 +21,7 @@ def check_places(config: Config) -> None:
     Raises:
         ConfigError: A folder is missing, cannot be listed or cannot be written to, or a file that
             the configuration names cannot be read.
+        NoDataError: The folder of the data is empty.
     """
     read = {"[data] path": config.data.path, "[index] path": config.index.own_gallery}
     for key, folder in read.items():
@@ -70,12 +71,18 @@ def _check_readable(folder: Path, key: str) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{folder} ({key}) is no folder. Name the folder of the images.")
     try:
-        os.scandir(folder).close()
+        with os.scandir(folder) as entries:
+            is_empty = next(entries, None) is None
     except OSError as error:
         raise ConfigError(
             f"The folder {folder} ({key}) cannot be listed: {error.strerror}. Give this user the "
             "right to read it, or mount its disk again."
         ) from error
+    if is_empty:
+        raise NoDataError(
+            f"The folder {folder} ({key}) is empty, as a place is where no disk is mounted. "
+            "Mount its disk, or put the images there."
+        )
 
 
 def check_writable(folder: Path, key: str) -> None:

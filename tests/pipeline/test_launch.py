@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -79,6 +80,45 @@ def test_executed_cached_and_done_before(tmp_path) -> None:
     local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
     outcomes = [local.launch("ImportSchemaGen", run) for run in ("one", "one")]
     assert outcomes == ["executed", "done before"]
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    assert local.launch("ImportSchemaGen", "two") == "cached"
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "missing", "more", "no folder"])
+def test_a_cached_artifact_whose_files_have_changed_is_made_again(tmp_path, caplog, damage) -> None:
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    local.launch("ImportSchemaGen", "one")
+    (schema,) = tmp_path.rglob("schema.pbtxt")
+    content = schema.read_bytes()
+    {
+        "cut": lambda: schema.write_bytes(content[:-1]),
+        "longer": lambda: schema.write_bytes(content + b"\n"),
+        "missing": schema.unlink,
+        "more": lambda: schema.with_name("more").touch(),
+        "no folder": lambda: shutil.rmtree(schema.parent),
+    }[damage]()
+    for run, expected in (("two", "executed"), ("three", "cached")):
+        local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+        assert local.from_cache("ImportSchemaGen", run) == (expected if run == "three" else None)
+        if run == "two":
+            assert local.launch("ImportSchemaGen", run) == "executed"
+    if damage != "no folder":  # TFX looks for that itself
+        assert f"{schema.parent} has changed since it was written: there were 1 file" in caplog.text
+    made = [path for path in tmp_path.rglob("schema.pbtxt") if path.parent != schema.parent]
+    assert [path.read_bytes() for path in made] == [content]
+
+
+def test_an_artifact_of_an_older_version_is_taken_as_it_is(tmp_path) -> None:
+    """Nobody has noted its files."""
+    local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
+    local.launch("ImportSchemaGen", "one")
+    store = mlmd.MetadataStore(local.database)
+    (artifact,) = store.get_artifacts()
+    assert artifact.custom_properties["files"].string_value.startswith("1 file, ")
+    artifact.custom_properties["files"].string_value = ""
+    store.put_artifacts([artifact])
+    (schema,) = tmp_path.rglob("schema.pbtxt")
+    schema.write_text("")
     local = Local(tmp_path, ImportSchemaGen(schema_file=str(SCHEMA_FILE)))
     assert local.launch("ImportSchemaGen", "two") == "cached"
 
