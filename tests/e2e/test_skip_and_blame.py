@@ -179,7 +179,7 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
     assert len(right) > 0.9 * len(chain.renamed)
     assert len(right) > 0.9 * len(images)
     assert all(one["id"] in chain.renamed for one in found["images"][:SPOILT])
-    # Many images whose labels are half wrong look like each other: the audit of the run doubted few.
+    # Half of these labels are wrong, so most images have neighbours of their own label.
     assert found["audit"][0].startswith("The audit of the run doubts ")
     # Nothing is left of it, and nothing has changed.
     assert sorted(folder.iterdir()) == before
