@@ -6,15 +6,19 @@ Of the Evaluator its search, which shares files among the workers.
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
+import psutil
 import pytest
 from tfx.types import standard_artifacts
 
 from modules.retrieval import Kept, ScoreQueries
 from pipeline.config import BeamSettings
+from pipeline.job_server import JobServerError
 from tests.components.index_gen import index_node
 from tests.components.portable import (
     needs_prism,
@@ -90,3 +94,30 @@ def test_equal_results(
         found = run_nodes(tmp_path, examples, model, checked)
     log = (tmp_path / ("prism.log" if server is prism_job_server else "job-server.log")).read_text()
     assert found == in_process, log
+
+
+@needs_prism
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_writes(tmp_path: Path) -> None:
+    """The node fails with the cause and leaves nothing; the next attempt gives what it should."""
+    rows = examples_artifact(tmp_path / "examples", {"train": digits(500)}, shards=4)
+    settings = {"bucket_size": 40, "triplets_per_anchor": 20}
+    output = tmp_path / "out"
+
+    def kill() -> None:
+        while not list(output.glob("Split-train/*")):
+            time.sleep(0.001)
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any("SdkHarness" in word for word in process.cmdline()):
+                    process.kill()
+
+    with prism_job_server(tmp_path) as endpoint, worker_pool(tmp_path) as pool:
+        beam = BeamSettings(runner="portable", endpoint=endpoint, worker_pool=pool).arguments
+        threading.Thread(target=kill, daemon=True).start()
+        with pytest.raises(JobServerError, match=r"A worker process of the job server .* ended"):
+            triplet_node.make(output, rows, beam, **settings)
+        assert not [path for path in output.rglob("*") if path.is_file()]
+        found = triplet_node.contents(triplet_node.make(output, rows, beam, **settings))
+    expected = triplet_node.make(tmp_path / "expected", rows, **settings)
+    assert found == triplet_node.contents(expected)
