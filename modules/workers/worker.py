@@ -57,7 +57,7 @@ def run_worker(train: Callable[[dict[str, Any]], None]) -> None:
             _train(meeting, number, host or socket.gethostbyname(socket.gethostname()), train)
         except Exception as error:  # whatever it is, the Trainer says it
             traceback.print_exc()
-            meeting.fail(number, Failure(_is_lost(error), str(error) or type(error).__name__))
+            meeting.fail(number, why(error))
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)  # TensorFlow would wait for the others before it lets go
@@ -81,9 +81,17 @@ def _train(
     train(job["arguments"])
 
 
-def _is_lost(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, _LOST) or any(one in text for one in _COLLECTIVES)
+def why(error: Exception) -> Failure:
+    """What a worker says of an error; of TensorFlow's words about a lost one, the line that counts.
+
+    >>> why(ValueError("No triplets."))
+    Failure(lost=False, message='No triplets.')
+    """
+    text = str(error) or type(error).__name__
+    lines = [line for line in text.splitlines() if any(one in line for one in _COLLECTIVES)]
+    if isinstance(error, _LOST) or lines:
+        return Failure(True, lines[0] if lines else text.splitlines()[0])
+    return Failure(False, text)
 
 
 def _end(signal_number: int, frame: FrameType | None) -> NoReturn:
