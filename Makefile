@@ -59,8 +59,10 @@ sbom: $(STAMP)
 	@$(TOOL) --from 'cyclonedx-bom==7.*' cyclonedx-py environment $(PY) --pyproject pyproject.toml \
 		--output-reproducible -o sbom.json
 
+# SERVICE=pypi: the configured index of packages; osv: the database of that name.
+SERVICE ?= pypi
 audit: $(STAMP)
-	@$(TOOL) --from 'pip-audit==2.*' pip-audit --requirement requirements.txt --disable-pip --require-hashes
+	@$(PY) .ci/audit.py --service "$(SERVICE)"
 
 # Locks the versions that pyproject.toml allows, for every Python and platform at once.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

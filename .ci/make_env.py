@@ -133,6 +133,9 @@ def step(text: str) -> None:
 
 def main() -> None:
     """Makes `.venv` from nothing, or updates its packages to the locked ones."""
+    if VENV.is_symlink():
+        step(f".venv is a link to {VENV.resolve()} and is used as it is; `make env` belongs there")
+        return
     started = time.monotonic()
     old_glibc = glibc_is_old()
     marker = VENV / "complete"

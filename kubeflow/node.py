@@ -39,6 +39,8 @@ with without_garbage_collection():
     from kubeflow.workers import JobStarter
     from modules.workers import use_starter
 
+# Read by `modules.training.checkpoints`: runs at once never share the state of a training.
+RUN_ID = "TRIPLET_RUN_ID"
 # Kubernetes reads this file when a container ends, and shows it with the pod.
 _TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -77,6 +79,7 @@ def main(
     if workers_job:
         pod = os.environ.get("KFP_POD_NAME") or socket.gethostname()
         use_starter(JobStarter(json.loads(workers_job), run_id, pod))
+    os.environ[RUN_ID] = run_id
     try:
         ir = patiently("Reading the pipeline", lambda: _read(f"{runs}/{run_id}.pb"), retries)
         connection = ClusterMetadata(metadata_url)

@@ -19,6 +19,7 @@ from kubeflow.options import JsonObject
 from kubeflow.retrying import patiently
 from kubeflow.workers import check_workers
 from pipeline.config import Config
+from pipeline.features import check_features
 from pipeline.metadata import connect_store
 from pipeline.runtime import ConfigError, PipelineError, report, without_garbage_collection
 
@@ -56,6 +57,7 @@ def main(
     try:
         config = configured_run(values, directory, **parameters)
         check_workers(config, values)
+        check_features(config)
         connect_store(metadata_url)
         pipeline_file = f"{runs}/{run_id}.pb"
         ir = _compile(config, nodes, run_id)

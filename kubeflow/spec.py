@@ -17,8 +17,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import default_parameters
 from kubeflow.kfp_outputs import REPORT, outputs_of
-from kubeflow.pod_settings import TRAINER, configure, longest_seconds
-from kubeflow.sharing import Pod, share_pods
+from kubeflow.pod_settings import configure, longest_seconds
+from kubeflow.sharing import TRAINER, Pod, share_pods
 from kubeflow.workers import workers_job
 from pipeline.config import Config, KubeflowSettings, cluster_values
 from pipeline.runtime import ConfigError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from kubeflow.pod_settings import TRAINER
+from kubeflow.sharing import TRAINER
 from pipeline.config import Config
 from pipeline.runtime import ConfigError, NodeFailedError
 

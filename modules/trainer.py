@@ -44,6 +44,7 @@ from modules.training import (
     choose,
     compile_model,
     embed_by_earlier,
+    files_state,
     find_place,
     fit,
     make_strategy,
@@ -133,7 +134,7 @@ def _train(fn_args: FnArgs) -> None:
         fn_args.custom_config.get("weights_fingerprint"),
         fn_args.custom_config.get("preset_fingerprint"), steps, fn_args.transform_output,
         fn_args.base_model, fn_args.custom_config.get("warm_start"),
-        fn_args.train_files, fn_args.eval_files,
+        files_state([*fn_args.train_files, *fn_args.eval_files]),
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
     with tempfile.TemporaryDirectory() as folder:

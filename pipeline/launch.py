@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +16,17 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 
 from components.metadata import (
     DECISION_NODE,
-    ends_run,
+    READ,
+    UPDATE_NODE,
+    artifacts_by_id,
     executions_of_nodes,
     executions_of_run,
+    find_events,
+    plain_values,
+    skips_training,
 )
 from modules.runtime import node_times
-from pipeline.metadata import find_execution, mark_failed
+from pipeline.metadata import FILES, files_fault, find_execution, mark_failed, note_files
 from pipeline.runtime import NodeFailedError, defer_components, in_short
 
 defer_components()
@@ -34,8 +38,8 @@ from tfx.orchestration.portable import inputs_utils, launcher, outputs_utils  # 
 from tfx.orchestration.portable.input_resolution import exceptions  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
-# Read by `modules.training.checkpoints`: runs at once never share the state of a training.
-RUN_ID = "TRIPLET_RUN_ID"
+from pipeline.checked_cache import CheckedLauncher  # noqa: E402
+
 REPORT_NODE = "ReportGen"
 
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
@@ -51,7 +55,8 @@ class Launched(NamedTuple):
 
     Attributes:
         outcome: `executed`; `cached`; `skipped`, when TrainingDecision has decided against a
-            training, or a condition of TFX's left the node out; or `done before`, by an earlier try
+            training and the node is of one, or the other way round, or a condition of TFX's left
+            the node out; or `done before`, by an earlier try
             of the same run.
         seconds: How long it took.
     """
@@ -82,7 +87,7 @@ def launch_node(
         MetadataError: The metadata database cannot be used.
     """
     started = time.monotonic()
-    outcome = _launch(pipeline, _node(pipeline, node), connection, launcher.Launcher)
+    outcome = _launch(pipeline, _node(pipeline, node), connection, CheckedLauncher)
     return Launched(outcome, time.monotonic() - started)
 
 
@@ -107,8 +112,7 @@ def launch_from_cache(
     """
     started = time.monotonic()
     found = _node(pipeline, node)
-    resolves = found.node_info.type.name == _RESOLVER
-    if not (resolves or found.execution_options.caching_options.enable_cache):
+    if not (_is_resolver(found) or found.execution_options.caching_options.enable_cache):
         return None
     try:
         outcome = _launch(pipeline, found, connection, _OnlyCached)
@@ -124,7 +128,7 @@ class _NeedsExecutorError(BaseException):
     """The cache does not have the results of a node. No Exception: it is no failure of the node."""
 
 
-class _OnlyCached(launcher.Launcher):
+class _OnlyCached(CheckedLauncher):
     """TFX's launcher up to where it would start the executor."""
 
     def _prepare_execution(self) -> Any:
@@ -149,18 +153,19 @@ def _launch(
         return find_execution(store, pipeline.pipeline_info.id, run_id, node_id)
 
     with connection as handle:  # never kept while a node runs: a database may end idle connections
-        if DECISION_NODE in _ancestors(pipeline, node):
+        behind = _ancestors(pipeline, node)
+        if DECISION_NODE in behind:
             decision = find_execution(
                 handle.store, pipeline.pipeline_info.id, run_id, DECISION_NODE
             )
-            if decision is not None and ends_run(handle.store, decision):
+            trains = decision is None or not skips_training(handle.store, decision)
+            if trains is (UPDATE_NODE in (*behind, node_id)):
                 return "skipped"
         earlier = find(handle.store)
     if earlier is not None:
         if earlier.last_known_state in _DONE:
             return "done before"
         _remove_outputs(pipeline, node, earlier.id)
-    os.environ[RUN_ID] = run_id
     if node_id == REPORT_NODE:
         with connection as handle:
             node_times.note(_seconds_so_far(handle.store, pipeline.pipeline_info.id, run_id))
@@ -176,6 +181,9 @@ def _launch(
         ).launch()
     except Exception as error:
         reason = in_short(str(error))
+        with connection as handle:
+            if faults := _input_faults(handle.store, find(handle.store)):
+                reason = f"{reason} Its inputs have changed on the disk: {' '.join(faults)}"
         # The launcher marks what its executor raises, but not what a driver does.
         with connection as handle:
             execution = find(handle.store)
@@ -190,7 +198,19 @@ def _launch(
             reason = f"its inputs cannot be resolved: {_why_unresolved(node, handle)}"
             mark_failed(handle.store, execution, reason)
             raise NodeFailedError(f"{node_id} failed: {reason}")
+        if _DONE[execution.last_known_state] == "executed" and not _is_resolver(node):
+            note_files(handle.store, execution)
     return _DONE[execution.last_known_state]
+
+
+def _input_faults(store: mlmd.MetadataStore, execution: proto.Execution | None) -> list[str]:
+    """Which inputs of a node are not what was written: its error may be about something else."""
+    events = find_events(store, READ, executions=[execution.id]) if execution else []
+    artifacts = artifacts_by_id(store, (event.artifact_id for event in events)).values()
+    faults = (
+        files_fault(one.type, one.uri, str(plain_values(one).get(FILES, ""))) for one in artifacts
+    )
+    return [fault for fault in faults if fault]
 
 
 def _seconds_so_far(store: mlmd.MetadataStore, pipeline: str, run_id: str) -> dict[str, float]:
@@ -216,6 +236,10 @@ def _node(pipeline: pipeline_pb2.Pipeline, node: str) -> pipeline_pb2.PipelineNo
             f"There is no node {node!r} in this run; there are {', '.join(nodes)}."
         )
     return nodes[node]
+
+
+def _is_resolver(node: pipeline_pb2.PipelineNode) -> bool:
+    return bool(node.node_info.type.name == _RESOLVER)
 
 
 def _ancestors(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> set[str]:

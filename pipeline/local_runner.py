@@ -24,6 +24,7 @@ with quiet_imports():
     from tfx.proto.orchestration import pipeline_pb2
 
     from pipeline.definition import create_pipeline
+    from pipeline.features import check_features
     from pipeline.launch import launch_node
 
 from modules.runtime import printable
@@ -103,10 +104,12 @@ def run_pipeline(config: Config) -> None:
     Raises:
         LockedError: Another run holds the lock.
         NodeFailedError: A node failed.
-        ConfigError: A folder is missing or cannot be written to.
+        ConfigError: A folder is missing or cannot be written to, or the data lacks a feature.
+        NoDataError: The folder of the data is empty.
         MetadataError: The database cannot be used.
     """
     check_places(config)
+    check_features(config)
     check_database(config.pipeline.metadata, write=True)
     _check_machine(config)
     with hold_lock(config, "run"), own_scratch(config):

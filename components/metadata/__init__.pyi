@@ -4,12 +4,15 @@ from .decisions import (
     JUDGED_MODEL as JUDGED_MODEL,
     RECIPE as RECIPE,
     TRAIN as TRAIN,
+    UPDATE_LAST_NODE as UPDATE_LAST_NODE,
+    UPDATE_NODE as UPDATE_NODE,
     WHY as WHY,
-    ends_run as ends_run,
+    skips_training as skips_training,
 )
 from .executions import (
     DONE as DONE,
     ERROR as ERROR,
+    NO_DATA as NO_DATA,
     Value as Value,
     executions_of_node as executions_of_node,
     executions_of_nodes as executions_of_nodes,

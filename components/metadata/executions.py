@@ -9,6 +9,7 @@ Value = int | float | str
 
 DONE = (proto.Execution.COMPLETE, proto.Execution.CACHED)
 ERROR = "error"  # the custom property that says why an execution failed
+NO_DATA = "no_data"  # 1 on an execution that failed as there was nothing where the data should be
 # TFX's types of contexts. An execution is in one of each; a rollback is in no run.
 _PIPELINE, _RUN, _NODE = "pipeline", "pipeline_run", "node"
 

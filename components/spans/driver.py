@@ -20,6 +20,7 @@ from tfx.utils import proto_utils
 from components.metadata import (
     DONE,
     MADE,
+    NO_DATA,
     Value,
     artifacts_by_id,
     executions_of_node,
@@ -31,6 +32,7 @@ from components.metadata import (
     update_execution,
 )
 from components.spans.corrections import CORRECTIONS, corrections_path, hash_corrections
+from components.spans.emptied import NoDataError, check_not_emptied, check_not_empty
 from components.spans.late import LATE_SPANS, LateSpans, Tried, late_spans
 from components.spans.listing import fingerprint, list_files
 from components.spans.patterns import SpanPattern
@@ -79,8 +81,10 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             Span and version; 0 and None without placeholders.
 
         Raises:
+            NoDataError: The root folder is empty, or the folder of a span that was read before.
             ValueError: No span has files for every split, or one is late and may not be.
         """
+        check_not_empty(self._input_base_uri)
         patterns = [SpanPattern.parse(split.pattern) for split in self._splits]
         if self._range_config:
             return super().resolve_span_and_version()
@@ -99,6 +103,7 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
                 if self._is_complete(span, version):
                     self._fingerprint = self._fingerprint_of(span, version)
                     return span, version
+            check_not_emptied(self._input_base_uri, patterns, span, was_read=span in self._tried)
         wanted = ", ".join(f"{split.name}: {split.pattern!r}" for split in self._splits)
         raise ValueError(
             f"There is no span in {self._input_base_uri}: no files match the patterns {wanted} "
@@ -219,6 +224,7 @@ class SpanDriver(driver.FileBasedDriver):
         """Resolves span, version and fingerprint, and notes the span with the execution.
 
         Raises:
+            NoDataError: The folder of the data, or of a span, is empty.
             ValueError: There is no span, or a pattern is wrong. The execution is marked as failed,
                 which TFX does for executors only.
         """
@@ -232,6 +238,8 @@ class SpanDriver(driver.FileBasedDriver):
             except Exception as error:
                 if own:
                     mark_failed(store, own, f"{type(error).__name__}: {error}")
+                    if isinstance(error, NoDataError):
+                        update_execution(store, own, **{NO_DATA: 1})
                 raise
             if own:
                 # For a failing executor, whose execution has no artifact that tells the span.

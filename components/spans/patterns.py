@@ -96,6 +96,11 @@ class SpanPattern:
         """Glob up to and with the last path segment that holds a placeholder."""
         return _PLACEHOLDER.sub("*", self._head())
 
+    @property
+    def below(self) -> str:
+        """Glob below what `folders` finds; empty if those are the files."""
+        return self.pattern[len(self._head()) + 1 :]
+
     def find(self, path: str) -> tuple[int, int | None] | None:
         """Tells span and version of a path that the glob `folders` found.
 

@@ -1,5 +1,6 @@
 from .checkpoints import (
     checkpoint_folder as checkpoint_folder,
+    files_state as files_state,
     read_code_fingerprint as read_code_fingerprint,
 )
 from .choices import (

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -161,19 +161,30 @@ def read_code_fingerprint(custom_config: Mapping[str, Any] | None) -> str:
     return fingerprint
 
 
+def files_state(patterns: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Path, bytes and time (ns) of the files that globs find: a name alone may be given anew.
+
+    Who removes the metadata database and begins again gets artifacts of the same names.
+    """
+    paths = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+    stats = [(path, tf.io.gfile.stat(path)) for path in paths]
+    return [(path, stat.length, stat.mtime_nsec) for path, stat in stats]
+
+
 def checkpoint_folder(model_run_dir: str, code_fingerprint: str, *determining: Any) -> str:
     """Names the folder for the checkpoints of one training.
 
     Every attempt of a node gets an output folder of its own, numbered, so checkpoints lie beside
     them: in `checkpoints/KEY`. The key is a hash of all that determines the training, the code and
     the versions of the libraries included. If any of it changes, the training does not go on from
-    the state of another one. Where runs of a pipeline may go on at once, the environment variable
-    TRIPLET_RUN_ID keeps them apart; a later try of the same run has the same one.
+    the state of another one. Where runs of a pipeline may go on at once, as pods, the environment
+    variable TRIPLET_RUN_ID keeps them apart; a later try of the same run has the same one. Local
+    runs have none: a run after one that was killed finds the same inputs in the cache.
 
     Args:
         model_run_dir: The output folder of this attempt.
         code_fingerprint: A string that changes with the code of the training.
-        *determining: Anything that JSON can hold: settings, names of the input files.
+        *determining: Anything that JSON can hold: settings, `files_state` of the input files.
 
     Returns:
         The path; nothing is made.

@@ -153,6 +153,7 @@ def fit(
         if settings.resume:
             saved = Checkpoints(checkpoints, trainer, memories, writes=place.is_chief)
         if saved and saved.restore():
+            report.resumed()
             progress.note(f"Goes on at step {pace.done} of an earlier attempt ({checkpoints}).")
         _check_same_start(pace.done, from_chief, checkpoints)
         if not (best.finished or pace.finished):

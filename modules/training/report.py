@@ -43,6 +43,7 @@ class Report(keras.callbacks.Callback):
         self._pace, self._best, self._note = pace, best, note
         self._last: dict[str, float] = {}
         self._said: set[str] = set()
+        self._resumed_at: list[int] = []
 
     @property
     def stopped(self) -> str:
@@ -50,6 +51,10 @@ class Report(keras.callbacks.Callback):
         if self._best.finished:
             return "no improvement"
         return "minutes used up" if self._pace.out_of_time else "steps used up"
+
+    def resumed(self) -> None:
+        """Notes that the training goes on from here, where an earlier attempt was killed."""
+        self._resumed_at.append(self._pace.done)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints advice that is new."""
@@ -64,7 +69,8 @@ class Report(keras.callbacks.Callback):
     def write(self, folder: str) -> None:
         """Prints the advice of the whole training and writes `training.json`.
 
-        The file holds `steps` (made), `total_steps` (planned), `stopped`, `seconds`, the last
+        The file holds `steps` (made), `total_steps` (planned), `resumed_at` (the steps from which
+        it went on after it was killed), `stopped`, `seconds`, the last
         `loss`, `active`, `d_ap`, `d_an`, `spread`, `served_spread`, `served_agreement` (see
         `BatchStatistics`), `classes`, `alone` and `val_map@r` (null if not finite or not there),
         `best` (`val_map@r`, `val_precision@1` and `step` of the weights that were kept)
@@ -79,6 +85,7 @@ class Report(keras.callbacks.Callback):
         content = {
             "steps": self._pace.done,
             "total_steps": self._pace.total,
+            "resumed_at": self._resumed_at,
             "stopped": self.stopped,
             "seconds": round(self._pace.seconds, 1),
             **{name: value if math.isfinite(value) else None for name, value in self._last.items()},
@@ -103,10 +110,14 @@ class Report(keras.callbacks.Callback):
 
     def state(self) -> dict[str, np.ndarray]:
         """What a later process needs to go on."""
-        said = {"said": np.array(sorted(self._said), np.str_)}
+        said = {
+            "said": np.array(sorted(self._said), np.str_),
+            "resumed_at": np.array(self._resumed_at, np.int64),
+        }
         return said | {name: np.array(value) for name, value in self._last.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Takes over what `state` returned."""
         self._said = set(state["said"].tolist())
+        self._resumed_at = state["resumed_at"].tolist()
         self._last = {name: float(state[name]) for name in _KEPT}

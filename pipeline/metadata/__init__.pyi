@@ -1,3 +1,9 @@
+from .artifact_files import (
+    FILES as FILES,
+    describe_files as describe_files,
+    files_fault as files_fault,
+    note_files as note_files,
+)
 from .changes import make_latest as make_latest, mark_deleted as mark_deleted
 from .connection import (
     PASSWORD as PASSWORD,

@@ -68,6 +68,7 @@ def read_details(pipeline: str, run: PipelineRun, *, goes_on: bool) -> Run:
         tflite=report.model_dump(mode="json") if report else None,
         choices=training.choices if training else {},
         advice=training.advice if training else [],
+        resumed_at=training.resumed_at if training else [],
         problems=problems,
     )
 

@@ -96,6 +96,18 @@ class RunState(enum.StrEnum):
             is_marked=True,
         ),
     )
+    NO_DATA = (
+        "no data",
+        Meaning(  # its folder is there and empty
+            sentence="Nothing was read or pushed{reason}",
+            style="bold yellow",
+            colour="#9a6700",
+            marker="_",
+            exit_code=ExitCode.NO_DATA,
+            is_broken=True,
+            is_marked=True,
+        ),
+    )
     FAILED = (
         "failed",
         Meaning(  # at another node

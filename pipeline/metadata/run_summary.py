@@ -40,7 +40,7 @@ class RunSummary:
         report: The page about the model that it ends with, a path or a URI.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
-        version: The version that this run pushed.
+        version: The version that this run pushed; of a skipped run that with the served model.
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.
@@ -140,6 +140,7 @@ class Run:
         tflite: `TFLiteReport` of the model, new or cached.
         choices: What the Trainer of that model chose, by name; empty where it did not say.
         advice: What it advises, in sentences.
+        resumed_at: The steps from which that training went on after it was killed.
         problems: What could not be read, why, and what to do.
     """
 
@@ -153,6 +154,7 @@ class Run:
     tflite: dict[str, Any] | None = None
     choices: dict[str, Any] = dataclasses.field(default_factory=dict)
     advice: list[str] = dataclasses.field(default_factory=list)
+    resumed_at: list[int] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
     @property

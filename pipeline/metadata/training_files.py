@@ -13,10 +13,14 @@ CHOICES_FILE, TRAINING_FILE = "choices.json", "training.json"
 
 
 class TrainingFiles(NamedTuple):
-    """`choices`: by name what the Trainer chose, `value` and `why`. `advice`: sentences."""
+    """`choices`: by name what the Trainer chose, `value` and `why`. `advice`: sentences.
+
+    `resumed_at`: The steps from which the training went on after it was killed.
+    """
 
     choices: dict[str, dict[str, Any]]
     advice: list[str]
+    resumed_at: list[int]
 
 
 class _Choice(BaseModel):
@@ -30,6 +34,7 @@ class _Training(BaseModel):
     """The part of `training.json` that the summary shows."""
 
     advice: list[str] = []
+    resumed_at: list[int] = []
 
 
 def read_training_files(folder: str) -> TrainingFiles:
@@ -43,8 +48,11 @@ def read_training_files(folder: str) -> TrainingFiles:
         ValidationError: A file is not what it should be.
     """
     choices = TypeAdapter(dict[str, _Choice]).validate_json(_text(folder, CHOICES_FILE))
-    advice = _Training.model_validate_json(_text(folder, TRAINING_FILE)).advice
-    return TrainingFiles({name: choice.model_dump() for name, choice in choices.items()}, advice)
+    training = _Training.model_validate_json(_text(folder, TRAINING_FILE))
+    return TrainingFiles(
+        {name: choice.model_dump() for name, choice in choices.items()},
+        training.advice, training.resumed_at,
+    )  # fmt: skip
 
 
 def _text(folder: str, name: str) -> str:

@@ -32,7 +32,8 @@ LOG_FILE = "retrain.log"
 _GO_ON = (ExitCode.OK, ExitCode.DATA_REJECTED, ExitCode.REJECTED)
 # Of several runs the first of these is the exit code of all.
 _WORST_FIRST = (
-    ExitCode.LOCKED, ExitCode.USAGE, ExitCode.FAILED, ExitCode.DATA_REJECTED, ExitCode.REJECTED,
+    ExitCode.LOCKED, ExitCode.USAGE, ExitCode.FAILED, ExitCode.NO_DATA, ExitCode.DATA_REJECTED,
+    ExitCode.REJECTED,
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def retrain(config: Config, path: Path) -> ExitCode:
     Raises:
         LockedError: Another process works on the pipeline.
         ConfigError: A folder or a file that the configuration names is missing.
+        NoDataError: The folder of the data is empty.
     """
     codes = []
     check_unlocked(config)  # before anything is made
@@ -89,10 +91,10 @@ def exit_code(
         runs: All runs, oldest first, with this one.
         alert_after: This many rejected models in a row are reported as `ExitCode.REJECTED`.
     """
-    if status in (ExitCode.USAGE, ExitCode.LOCKED):
+    if status in (ExitCode.USAGE, ExitCode.NO_DATA, ExitCode.LOCKED):
         return ExitCode(status)
     code = ExitCode.FAILED if new is None else new.state.meaning.exit_code
-    if status and code is not ExitCode.DATA_REJECTED:
+    if status and code not in (ExitCode.DATA_REJECTED, ExitCode.NO_DATA):
         return ExitCode.FAILED
     if code is ExitCode.REJECTED and model_rejections(runs).count < alert_after:
         return ExitCode.OK

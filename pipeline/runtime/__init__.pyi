@@ -9,6 +9,7 @@ from .errors import (
     ConfigError as ConfigError,
     LockedError as LockedError,
     MetadataError as MetadataError,
+    NoDataError as NoDataError,
     NodeFailedError as NodeFailedError,
     NotRunError as NotRunError,
     PipelineError as PipelineError,

@@ -31,6 +31,12 @@ class ConfigError(PipelineError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class NoDataError(PipelineError):
+    """The folder of the data is there and empty, as when its disk is not mounted."""
+
+    exit_code = ExitCode.NO_DATA
+
+
 class LockedError(PipelineError):
     """Another process works on this pipeline; the message names it."""
 

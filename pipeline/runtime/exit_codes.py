@@ -8,7 +8,7 @@ import enum
 class ExitCode(enum.IntEnum):
     """Exit codes of `python -m pipeline …` and `python -m kubeflow …`.
 
-    75 is EX_TEMPFAIL of sysexits.h: try again later.
+    66 is EX_NOINPUT of sysexits.h, 75 EX_TEMPFAIL: try again later.
     """
 
     OK = 0
@@ -16,6 +16,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     DATA_REJECTED = 3
     REJECTED = 4
+    NO_DATA = 66
     LOCKED = 75
 
     @property
@@ -33,6 +34,7 @@ _MEANING = {
     ExitCode.DATA_REJECTED: "the new data was rejected: ExampleGen, ExampleValidator or DataAudit "
     "stopped the run",
     ExitCode.REJECTED: "the model was rejected, now alert_after times in a row or more",
+    ExitCode.NO_DATA: "the folder of the data, or of a span, is empty, as without its disk",
     ExitCode.LOCKED: "another run of this pipeline goes on",
 }
 

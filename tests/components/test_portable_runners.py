@@ -11,15 +11,14 @@ from tfx.types import standard_artifacts
 
 from pipeline.config import BeamSettings
 from tests.components.index_gen import index_node
-from tests.components.portable import prism, prism_job_server, python_job_server, worker_pool
+from tests.components.portable import (
+    needs_prism,
+    prism_job_server,
+    python_job_server,
+    worker_pool,
+)
 from tests.components.triplet_gen import triplet_node
 from tests.real_data import digits, examples_artifact
-
-needs_prism = pytest.mark.skipif(
-    prism() is None,
-    reason="no program `prism`; with Go: "
-    "go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0",
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,9 @@ def model(tmp_path_factory) -> standard_artifacts.Model:
 def run_nodes(folder: Path, examples, model, beam: BeamSettings) -> tuple[dict, dict]:
     """What TripletGen and IndexGen write, by path."""
     arguments = beam.arguments
-    triplets = triplet_node.make(folder / "triplets", examples, arguments)
+    triplets = triplet_node.make(
+        folder / "triplets", examples, arguments, [model], strategy="semi_hard"
+    )
     index = index_node.make(folder / "index", examples, model, beam_args=arguments)
     return triplet_node.contents(triplets), index_node.contents(index)
 

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
+from modules.contract import make_example
 from pipeline.config import Config, load_config, parse_config
+from pipeline.features import check_features
 from pipeline.runtime import ConfigError, ExitCode
+from tests.real_data import digits
 
 BASE = {"pipeline": {"name": "mine", "directory": "x"}, "data": {"path": "x"}}
 SCHEMA = Config.model_json_schema()
@@ -143,3 +148,58 @@ def test_whatever_stands_in_a_file(tmp_path_factory, content) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"fuzzed\.toml"):
         load_config(str(path))  # two tables are required, which none of these has
+
+
+def evaluated_by(root: Path, data: dict, *features: str) -> Config:
+    return parse_config(
+        {
+            "pipeline": {"name": "mine", "directory": str(root)},
+            "data": {"path": str(root), "split": "hash", **data},
+            "evaluation": {"slice_by": ["label", *features]},
+        },
+        "mine.toml",
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_that_no_sheet_has_is_told_before_the_first_node(tmp_path, kind) -> None:
+    table = pd.DataFrame({"path": ["1.png"], "label": ["cat"], "camera": ["a"]})
+
+    def write(name: str, table: pd.DataFrame) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
+
+    write(f"1.{kind}", table)
+    check_features(evaluated_by(tmp_path, {"format": kind}, "camera", "label"))
+    for lacks in ("night", "path"):  # where the image is, is no feature of it
+        with pytest.raises(ConfigError, match=rf"have {lacks}, but .*1\.{kind} has only") as raised:
+            check_features(evaluated_by(tmp_path, {"format": kind}, "camera", lacks))
+        assert raised.value.exit_code is ExitCode.USAGE
+    # One of several sheets has it.
+    write(f"2.{kind}", table.rename(columns={"camera": "night"}))
+    check_features(evaluated_by(tmp_path, {"format": kind}, "camera", "night"))
+    # Of spans the latest one counts, and a sheet that is broken is for its node to tell.
+    spans = {"format": kind, "pattern": f"day-{{SPAN}}/*.{kind}"}
+    check_features(evaluated_by(tmp_path, spans, "night"))
+    write(f"day-9/1.{kind}", table)
+    write(f"day-10/1.{kind}", table.rename(columns={"camera": "night"}))
+    check_features(evaluated_by(tmp_path, spans, "night"))
+    with pytest.raises(ConfigError, match=r"have camera, but .*day-10"):
+        check_features(evaluated_by(tmp_path, spans, "camera"))
+    (tmp_path / "day-10" / f"1.{kind}").write_bytes(b"\xff\xff")
+    check_features(evaluated_by(tmp_path, spans, "camera"))
+
+
+def test_a_feature_that_no_record_has_is_told_before_the_first_node(tmp_path) -> None:
+    records = {"schema_file": "inferred"}
+    check_features(evaluated_by(tmp_path, records, "night"))  # nothing is there
+    with tf.io.TFRecordWriter(str(tmp_path / "1.tfrecord")) as writer:
+        for number, row in enumerate(digits(1)):
+            example = make_example(*row)
+            if number == 3:  # of the others it is not known
+                example.features.feature["night"].int64_list.value[:] = [1]
+            writer.write(example.SerializeToString())
+    check_features(evaluated_by(tmp_path, records, "night"))
+    with pytest.raises(ConfigError, match=r"have camera, but .* records id, image, label, night"):
+        check_features(evaluated_by(tmp_path, records, "night", "camera"))

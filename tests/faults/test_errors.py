@@ -17,7 +17,14 @@ from components.record_example_gen.reading import read_records
 from modules.contract import make_example
 from pipeline import local_runner
 from pipeline.config import PROJECT, load_config, parse_config
-from pipeline.runtime import ConfigError, check_places, check_unlocked, hold_lock, in_short
+from pipeline.runtime import (
+    ConfigError,
+    ExitCode,
+    check_places,
+    check_unlocked,
+    hold_lock,
+    in_short,
+)
 from tests.real_data import digits
 
 
@@ -28,6 +35,12 @@ def write_config(root: Path, data: str = "", *, pipeline: str = "", tables: str 
         f'[data]\npath = "{root}/data"\n{data}\n{tables}\n'
     )
     return path
+
+
+def put_data(root: Path) -> None:
+    """Something where the images should be; no run of these tests gets to look at it."""
+    (root / "data").mkdir()
+    (root / "data" / "1.tfrecord").touch()
 
 
 def call(
@@ -55,6 +68,18 @@ def test_a_missing_folder_is_told_before_the_first_node_and_not_as_no_images(tmp
     assert not (tmp_path / "work" / "mine" / "metadata.sqlite").exists()
 
 
+def test_an_empty_mount_point_is_not_told_as_bad_data(tmp_path) -> None:
+    (tmp_path / "data").mkdir()
+    for command in ("run", "retrain"):
+        done = call(command, "--config", str(write_config(tmp_path)))
+        assert done.returncode == ExitCode.NO_DATA, done.stderr
+        assert done.stderr.strip() == (
+            f"error: The folder {tmp_path}/data ([data] path) is empty, as a place is where no "
+            "disk is mounted. Mount its disk, or put the images there."
+        )
+    assert not (tmp_path / "work" / "mine" / "metadata.sqlite").exists()
+
+
 @pytest.mark.parametrize(
     ("tables", "says"),
     [
@@ -64,7 +89,7 @@ def test_a_missing_folder_is_told_before_the_first_node_and_not_as_no_images(tmp
     ],
 )  # fmt: skip
 def test_a_missing_file_that_a_node_would_read(tmp_path, tables, says) -> None:
-    (tmp_path / "data").mkdir()
+    put_data(tmp_path)
     data = "" if tables else 'schema_file = "no.pbtxt"'
     with pytest.raises(ConfigError, match=says):
         check_places(load_config(str(write_config(tmp_path, data, tables=tables))))
@@ -72,7 +97,7 @@ def test_a_missing_file_that_a_node_would_read(tmp_path, tables, says) -> None:
 
 def test_places_that_cannot_be_written_to(tmp_path) -> None:
     """A file where the folder should be: no user can make one there, not even root."""
-    (tmp_path / "data").mkdir()
+    put_data(tmp_path)
     config = load_config(str(write_config(tmp_path)))
     (tmp_path / "work").write_text("")
     made = tmp_path / "work" / "mine"
@@ -84,7 +109,7 @@ def test_places_that_cannot_be_written_to(tmp_path) -> None:
 
 def test_a_full_disk_is_one_sentence(tmp_path) -> None:
     """As good as full: the kernel refuses any file beyond its first bytes."""
-    (tmp_path / "data").mkdir()
+    put_data(tmp_path)
     done = call("run", "--config", str(write_config(tmp_path)), limit=0)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -177,7 +202,7 @@ def test_the_runner_of_another_checkout_does_not_start(tmp_path, monkeypatch) ->
     ],
 )
 def test_what_the_machine_lacks(tmp_path, tables, says) -> None:
-    (tmp_path / "data").mkdir()
+    put_data(tmp_path)
     base = {"pipeline": {"name": "mine", "directory": str(tmp_path)}, "data": {"path": "x"}}
     base["data"]["path"] = str(tmp_path / "data")
     for table, values in tables.items():

@@ -14,6 +14,8 @@ def nights(**last: float) -> list[dict[str, float]]:
         {
             "night": night,
             "artifacts_megabytes": 10.0,
+            "files_and_folders": 300.0,
+            "processor_seconds": 20.0,
             "serving_megabytes": 3.0,
             "versions": 3.0,
             "database_kilobytes": 300.0 + 40.0 * night,
@@ -36,6 +38,7 @@ def test_steady_nights_are_none() -> None:
     [
         ("temporary_files", 1.0, "temporary files were left"),
         ("artifacts_megabytes", 12.5, "artifacts_megabytes has grown from 10.0 to 12.5"),
+        ("files_and_folders", 400.0, "files_and_folders has grown from 300.0 to 400.0"),
         ("serving_megabytes", 4.0, "serving_megabytes has grown"),
         ("memory_megabytes", 1900.0, "memory_megabytes has grown"),
         ("versions", 4.0, "versions has grown"),
@@ -44,6 +47,11 @@ def test_steady_nights_are_none() -> None:
 )
 def test_what_grows_is_named(figure: str, value: float, says: str) -> None:
     assert any(says in fault for fault in faults(nights(**{figure: value})))
+
+
+def test_nights_that_take_longer_and_longer() -> None:
+    slower = [{**night, "processor_seconds": 10.0 + 3 * night["night"]} for night in nights()]
+    assert any("a night takes longer and longer" in fault for fault in faults(slower))
 
 
 def test_its_pipeline_is_one(tmp_path) -> None:

@@ -22,7 +22,7 @@ from kubeflow.metadata_handle import ClusterMetadata
 from modules.training.checkpoints import checkpoint_folder
 from pipeline.config import parse_config
 from pipeline.config.paths import PROJECT
-from pipeline.launch import RUN_ID, launch_node
+from pipeline.launch import launch_node
 from pipeline.metadata import connect_store, find_execution
 from pipeline.runtime import NodeFailedError
 from tests import metadata_server
@@ -94,7 +94,7 @@ def cluster(metadata_url, tmp_path_factory) -> Cluster:
 
 @pytest.fixture(autouse=True)
 def _same_environment(monkeypatch) -> None:
-    monkeypatch.setenv(RUN_ID, "")  # nodes set it for their process
+    monkeypatch.setenv(node.RUN_ID, "")  # pods set it for their process
 
 
 def new_run() -> str:
@@ -168,11 +168,15 @@ def test_which_node_of_a_pod_failed_is_told_by_the_pod(cluster, pod) -> None:
     assert cluster.executions("ExampleValidator", run_id) == []
 
 
-def test_the_trainer_is_told_which_run_it_belongs_to(cluster: Cluster) -> None:
+@on_one_database
+def test_the_trainer_is_told_which_run_it_belongs_to(cluster: Cluster, pod) -> None:
+    """In a pod: runs may go on at once there. A local run goes on where a killed one was."""
     before = checkpoint_folder("model_run/1", "code")
     run_id = new_run()
     cluster.run(SCHEMA_GEN, run_id)
-    assert os.environ[RUN_ID] == run_id
+    assert checkpoint_folder("model_run/1", "code") == before
+    pod(cluster.arguments(SCHEMA_GEN, run_id))
+    assert os.environ[node.RUN_ID] == run_id
     assert checkpoint_folder("model_run/1", "code") != before
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from absl import logging
 from hypothesis import given, strategies as st
 from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.example_gen import base_example_gen_executor
@@ -46,6 +48,34 @@ def test_a_latest_span_whose_files_changed_is_read_again(numbered: Runs) -> None
     moved = next((numbered.data / "span-1" / "3").iterdir())
     os.replace(moved, numbered.data / "span-1" / "4" / moved.name)  # noqa: PTH105 — same time, size
     assert numbered.run() == (1, "COMPLETE")
+    assert numbered.run() == (1, "CACHED")
+
+
+def test_a_folder_whose_disk_is_gone_is_no_bad_data_and_no_older_span_takes_its_place(
+    numbered: Runs, caplog
+) -> None:
+    logging.get_absl_logger().propagate = True
+    for span in (1, 2):
+        numbered.arrives(f"span-{span}", start=2 * span)
+        assert numbered.run() == (span, "COMPLETE")
+    elsewhere = numbered.data.with_name("disk")
+    for folder in (numbered.data / "span-2", numbered.data):
+        folder.rename(elsewhere)
+        folder.mkdir()
+        with pytest.raises(ValueError, match=f"The folder {folder} is empty.* [Mm]ount"):
+            numbered.run()
+        failed = numbered.executions()[-1]
+        assert failed.last_known_state == proto.Execution.FAILED
+        assert failed.custom_properties["no_data"].int_value == 1
+        folder.rmdir()
+        elsewhere.rename(folder)
+        assert numbered.run() == (2, "CACHED")  # nothing was tried meanwhile
+    # Of a new span nobody can say more than that it is empty.
+    (numbered.data / "span-3").mkdir()
+    assert numbered.run() == (2, "CACHED")
+    assert f"The folder {numbered.data}/span-3 is empty" in caplog.text
+    # Who removes a span for good removes its folder.
+    shutil.rmtree(numbered.data / "span-2")
     assert numbered.run() == (1, "CACHED")
 
 

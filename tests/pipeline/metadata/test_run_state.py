@@ -65,6 +65,6 @@ def test_no_other_file_knows_the_states_by_their_values() -> None:
 def test_states_differ_in_the_picture() -> None:
     assert len({(s.meaning.colour, s.meaning.marker) for s in RunState}) == len(RunState)
     assert [str(state) for state in RunState] == [
-        "pushed", "rejected", "data rejected", "failed", "killed", "running", "skipped",
+        "pushed", "rejected", "data rejected", "no data", "failed", "killed", "running", "skipped",
         "nothing new",
     ]  # fmt: skip

@@ -12,8 +12,8 @@ from pipeline.metadata.training_files import read_training_files
 
 
 def test_older_runs_wrote_none(tmp_path: Path) -> None:
-    assert read_training_files(str(tmp_path)) == ({}, [])
-    assert read_training_files(str(tmp_path / "gone")) == ({}, [])
+    assert read_training_files(str(tmp_path)) == ({}, [], [])
+    assert read_training_files(str(tmp_path / "gone")) == ({}, [], [])
 
 
 def test_choices_are_read_whole_and_of_the_rest_the_advice(tmp_path: Path) -> None:
@@ -22,10 +22,10 @@ def test_choices_are_read_whole_and_of_the_rest_the_advice(tmp_path: Path) -> No
         "validate_every": {"value": None, "why": "later"},
     }
     (tmp_path / "choices.json").write_text(json.dumps(choices))
-    assert read_training_files(str(tmp_path)) == (choices, [])
-    training = {"advice": ["More steps would help.", "—"], "steps": 7}
+    assert read_training_files(str(tmp_path)) == (choices, [], [])
+    training = {"advice": ["More steps would help.", "—"], "steps": 7, "resumed_at": [3]}
     (tmp_path / "training.json").write_text(json.dumps(training))
-    assert read_training_files(f"file://{tmp_path}") == (choices, training["advice"])
+    assert read_training_files(f"file://{tmp_path}") == (choices, training["advice"], [3])
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ def run(state: str) -> RunSummary:
         (1, ["rejected", "rejected", "failed"], 1),
         (1, ["data rejected"], 3),
         (1, ["rejected", "rejected", "data rejected"], 3),
+        (1, ["data rejected", "no data"], 66),
+        (66, [], 66),
         (-9, ["killed"], 1),
         (1, [], 1),
         (-15, [], 1),
@@ -50,6 +52,7 @@ def test_exit_code_of_a_run(status: int, states: list[str], code: int) -> None:
 def path(tmp_path: Path) -> Path:
     path, images = tmp_path / "mine.toml", tmp_path / "images"
     images.mkdir()
+    (images / "1.tfrecord").touch()
     path.write_text(
         f'[pipeline]\nname = "mine"\ndirectory = "{tmp_path}"\n[data]\npath = "{images}"\n'
     )
@@ -86,7 +89,9 @@ def test_wrong_usage_has_the_same_code() -> None:
     assert call("retrain", "--no-such-option").returncode == ExitCode.USAGE
 
 
-def test_help_tells_every_exit_code() -> None:
+def test_help_and_the_page_of_operations_tell_every_exit_code() -> None:
     shown = call("retrain", "--help").stdout
+    page = (PROJECT / "docs" / "operations.md").read_text()
     for code in ExitCode:
         assert f"{code:>2}  {code.meaning}" in shown
+        assert f"| {code} | {code.meaning} |" in page
