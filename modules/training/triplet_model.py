@@ -19,6 +19,7 @@ from modules.images import (
 )
 from modules.losses import LossValues, Memory, Rows, compatibility_loss, make_objective
 from modules.settings import TrainingSettings
+from modules.training.gathering import gather_rows
 
 
 class TripletModel(keras.Model):
@@ -163,10 +164,9 @@ class TripletModel(keras.Model):
         with tf.GradientTape() as tape:
             embeddings = self(images, training=True, orientations=orientations, bends=bends)
             if replicas > 1:
-                # The gradient of all_gather is the sum over all replicas, hence the division.
-                embeddings = replica.all_gather(embeddings, axis=0)
-                labels = replica.all_gather(labels, axis=0)
-                old = old and Rows(*(replica.all_gather(part, axis=0) for part in old))
+                # Its gradient is the sum over all replicas, hence the division.
+                embeddings, labels = gather_rows(embeddings), gather_rows(labels)
+                old = old and Rows(*map(gather_rows, old))
             rows = Rows(labels, tf.cast(embeddings, tf.float32))
             values = self.evaluate_loss(rows)
             loss = values.loss
