@@ -10,10 +10,10 @@ For each size of the gallery child processes run in turn, `--repeats` times, and
 count: others may be at work on the machine. One runs the pipeline with Beam's in-process runner,
 which keeps every shuffle and side input in memory; its peak resident memory is the child's
 ru_maxrss, pages of files that it has mapped included. The baseline, in a child of its own, is faiss
-IndexFlatL2 with all vectors in memory, the 21 nearest of the same queries and no scores. One line per size, with the ratios of seconds and of
-processor time; and one for the exponent of growth between the first and the last. One line for two
-worker processes against one process on one core, at the first size: twice as fast is what two cores
-can give.
+IndexFlatL2 with all vectors in memory, the 21 nearest of the same queries and no scores. One line
+per size, with the ratios of seconds and of processor time; and one for the exponent of growth
+between the first and the last. One line for two worker processes against one process on one core,
+at the first size: twice as fast is what two cores can give.
 
 Before these, one line for the search and the scores alone, without Beam, against faiss in the same
 process and in turn with it: 4,096 queries in the first size of the gallery.
