@@ -94,9 +94,10 @@ def _audit(
 
     images = [one.get("images") for key in ("examples", "evaluated") for one in _examples(run, key)]
     total = sum(int(n) for n in images if n) if all(images) else None
-    config.beam.check_reachable()
+    where = config.beam.of(_NODE)
+    where.check_reachable()
     with tempfile.TemporaryDirectory() as folder:
-        with beam.Pipeline(argv=config.beam.arguments) as pipeline:
+        with beam.Pipeline(argv=where.arguments) as pipeline:
             audit_images(
                 pipeline, files, config.audit, folder,
                 background=config.image.background, model=model, total=total,
