@@ -92,6 +92,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         "Expected folders of classes that hold files ending in .jpg, .jpeg, .png, .webp, .bmp or "
         ".gif"
     )
+    TABLE = "[data]"  # of the configuration, for messages
 
     def GetInputSourceToExamplePTransform(  # noqa: N802 — TFX's name
         self,

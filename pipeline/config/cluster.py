@@ -11,7 +11,7 @@ from pipeline.runtime import ConfigError
 # The keys of the configuration that hold paths.
 PATHS = (
     "pipeline.directory", "pipeline.serving", "data.path", "data.schema_file", "data.corrections",
-    "model.weights", "model.preset", "compatibility.queries",
+    "model.weights", "model.preset", "compatibility.queries", "index.path",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def resources(folder: str) -> dict[str, dict]:
     return {**found, "Kustomization": kustomization}
 
 
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search", "workers"])
 def test_every_file_belongs_to_its_kustomization(folder: str) -> None:
     listed = resources(folder)["Kustomization"]["resources"]
     present = {path.name for path in (MANIFESTS / folder).glob("*.yaml")}
@@ -69,7 +69,7 @@ def test_every_field_is_one_of_the_kubernetes_api(path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on this machine")
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search", "flink"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search", "flink", "workers"])
 def test_kustomize_renders_the_folder(folder: str, tmp_path) -> None:
     shutil.copytree(MANIFESTS / folder, tmp_path / folder)
     example = tmp_path / folder / "credentials.env.example"

@@ -191,7 +191,7 @@ def test_nobody_answers(missing: str, tmp_path) -> None:
             BeamSettings(**beam).check_reachable()
         beam[missing] = f"localhost:{port}"
         (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "all.tfrecord").touch()
+        (tmp_path / "data" / "1.tfrecord").touch()
         values = {
             "pipeline": {"name": "digits", "directory": str(tmp_path)},
             "data": {"path": str(tmp_path / "data")},
