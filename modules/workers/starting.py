@@ -85,6 +85,7 @@ def start_here(
                     stdout=log,
                     stderr=log and subprocess.STDOUT,
                     env=os.environ | path | (environment or {}),
+                    start_new_session=True,  # Ctrl-C is for the Trainer, which ends them
                 ),
                 number,
                 log,
