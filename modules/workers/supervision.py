@@ -75,7 +75,9 @@ def _check(meeting: Meeting, count: int, started: list[Started]) -> None:
         for number, failure in sorted(failures.items()):
             if not failure.lost:
                 of = f"Worker {number} of {count}: " if number else ""
-                raise WorkerFailedError(f"{of}{failure.message}")
+                error = WorkerFailedError(f"{of}{failure.message}")
+                error.add_note(failure.trace)  # comes with the traceback, not with the message
+                raise error
         gone = next(filter(None, (group.lost() for group in started)), None)
         if gone:
             raise WorkerLostError(f"{gone}\n{_GOES_ON}")
