@@ -132,10 +132,11 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     previous = start.previous or resolver
     # What is tried out on the data of an earlier run was audited there.
     audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
+    audit = audited[-1].outputs["audit"] if audited else start.audit
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
-        audit=audited[-1].outputs["audit"] if audited and config.triplets.heeds_suspects else None,
+        audit=audit if config.triplets.heeds_suspects else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )

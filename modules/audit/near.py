@@ -85,7 +85,8 @@ def find_shifted(
             at. Of those whose hash has the same value of the word, all.
         ways: Which of the shifted hashes that is, int64 [N]; 0 is the one that is not shifted.
         word: Number of a word of 48 bits, 0 … 2.
-        listed, neighbours: As in `find_near`.
+        listed: As in `find_near`.
+        neighbours: Likewise.
 
     Returns:
         As `find_near`, but for `crowded`. Each pair is found once: at the first pair of hashes that

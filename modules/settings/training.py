@@ -64,6 +64,15 @@ class AugmentationSettings(Settings):
     mirror_classes: Annotated[
         bool, Field(description="a mirrored class is learned as a class of its own")
     ] = False
+    bend_classes: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.3,
+            description="0.05: a class bent by about so much of height and width is learned as a "
+            "class of its own, in each step another one",
+        ),
+    ] = 0.0
     max_brightness: Annotated[
         float, Field(ge=0, le=10, description="in standard deviations of the train split's pixels")
     ] = 0.0
@@ -247,6 +256,22 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
             raise ValueError(
                 "mining = 'none' trains on TripletGen's triplets, and batches = 'classes' has "
                 "none; set batches = 'triplets', or another mining"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bent_classes_can_be_told_apart(self) -> TrainingSettings:
+        if not self.bend_classes:
+            return self
+        if self.loss == "proxy_anchor":
+            raise ValueError(
+                "bend_classes makes new classes in every step, and loss = 'proxy_anchor' has a "
+                "point for each class of the data; set bend_classes = 0, or another loss"
+            )
+        if self.mining == "none":
+            raise ValueError(
+                "bend_classes parts the images of a class, and with it the triplets that mining = "
+                "'none' trains on; set bend_classes = 0, or another mining"
             )
         return self
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from modules.images import (
     Augmentation,
+    draw_bends,
     draw_orientations,
     label_orientations,
     orientations_of,
@@ -128,13 +129,17 @@ class TripletModel(keras.Model):
         images: tf.Tensor,
         training: bool = False,
         orientations: tf.Tensor | None = None,
+        bends: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
 
-        In training they are changed at random, and turned by their orientations, int32 [N].
+        In training they are changed at random, turned by their orientations, int32 [N], and bent
+        by their bends, float32 [N, 18].
         """
         if training:
-            images = self.augmentation(images, seed=self._replica_seed(), orientations=orientations)
+            images = self.augmentation(
+                images, seed=self._replica_seed(), orientations=orientations, bends=bends
+            )
         return self.embedder(images, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
@@ -148,13 +153,16 @@ class TripletModel(keras.Model):
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync
         weights = self.trainable_variables
-        labels, orientations = tf.cast(labels, tf.int64), None
+        labels = tf.cast(labels, tf.int64)
+        orientations = bends = None
         old = Rows(labels, earlier[0]) if earlier else None  # of the images as they are
         if self.settings.orients_classes:
             orientations = draw_orientations(labels, self._seed(), self.settings)
             labels = label_orientations(labels, orientations)
+        if self.settings.bend_classes:
+            labels, bends = draw_bends(labels, self._seed(), self._replica_seed())
         with tf.GradientTape() as tape:
-            embeddings = self(images, training=True, orientations=orientations)
+            embeddings = self(images, training=True, orientations=orientations, bends=bends)
             embeddings = tf.cast(embeddings, tf.float32)  # not every device adds bfloat16
             if replicas > 1:
                 # Its gradient is the sum over all replicas, hence the division.

@@ -80,7 +80,7 @@ def _check_readable(folder: Path, key: str) -> None:
         ) from error
     if is_empty:
         raise NoDataError(
-            f"The folder {folder} ([data] path) is empty, as a place is where no disk is mounted. "
+            f"The folder {folder} ({key}) is empty, as a place is where no disk is mounted. "
             "Mount its disk, or put the images there."
         )
 

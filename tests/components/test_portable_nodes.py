@@ -19,7 +19,11 @@ from tests.components.portable import needs_prism, prism_job_server
 from tests.components.sheet_example_gen import test_sheet_example_gen as sheets
 from tests.real_data import digits, examples_artifact
 
-pytestmark = needs_prism
+# Threads of Beam in this process complain when the server ends.
+pytestmark = [
+    needs_prism,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_images_at_any_depth_have_the_name_of_their_folder(tmp_path, catalogue) 
     with pytest.raises(ValueError, match=r"5 of 5 images"):
         run(ImageGalleryGen(str(catalogue), 0.2, max_pixels=100), tmp_path / "large")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"Expected files ending in .*at any depth"):
         run(ImageGalleryGen(str(tmp_path / "empty")), tmp_path / "none")
 

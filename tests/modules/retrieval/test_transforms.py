@@ -114,10 +114,12 @@ def test_scores_equal_the_brute_force_for_all_batches_blocks_and_shards(
 
 
 @pytest.mark.slow
-def test_scores_of_two_worker_processes():
+def test_scores_of_two_worker_processes(tmp_path):
     queries, gallery = make_rows(0, 60), make_rows(1, 50)
     run(
-        lambda pcollection: ScoreQueries(KS, pcollection, query_rows=7, shard_rows=9),
+        lambda pcollection: ScoreQueries(
+            KS, pcollection, query_rows=7, shard_rows=9, folder=str(tmp_path)
+        ),
         in_batches(queries, [20, 40]),
         in_batches(gallery, [30]),
         check_scores(queries, gallery),

@@ -243,7 +243,7 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             "max_hue has no effect on grey images; leave it out, or set channels = 3 of [image]",
         ),
         (
-            '[model]\nname = "mobilenet_v2"\nweights = "imagenet"\ntrainable = "head"\n'
+            '[model]\nname = "mobilenet_v3_small"\nweights = "imagenet"\ntrainable = "head"\n'
             '[training]\ndistribution = "multi_worker"\nworkers = 2\n'
             "max_shift = 0.0\nmax_rotation = 0.0\nmax_zoom = 0.0\nmax_shear = 0.0",
             "of no use with model.trainable = 'head' and no random changes",
