@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from components.metadata import BLESSED, PUSHED, REASON, VERSION, PipelineRun
+from components.metadata import BLESSED, PUSHED, REASON, UPDATE_LAST_NODE, VERSION, PipelineRun
 from modules.gate import BASELINE, CANDIDATE, CHANGE
 from modules.report import report_page
 
@@ -22,6 +22,7 @@ OUTPUTS = {
     "Evaluator": ("metrics", "Metrics"),
     "Pusher": ("pushed", "Model"),
     "ReportGen": (REPORT, "HTML"),
+    UPDATE_LAST_NODE: ("index_update", "Model"),
 }
 _FOLDER = "pushed_destination"
 _EXAMPLES = ("span", "images")
@@ -78,9 +79,17 @@ def _pushed(run: PipelineRun) -> dict[str, str]:
     return {"version": "none", "reason": str(run.first("blessing").get(REASON, "not blessed"))}
 
 
+def _index_update(run: PipelineRun) -> dict[str, str]:
+    """The version that a skipped run has made with the served model."""
+    if UPDATE_LAST_NODE in run.nodes:
+        return _pushed(run)
+    return {"version": "none", "reason": "the span is trained on"}
+
+
 _FACTS: dict[str, Callable[[PipelineRun], dict[str, Any]]] = {
     "metrics": _metrics,
     "pushed": _pushed,
+    "index_update": _index_update,
 }
 
 

@@ -12,20 +12,17 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata, pipeline as tfx_pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.evaluator import Evaluator
 from components.example_validator import ExampleValidator
-from components.index_gen import PREVIOUS_KEY, Index, IndexGen, settings_text
-from components.pusher import Pusher
 from components.resolvers import (
     CANDIDATES_KEY,
     EXAMPLES_KEY,
     TRAINING_RECIPE,
     FixedSpanStrategy,
     LatestBlessedBaselineStrategy,
-    PreviousIndexStrategy,
     PreviousModelStrategy,
     PreviousStatisticsStrategy,
     WindowStrategy,
@@ -47,6 +44,7 @@ from pipeline.fingerprint import (
     file_fingerprint,
     folder_fingerprint,
 )
+from pipeline.index import gallery_nodes, index_nodes, make_pusher, update_nodes
 from pipeline.own_code import OWN_CODE_FINGERPRINT, own_code_fingerprint
 from pipeline.report import make_report_nodes
 from pipeline.schema import SCHEMA_FILE, statistics_options
@@ -64,7 +62,8 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
     Returns:
         ExampleGen → StatisticsGen → schema → ExampleValidator → DataAudit → Transform →
         TripletGen → Trainer → Resolver → Evaluator → ReportGen → IndexGen → Pusher;
-        TrainingDecision before DataAudit where it is asked for.
+        TrainingDecision before DataAudit where it is asked for, and an index of the served model
+        for the runs that it skips.
     """
     name = config.pipeline.name
     return tfx_pipeline.Pipeline(
@@ -133,10 +132,11 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
     previous = start.previous or resolver
     # What is tried out on the data of an earlier run was audited there.
     audited = audit_nodes(config, examples, evaluated, resolver) if start.example_gen else []
+    audit = audited[-1].outputs["audit"] if audited else start.audit
     triplet_gen = TripletGen(
         examples=examples,
         model=previous.outputs["model"] if previous and config.triplets.needs_model else None,
-        audit=audited[-1].outputs["audit"] if audited and config.triplets.heeds_suspects else None,
+        audit=audit if config.triplets.heeds_suspects else None,
         background=config.image.background,
         **config.triplets.model_dump(exclude={"rounds_on_same_data"}),
     )
@@ -197,7 +197,7 @@ def _nodes(config: Config, start: Start) -> list[BaseNode]:
         evaluator,
         # What is tried out on the data of an earlier run is for nobody to use.
         *(
-            _last_nodes(config, examples, trainer, evaluator, audited)
+            _last_nodes(config, examples, trainer, evaluator, audited, start, decision)
             if start.example_gen
             else []
         ),
@@ -282,47 +282,24 @@ def _last_nodes(
     trainer: BaseComponent,
     evaluator: BaseComponent,
     audited: list[BaseNode],
+    before: Start,
+    decision: list[BaseNode],
 ) -> list[BaseNode]:
-    """The report and what brings the model to those who use it."""
+    """The report and what brings the model, or an index of the served one, to those who use it."""
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
     report_nodes = make_report_nodes(config, trainer, evaluator, audited)
-    index_nodes = _index_nodes(config, examples, model, blessing)
-    pusher = Pusher(
-        model=model,
-        model_blessing=blessing,
-        index=index_nodes[-1].outputs["index"] if index_nodes else None,
+    own = gallery_nodes(config, before.validator, trainer)
+    gallery = own[-1].outputs["examples"] if own else examples
+    indexed = index_nodes(config, gallery, model, blessing)
+    pusher = make_pusher(
+        config,
+        model,
+        blessing,
+        index=indexed[-1].outputs["index"] if indexed else None,
         report=report_nodes[-1].outputs["report"] if report_nodes else None,
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=config.pipeline.serving_directory
-            )
-        ),
-        keep_versions=config.pipeline.keep_versions,
-        nearest_up_to=config.index.nearest_up_to if index_nodes else 0,
     )
-    return [*report_nodes, *index_nodes, pusher]
-
-
-def _index_nodes(
-    config: Config, examples: BaseChannel, model: BaseChannel, blessing: BaseChannel
-) -> list[BaseNode]:
-    """Makes the index of a blessed model; nothing if there is to be none."""
-    if not config.index.enabled:
-        return []
-    inputs = {"examples": examples, "model": model, "model_blessing": blessing}
-    previous = Resolver(
-        strategy_class=PreviousIndexStrategy,
-        config={"settings": settings_text(config.index)},
-        previous_index=Channel(type=Index),
-        **inputs,
-    ).with_id("PreviousIndexResolver")
-    index_gen = IndexGen(
-        settings=config.index,
-        previous_index=previous.outputs[PREVIOUS_KEY],
-        background=config.image.background,
-        **inputs,
-    )
-    return [previous, index_gen]
+    updating = update_nodes(config, gallery, decision[-1]) if decision else []
+    return [*own, *updating, *report_nodes, *indexed, pusher]
 
 
 def _span_resolvers(

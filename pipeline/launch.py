@@ -17,12 +17,13 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from components.metadata import (
     DECISION_NODE,
     READ,
+    UPDATE_NODE,
     artifacts_by_id,
-    ends_run,
     executions_of_nodes,
     executions_of_run,
     find_events,
     plain_values,
+    skips_training,
 )
 from modules.runtime import node_times
 from pipeline.metadata import FILES, files_fault, find_execution, mark_failed, note_files
@@ -54,7 +55,8 @@ class Launched(NamedTuple):
 
     Attributes:
         outcome: `executed`; `cached`; `skipped`, when TrainingDecision has decided against a
-            training, or a condition of TFX's left the node out; or `done before`, by an earlier try
+            training and the node is of one, or the other way round, or a condition of TFX's left
+            the node out; or `done before`, by an earlier try
             of the same run.
         seconds: How long it took.
     """
@@ -151,11 +153,13 @@ def _launch(
         return find_execution(store, pipeline.pipeline_info.id, run_id, node_id)
 
     with connection as handle:  # never kept while a node runs: a database may end idle connections
-        if DECISION_NODE in _ancestors(pipeline, node):
+        behind = _ancestors(pipeline, node)
+        if DECISION_NODE in behind:
             decision = find_execution(
                 handle.store, pipeline.pipeline_info.id, run_id, DECISION_NODE
             )
-            if decision is not None and ends_run(handle.store, decision):
+            trains = decision is None or not skips_training(handle.store, decision)
+            if trains is (UPDATE_NODE in (*behind, node_id)):
                 return "skipped"
         earlier = find(handle.store)
     if earlier is not None:

@@ -1,6 +1,7 @@
 from .class_names import group_similar as group_similar
 from .component import ImageExampleGen as ImageExampleGen
 from .corrections import read_corrections as read_corrections
+from .driver import Driver as Driver
 from .executor import Executor as Executor, read_options as read_options
 from .faults import (
     Checked as Checked,

@@ -61,7 +61,8 @@ def _write_report(
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
-    write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts).encode())
+    # Beam gives the counts of a mapping in any order.
+    write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts, sort_keys=True).encode())
 
 
 def read_options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:
@@ -91,6 +92,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         "Expected folders of classes that hold files ending in .jpg, .jpeg, .png, .webp, .bmp or "
         ".gif"
     )
+    TABLE = "[data]"  # of the configuration, for messages
 
     def GetInputSourceToExamplePTransform(  # noqa: N802 — TFX's name
         self,

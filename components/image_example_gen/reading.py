@@ -46,7 +46,8 @@ class _ReadImage(beam.DoFn):
             yield beam.pvalue.TaggedOutput(IGNORED, shown(suffix))
             return
         try:
-            names = [part.encode() for part in (example_id, parts[-2])]
+            # Without a folder there is no class.
+            names = [part.encode() for part in (example_id, parts[-2] if parts[1:] else "")]
         except UnicodeEncodeError:  # it has bytes that are no UTF-8
             reason = "the name of the file or of its class is not UTF-8"
             yield beam.pvalue.TaggedOutput(UNDECODABLE, (shown(example_id), reason))

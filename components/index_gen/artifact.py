@@ -24,7 +24,10 @@ class Index(Artifact):
 def settings_text(settings: IndexSettings) -> str:
     """`[index]` as text: what was asked for, to tell one index from another of the same inputs.
 
-    What is as by default is left out: set or not, it asks for the same. So is what is the Pusher's.
+    What is as by default is left out: set or not, it asks for the same. So is what is the Pusher's,
+    and where a gallery of its own lies: its examples are an input.
     """
-    asked = settings.model_dump(mode="json", exclude_defaults=True, exclude={"nearest_up_to"})
+    asked = settings.model_dump(
+        mode="json", exclude_defaults=True, exclude={"nearest_up_to", "path"}
+    )
     return json.dumps(asked, sort_keys=True)

@@ -100,12 +100,12 @@ def _files(examples: list[types.Artifact], settings: IndexSettings) -> list[str]
     there = sorted(
         {name for one in examples for name in artifact_utils.decode_split_names(one.split_names)}
     )
-    if settings.gallery not in (*there, "window"):
+    if settings.gallery in ("train", "eval") and settings.gallery not in there:
         raise ValueError(
             f"IndexGen: index.gallery is {settings.gallery!r}, but the examples have the splits "
             f"{', '.join(there)}. Name one of those, or 'window' for all."
         )
-    wanted = there if settings.gallery == "window" else [settings.gallery]
+    wanted = [settings.gallery] if settings.gallery in there else there
     folders = [
         artifact_utils.get_split_uri([one], split)
         for one in examples

@@ -76,7 +76,8 @@ class _WriteShard(beam.DoFn):
         rows = self._filled(rows)
         vectors = rows.embeddings[""]
         schema = schema_of(self._plan, vectors.shape[1])
-        columns = {ID: rows.ids, LABEL: rows.labels, **rows.features}
+        labels = np.array([label or None for label in rows.labels], object)  # of a catalogue
+        columns = {ID: rows.ids, LABEL: labels, **rows.features}
         columns[KEPT] = rows.features[KEPT] >= 0
         arrays = [
             pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])

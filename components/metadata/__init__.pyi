@@ -4,8 +4,10 @@ from .decisions import (
     JUDGED_MODEL as JUDGED_MODEL,
     RECIPE as RECIPE,
     TRAIN as TRAIN,
+    UPDATE_LAST_NODE as UPDATE_LAST_NODE,
+    UPDATE_NODE as UPDATE_NODE,
     WHY as WHY,
-    ends_run as ends_run,
+    skips_training as skips_training,
 )
 from .executions import (
     DONE as DONE,

@@ -1,4 +1,4 @@
-"""What a TrainingDecision says: the properties of its artifact, and whether a run ends with it."""
+"""What a TrainingDecision says: the properties of its artifact, and which nodes follow from it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from components.metadata.lineage import MADE, artifacts_by_id, find_events
 
 DECISION_NODE = "TrainingDecision"
 DECISION_KEY = "decision"
-TRAIN = "train"  # 1: the run goes on; 0: it ends with the decision
+TRAIN = "train"  # 1: the run goes on; 0: nothing is trained
 WHY = "why"
+# The first and the last node of what a run has instead of a training.
+UPDATE_NODE = "ServedIndexResolver"
+UPDATE_LAST_NODE = "UpdatePusher"
 JUDGED_MODEL = "judged_model"  # id of the Model artifact that was served; 0 if there was none
 # Of an execution of the Trainer: a hash of all settings and code that its model depends on.
 RECIPE = "recipe"
 
 
-def ends_run(store: mlmd.MetadataStore, execution: proto.Execution) -> bool:
+def skips_training(store: mlmd.MetadataStore, execution: proto.Execution) -> bool:
     """Whether an execution of TrainingDecision, new or cached, decided against training."""
     events = find_events(store, MADE, DECISION_KEY, executions=[execution.id])
     made = artifacts_by_id(store, (event.artifact_id for event in events)).values()

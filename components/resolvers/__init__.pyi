@@ -5,6 +5,7 @@ from .previous_model import (
     PreviousModelStrategy as PreviousModelStrategy,
 )
 from .previous_statistics import PreviousStatisticsStrategy as PreviousStatisticsStrategy
+from .served_index import ServedIndexStrategy as ServedIndexStrategy
 from .served_model import (
     EARLIER_KEY as EARLIER_KEY,
     REFERENCE_KEY as REFERENCE_KEY,

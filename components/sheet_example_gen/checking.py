@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from components.sheet_example_gen.rows import Row, Rows
+from components.sheet_example_gen.rows import Rows
 from components.sheet_example_gen.tables import Format, SheetError, open_table
 
 _SHOWN = 10  # faults in a message
 
 
 def check_sheets(
-    sheets: Sequence[str], kind: Format, root: str, splits: Sequence[str]
+    sheets: Sequence[str],
+    kind: Format,
+    root: str,
+    splits: Sequence[str],
+    *,
+    labelled: bool = True,
 ) -> Counter[str | None]:
     """Reads all sheets to the end.
 
@@ -26,6 +31,7 @@ def check_sheets(
         kind: Of the files.
         root: Folder that ids are relative to.
         splits: What the column `split` may say; empty: the column is not read.
+        labelled: Whether each row must have a label.
 
     Returns:
         How many rows name each split.
@@ -39,7 +45,7 @@ def check_sheets(
     hashes: list[np.ndarray] = []
     for sheet in sheets:
         of_sheet = []
-        for row in _read(sheet, kind, root, splits):
+        for row in Rows(open_table(sheet, kind), root, splits, labelled=labelled):
             if isinstance(row, str):
                 total += 1
                 faults += [row] if len(faults) < _SHOWN else []
@@ -51,7 +57,7 @@ def check_sheets(
         more = f"\n  and {total - len(faults)} more" if total > len(faults) else ""
         raise SheetError("\n  ".join(["The sheets cannot be used:", *faults]) + more)
     if sheets:
-        _reject_repeated(sheets, kind, root, splits, np.concatenate(hashes))
+        _reject_repeated(sheets, kind, root, np.concatenate(hashes))
     if empty := [name for name in splits if not counts[name]]:
         raise SheetError(
             f"No row of {', '.join(sheets)} is of the split {empty[0]!r}, by the column split: "
@@ -61,17 +67,11 @@ def check_sheets(
     return counts
 
 
-def _read(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Iterator[Row | str]:
-    return iter(Rows(open_table(sheet, kind), root, splits))
-
-
 def _hash(example_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(example_id.encode(), digest_size=8).digest(), "big")
 
 
-def _reject_repeated(
-    sheets: Sequence[str], kind: Format, root: str, splits: Sequence[str], hashes: np.ndarray
-) -> None:
+def _reject_repeated(sheets: Sequence[str], kind: Format, root: str, hashes: np.ndarray) -> None:
     """Finds ids that occur twice: by their hashes first, then in a second pass by themselves."""
     hashes.sort()
     suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
@@ -79,7 +79,7 @@ def _reject_repeated(
         return
     first: dict[str, str] = {}
     for sheet in sheets:
-        for row in _read(sheet, kind, root, splits):
+        for row in Rows(open_table(sheet, kind), root, (), labelled=False):
             if isinstance(row, str) or _hash(row.id) not in suspects:
                 continue
             if row.id in first:

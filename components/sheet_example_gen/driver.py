@@ -39,7 +39,7 @@ def _images(sheet: str) -> Iterator[str]:
     with open_file(sheet) as file:
         kind: Format = "parquet" if file.read(4) == b"PAR1" else "csv"
     try:
-        for row in Rows(open_table(sheet, kind), "", ()):
+        for row in Rows(open_table(sheet, kind), "", (), labelled=False):
             if isinstance(row, Row):
                 yield row.path
     except SheetError:

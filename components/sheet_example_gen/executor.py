@@ -23,7 +23,13 @@ BY_COLUMN = "by_column"
 
 
 class Executor(ImageExecutor):
-    """Writes the examples, and judges and reports as ImageExampleGen does."""
+    """Writes the examples, and judges and reports as ImageExampleGen does.
+
+    Attributes:
+        LABELLED: Whether each row must have a label.
+    """
+
+    LABELLED = True
 
     def Do(  # noqa: N802 — TFX's name
         self,
@@ -49,9 +55,11 @@ class Executor(ImageExecutor):
         if not sheets:
             raise ValueError(
                 f"No sheet in {base} with the pattern {', '.join(map(repr, patterns))}. Correct "
-                "[data] path or the pattern."
+                f"{self.TABLE} path or the pattern."
             )
-        rows = check_sheets(sheets, options[FORMAT], base, _splits(exec_properties)).total()
+        rows = check_sheets(
+            sheets, options[FORMAT], base, _splits(exec_properties), labelled=self.LABELLED
+        ).total()
         if not rows:
             raise ValueError(f"There is no row in {', '.join(sheets)}. Add images.")
         work_done.expect("files", rows)
@@ -69,6 +77,7 @@ class Executor(ImageExecutor):
                 int(read_options(exec_properties)[MAX_PIXELS]),
                 _splits(exec_properties),
                 self._others,
+                labelled=self.LABELLED,
             )
         )
 

@@ -26,7 +26,9 @@ from modules.runtime import shown, work_done
 from modules.storage import read_file
 
 
-def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Iterator[Row]:
+def read_rows(
+    sheet: str, kind: Format, root: str, splits: Sequence[str], *, labelled: bool = True
+) -> Iterator[Row]:
     """Yields the rows of a sheet.
 
     Args:
@@ -34,11 +36,12 @@ def read_rows(sheet: str, kind: Format, root: str, splits: Sequence[str]) -> Ite
         kind: Of the file.
         root: Folder that ids are relative to.
         splits: What the column `split` may say; empty: the column is not read.
+        labelled: Whether each row must have a label.
 
     Raises:
         SheetError: As `Rows`; or a row is wrong, which is found before anything is read.
     """
-    for row in Rows(open_table(sheet, kind), root, splits):
+    for row in Rows(open_table(sheet, kind), root, splits, labelled=labelled):
         if isinstance(row, str):
             raise SheetError(row)
         yield row
@@ -99,6 +102,7 @@ class ReadSheets(beam.PTransform):
         splits: What the column `split` may say. Empty: it is not read, and there is one output.
         others: Receives the outputs `undecodable`, pairs (place and path, reason), and `ignored`,
             which is empty, and `images`, all examples, when the transform is applied.
+        labelled: Whether each row must have a label.
     """
 
     def __init__(
@@ -109,8 +113,11 @@ class ReadSheets(beam.PTransform):
         max_pixels: int,
         splits: Sequence[str],
         others: list[Mapping[str, beam.PCollection]],
+        *,
+        labelled: bool = True,
     ) -> None:
         super().__init__()
+        self._labelled = labelled
         self._root, self._pattern = input_base, pattern
         self._kind, self._max_pixels = kind, max_pixels
         self._splits, self._others = list(splits), others
@@ -121,7 +128,10 @@ class ReadSheets(beam.PTransform):
             pipeline
             | "Pattern" >> beam.Create([self._pattern])
             | "List" >> beam.FlatMap(lambda pattern, base: list_sheets(base, pattern), self._root)
-            | "Rows" >> beam.FlatMap(read_rows, self._kind, self._root, self._splits)
+            | "Rows"
+            >> beam.FlatMap(
+                read_rows, self._kind, self._root, self._splits, labelled=self._labelled
+            )
             | "Spread" >> beam.Reshuffle()
             | "Read"
             >> beam.ParDo(_ReadImage(self._max_pixels)).with_outputs(

@@ -3,7 +3,7 @@
 | column                 | meaning                                                         |
 |------------------------|-----------------------------------------------------------------|
 | `path`                 | of the image: from the sheet's folder, absolute, or a URI       |
-| `label`                | the class name, not empty                                       |
+| `label`                | the class name, not empty; may be missing where none is needed  |
 | `split`                | `train` or `eval`; read where the column makes the splits       |
 | `id`                   | unique; default: the path, and the box if there is one          |
 | `box_x`, `box_y`,      | what to cut out, in pixels of the upright image: left, top,     |
@@ -78,14 +78,18 @@ class Rows:
         table: The sheet.
         root: Folder that ids are relative to.
         splits: What the column `split` may say; empty: the column is not read.
+        labelled: Whether each row must have a label; else it may be empty, also by having no
+            column.
 
     Raises:
         SheetError: A column is missing, unnamed, there twice, or has a name that means another
             thing in the examples.
     """
 
-    def __init__(self, table: Table, root: str, splits: Sequence[str]) -> None:
-        self._table, self._splits = table, splits
+    def __init__(
+        self, table: Table, root: str, splits: Sequence[str], *, labelled: bool = True
+    ) -> None:
+        self._table, self._splits, self._labelled = table, splits, labelled
         self._root = f"{root.rstrip('/')}/"
         self._check_columns()
         known = {PATH, LABEL, ID, SPLIT, *BOX, *FLAGS}
@@ -108,7 +112,7 @@ class Rows:
 
     def _check_columns(self) -> None:
         name, columns = self._table.name, self._table.columns
-        wanted = [PATH, LABEL, *([SPLIT] if self._splits else [])]
+        wanted = [PATH, *([LABEL] if self._labelled else []), *([SPLIT] if self._splits else [])]
         if any(one in columns for one in BOX):
             wanted += BOX
         if missing := [one for one in wanted if one not in columns]:
@@ -130,7 +134,7 @@ class Rows:
 
     def _parse(self, number: int, cells: dict[str, Cell]) -> Row:
         written = _text(cells, PATH)
-        label = _text(cells, LABEL)
+        label = _text(cells, LABEL) if self._labelled else _plain(cells, LABEL)
         path = self._locate(written)
         box = _box(cells) if BOX[0] in cells else None
         of_image = path.removeprefix(self._root)
@@ -186,8 +190,8 @@ def _either(values: Sequence[str]) -> str:
 
 
 def _plain(cells: dict[str, Cell], column: str) -> str:
-    """A cell as text, '' where it is empty."""
-    value = cells[column]
+    """A cell as text, '' where it is empty or not there."""
+    value = cells.get(column)
     if isinstance(value, bytes):
         try:
             value = value.decode()

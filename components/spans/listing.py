@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import glob
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from modules.runtime import shown
 
+ANY_DEPTH = "**"  # the pattern of all files below a folder
 _NO_FOLDER = (errno.ENOTDIR, errno.ENOENT)
 
 
@@ -21,7 +23,8 @@ def list_files(base: str, pattern: str) -> list[str]:
 
     Args:
         base: Root folder, local or a URI.
-        pattern: Glob below it: `*`, `?` and `[…]` match within a name.
+        pattern: Glob below it: `*`, `?` and `[…]` match within a name. `**` alone stands for every
+            file at any depth, but for hidden folders.
 
     Returns:
         Paths that begin with `base`.
@@ -30,6 +33,8 @@ def list_files(base: str, pattern: str) -> list[str]:
         ValueError: A folder that the pattern finds cannot be listed; the message names it.
     """
     root = os.path.join(base, "")  # noqa: PTH118 — may be a URI
+    if pattern == ANY_DEPTH:
+        return sorted(_walk(root))
     if "://" in base:
         return sorted(tf.io.gfile.glob(root + pattern))
     pattern = pattern.replace("[^", "[!")  # as TensorFlow negates, and as Python does
@@ -68,6 +73,24 @@ def _size_and_time(file: str) -> tuple[int, int]:
     return found.st_size, int(found.st_mtime)
 
 
+def _walk(root: str) -> Iterator[str]:
+    """Every file below a folder; links to folders are followed, each folder once."""
+    if "://" in root:
+        for folder, folders, names in tf.io.gfile.walk(root.rstrip("/")):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from (f"{folder.rstrip('/')}/{name}" for name in names)
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, onerror=_not_listed, followlinks=True):
+        found = os.stat(folder)  # noqa: PTH116 — any bytes
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118
+
+
 def _glob(pattern: str, root: str) -> list[str]:
     """Below a folder of this machine, hidden names too."""
     return glob.glob(pattern, root_dir=root, include_hidden=True)  # noqa: PTH207 — not its order
@@ -85,7 +108,12 @@ def _check_listed(folder: str) -> None:
             return
         if error.errno == errno.ENOTDIR:  # a link to a file
             return
-        raise ValueError(
-            f"The folder {shown(folder)} cannot be listed ({error.strerror}), so its images would "
-            "be missing without a word. Give this user the right to read it, or remove it."
-        ) from error
+        error.filename = folder
+        _not_listed(error)
+
+
+def _not_listed(error: OSError) -> None:
+    raise ValueError(
+        f"The folder {shown(error.filename)} cannot be listed ({error.strerror}), so its images "
+        "would be missing without a word. Give this user the right to read it, or remove it."
+    ) from error

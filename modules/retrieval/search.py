@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from modules.retrieval.keys import BEHIND, INFINITY, NOTHING, pack
-from modules.retrieval.shards import GALLERY_TILE, GalleryTile, padded
+from modules.retrieval.shards import GALLERY_TILE, GalleryTile
 
 QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
 
@@ -56,9 +56,10 @@ class QueryTile:
         squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
         self._steps = _steps(squared_norms)
         self._offsets = squared_norms + self._steps
-        # The last column is multiplied with the |g|² of the gallery's rows.
-        factor = np.pad(-2 * embeddings, ((0, 0), (0, 1)), constant_values=1)
-        self._factor = padded(factor, QUERY_TILE)
+        # float32 [QUERY_TILE, D + 1]: the last column is multiplied with the gallery's |g|².
+        self._factor = np.zeros((QUERY_TILE, embeddings.shape[1] + 1), np.float32)
+        self._factor[: len(rows), :-1] = -2 * embeddings
+        self._factor[: len(rows), -1] = 1
         self._depth = depth
         self._kept: list[np.ndarray] = []  # keys [Q, …], unordered
         self._width = 0
@@ -77,7 +78,7 @@ class QueryTile:
             A view of `out`, float32 [Q, gallery_tile.size].
         """
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity have their place
-            np.matmul(self._factor, gallery_tile.factor.T, out=out)
+            np.matmul(self._factor, gallery_tile.factor, out=out)
         return out[: len(self.rows), : gallery_tile.size]
 
     def distances(

@@ -23,8 +23,11 @@ class IndexSettings(Settings):
 
     enabled: Annotated[bool, Field(description="push an index with every model")] = True
     gallery: Annotated[
-        Literal["window", "train", "eval"],
-        Field(description="the split to embed; `window`: both, of the window's spans if there are"),
+        Literal["window", "train", "eval", "images", "csv", "parquet"],
+        Field(
+            description="the split to embed; `window`: both, of the window's spans if there are; "
+            "the others: a catalogue, image files or sheets in `path`"
+        ),
     ] = "window"
     kind: Annotated[
         Literal["auto", "flat", "ivf", "hnsw"],

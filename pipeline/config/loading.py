@@ -16,7 +16,6 @@ from modules.settings import (
     EvaluationSettings,
     ExportSettings,
     ImageTable,
-    IndexSettings,
     ReportSettings,
     Settings,
     TrainingSettings,
@@ -26,6 +25,7 @@ from modules.settings import (
 from pipeline.config.beam import BeamSettings
 from pipeline.config.compatibility import LoggedQueriesSettings
 from pipeline.config.data import DataSettings
+from pipeline.config.index import GalleryIndexSettings
 from pipeline.config.kubeflow import KubeflowSettings
 from pipeline.config.model import PretrainedModelSettings
 from pipeline.config.pipeline import PipelineSettings
@@ -52,7 +52,7 @@ class Config(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     compatibility: LoggedQueriesSettings = LoggedQueriesSettings()
     report: ReportSettings = ReportSettings()
-    index: IndexSettings = IndexSettings()
+    index: GalleryIndexSettings = GalleryIndexSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()

@@ -40,7 +40,7 @@ class RunSummary:
         report: The page about the model that it ends with, a path or a URI.
         blessed: The verdict as it stands now; None without one.
         reason: Why it was rejected, or the error that ended the run.
-        version: The version that this run pushed.
+        version: The version that this run pushed; of a skipped run that with the served model.
         trained: Whether this run made the model that it ends with.
         training_seconds: How long the Trainer took for that.
         decision: Why the span was trained on, or not; None unless that was asked.

@@ -15,6 +15,8 @@ from components.metadata import (
     PUSHED,
     REASON,
     TRAIN,
+    UPDATE_LAST_NODE,
+    UPDATE_NODE,
     VERSION,
     WHY,
     PipelineRun,
@@ -33,8 +35,9 @@ from pipeline.metadata.run_summary import BASELINE, CANDIDATE, Run, RunSummary, 
 from pipeline.runtime import NotRunError, is_locked
 
 EXAMPLE_GENS = ("ImportExampleGen", "ImageExampleGen", "SheetExampleGen")
-_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator", "DataAudit")
+_DATA_NODES = (*EXAMPLE_GENS, "StatisticsGen", "ExampleValidator", "DataAudit", "GalleryExampleGen")
 _LAST_NODE = "Pusher"
+_PUSHING = (RunState.PUSHED, RunState.SKIPPED)  # the latter with an index of the served model
 _INDEX_FACTS = (
     "images", "added", "kept", "removed", "kind", "storage", "recall", "recall_k", "latency_ms",
     "bytes", "instead", "model_fingerprint",
@@ -138,7 +141,7 @@ def _summary(run: PipelineRun, *, goes_on: bool, has_spans: bool) -> RunSummary:
         report=report_path_of(run),
         blessed=bool(blessing[BLESSED]) if BLESSED in blessing else None,
         reason=None if reason is None else str(reason),
-        version=str(pushed.get(VERSION)) if state is RunState.PUSHED else None,
+        version=str(pushed[VERSION]) if state in _PUSHING and pushed.get(PUSHED) == 1 else None,
         trained=bool(trained),
         training_seconds=_seconds(trainer.execution) if trainer and trained else None,
         decision=None if decision is None else str(decision),
@@ -157,9 +160,11 @@ def _state(run: PipelineRun, *, goes_on: bool) -> tuple[RunState, str | None]:
                 return RunState.NO_DATA, node
             return (RunState.DATA_REJECTED if node in _DATA_NODES else RunState.FAILED), node
     stopped = next((node for node, state in states.items() if state not in DONE), None)
-    if not stopped and run.first(DECISION_KEY).get(TRAIN) == 0:  # no later node has an execution
-        decided = states[DECISION_NODE] == proto.Execution.COMPLETE
-        return (RunState.SKIPPED if decided else RunState.NOTHING_NEW), None
+    updates = UPDATE_NODE in states and UPDATE_LAST_NODE not in states  # it is at that
+    if not (stopped or updates) and run.first(DECISION_KEY).get(TRAIN) == 0:
+        done = {states[DECISION_NODE], states.get(UPDATE_LAST_NODE)}
+        is_new = proto.Execution.COMPLETE in done
+        return (RunState.SKIPPED if is_new else RunState.NOTHING_NEW), None
     if stopped or _LAST_NODE not in states:
         return (RunState.RUNNING if goes_on else RunState.KILLED), stopped or list(states)[-1]
     ran = {node for node, state in states.items() if state == proto.Execution.COMPLETE}

@@ -39,6 +39,7 @@ def describe_run(run: RunSummary, runs: Sequence[RunSummary]) -> Iterator[str]:
     )
     yield from text.rstrip().splitlines()
     if run.state is RunState.SKIPPED:
+        yield from _index_of_served(run)
         yield from _gain_and_cost(runs[: runs.index(run)])
     elif run.trained and run.decision:
         yield f"Trained, since {run.decision}."
@@ -85,6 +86,18 @@ def describe_operating_point(evaluation: Evaluation) -> Iterator[str]:
         )
     if apart:
         yield f"The threshold is {', '.join(apart)}."
+
+
+def _index_of_served(run: RunSummary) -> Iterator[str]:
+    """What the index of the served model has become."""
+    if run.version is not None and run.index:
+        images, added, kept, removed = (
+            int(run.index[key]) for key in ("images", "added", "kept", "removed")
+        )
+        yield (
+            f"Version {run.version} has the same model and an index of {images:,} images: "
+            f"{added:,} added, {kept:,} kept, {removed:,} removed."
+        )
 
 
 def _gain_and_cost(runs: Sequence[RunSummary]) -> Iterator[str]:

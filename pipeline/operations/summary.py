@@ -29,6 +29,7 @@ from pipeline.config import Config
 from pipeline.metadata import (
     Evaluation,
     Run,
+    RunState,
     RunSummary,
     data_rejections,
     model_rejections,
@@ -163,7 +164,7 @@ def show(
         console.print(f"Report: {run.report}", markup=False)
     if run.pushed_to:
         console.print(f"Pushed to {run.pushed_to}", markup=False)
-    else:
+    if not run.pushed_to or runs[-1].state is RunState.SKIPPED:
         style = "bold red" if run.failed else None
         for line in describe_run(runs[-1], runs):
             console.print(line, markup=False, style=style)

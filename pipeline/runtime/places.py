@@ -23,9 +23,10 @@ def check_places(config: Config) -> None:
             the configuration names cannot be read.
         NoDataError: The folder of the data is empty.
     """
-    data = config.data.path
-    if "://" not in data:
-        _check_readable(Path(data))
+    read = {"[data] path": config.data.path, "[index] path": config.index.own_gallery}
+    for key, folder in read.items():
+        if folder and "://" not in folder:
+            _check_readable(Path(folder), key)
     for key, file in _named_files(config).items():
         if "://" not in file:
             _check_file(Path(file), key)
@@ -61,25 +62,25 @@ def _check_file(file: Path, key: str) -> None:
         raise ConfigError(f"The file {file} ({key}) is empty. Put the right one there.")
 
 
-def _check_readable(folder: Path) -> None:
+def _check_readable(folder: Path, key: str) -> None:
     if not folder.exists():
         raise ConfigError(
-            f"There is no folder {folder} ([data] path), so there are no images. Mount its disk, "
-            "or correct the path."
+            f"There is no folder {folder} ({key}), so there are no images. Mount its disk, or "
+            "correct the path."
         )
     if not folder.is_dir():
-        raise ConfigError(f"{folder} ([data] path) is no folder. Name the folder of the images.")
+        raise ConfigError(f"{folder} ({key}) is no folder. Name the folder of the images.")
     try:
         with os.scandir(folder) as entries:
             is_empty = next(entries, None) is None
     except OSError as error:
         raise ConfigError(
-            f"The folder {folder} ([data] path) cannot be listed: {error.strerror}. Give this user "
-            "the right to read it, or mount its disk again."
+            f"The folder {folder} ({key}) cannot be listed: {error.strerror}. Give this user the "
+            "right to read it, or mount its disk again."
         ) from error
     if is_empty:
         raise NoDataError(
-            f"The folder {folder} ([data] path) is empty, as a place is where no disk is mounted. "
+            f"The folder {folder} ({key}) is empty, as a place is where no disk is mounted. "
             "Mount its disk, or put the images there."
         )
 

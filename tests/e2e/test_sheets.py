@@ -1,16 +1,21 @@
-"""A sheet of images with cameras, queries and a gallery goes through the whole chain."""
+"""A sheet of images with cameras, queries and a gallery goes through the whole chain.
+
+What is searched later is a catalogue of its own, without labels.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
+from modules.index import index_folder, open_index
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
-from pipeline.metadata import Run, latest_run
+from pipeline.metadata import Run, latest_run, read_latest
 from pipeline.operations.reference_scores import latest_reference_scores
 from tests.real_data import digits
 
@@ -49,12 +54,20 @@ def write_sheet(root: Path) -> pd.DataFrame:
     return table
 
 
+def write_catalogue(root: Path, numbers: range) -> None:
+    (root / "new").mkdir(parents=True, exist_ok=True)
+    for i, (image, _, _) in enumerate(digits(1, start=90)):
+        path = root / ("new" if i % 2 else "") / f"{i}.png"
+        path.write_bytes(image) if i in numbers else path.unlink(missing_ok=True)
+
+
 def executed(run: Run) -> set[str]:
     return {n.node for n in run.nodes if n.state == "run" and not n.node.endswith("Resolver")}
 
 
 def test_a_sheet_through_the_whole_chain(tmp_path, monkeypatch) -> None:
     table = write_sheet(tmp_path / "data")
+    write_catalogue(tmp_path / "catalogue", range(8))
     config = tmp_path / "config.toml"
     config.write_text(f"""
 [pipeline]
@@ -75,6 +88,9 @@ slice_by = ["label", "camera"]
 exclude_same = ["camera"]
 [evaluation.thresholds."precision@1"]
 lower = 0.0
+[index]
+gallery = "images"
+path = "{tmp_path}/catalogue"
 """)
     monkeypatch.setenv(CONFIG_VARIABLE, str(config))
     run_pipeline(load_config())
@@ -106,8 +122,23 @@ lower = 0.0
             image = tf.train.Example.FromString(record).features.feature["image"]
             assert tf.io.decode_png(image.bytes_list.value[0]).shape == (24, 24, 1)
 
+    index = open_index(index_folder(first.pushed_to))
+    searchable = {row["id"]: row["label"] for row in index.rows(np.arange(len(index)))}
+    assert searchable == {
+        (b"new/%d.png" if i % 2 else b"%d.png") % i: b"new" if i % 2 else None for i in range(8)
+    }
+    assert nodes["GalleryExampleGen"].outputs["examples"]["images"] == 8
+
     run_pipeline(load_config())
     assert executed(latest_run(load_config())) == set()
+
+    # Nothing is trained for another catalogue.
+    write_catalogue(tmp_path / "catalogue", range(1, 10))
+    run_pipeline(load_config())
+    again, runs = read_latest(load_config())
+    assert executed(again) == {"GalleryExampleGen", "IndexGen", "Pusher"}
+    counts = [runs[-1].index[name] for name in ("images", "added", "kept", "removed")]
+    assert (runs[-1].state, counts) == ("pushed", [9, 2, 7, 1])
 
     # Another sheet: one image of each class in eval, and they search in the train split.
     first_of_class = ~table["label"].duplicated() & (table["label"] != "background")

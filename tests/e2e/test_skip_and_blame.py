@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from components.metadata import read_pipeline_runs
 from modules.contract import make_example
+from modules.index import check_same_model
 from pipeline.__main__ import main
 from pipeline.config import Config, load_config
 from pipeline.local_runner import run_pipeline
@@ -30,6 +31,7 @@ BEHIND = {
     "DataAudit", "Transform", "PreviousModelResolver", "TripletGen", "Trainer", "BaselineResolver",
     "Evaluator", "ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher",
 }  # fmt: skip
+UPDATE = {"ServedIndexResolver", "IndexUpdate", "UpdatePusher"}
 
 
 class Chain:
@@ -68,12 +70,15 @@ lower = 0.8
         self._start = 0
         self.arrives(1)
         self.first = self.run()
-        self.served = tree(Path(self.config.pipeline.serving_directory))
         self.arrives(2)
         self.skipped = self.run()
+        self.served = tree(Path(self.config.pipeline.serving_directory))
+        self.again = self.run()
         self.renamed = self.arrives(3, trained=SPOILT, wrong=WRONG)
         self.rejected = self.run()
-        self.runs = read_runs(self.config)
+        self.every_run = read_runs(self.config)
+        self.runs = [*self.every_run]
+        self.cached = self.runs.pop(2)
 
     @property
     def config(self) -> Config:
@@ -123,21 +128,48 @@ def test_a_span_on_which_the_served_model_still_fits_ends_there(chain: Chain) ->
     assert first.decision == "no blessed model of these settings is there"
     assert nodes(chain.first) >= BEHIND
 
-    assert (skipped.state, skipped.span, skipped.version) == ("skipped", 2, None)
+    assert (skipped.state, skipped.span) == ("skipped", 2)
     assert not BEHIND & nodes(chain.skipped)
     assert "TrainingDecision" in nodes(chain.skipped)
     queries = EVALUATED * len(CLASSES)
     assert f"on {queries} new queries of {len(CLASSES)} classes" in str(skipped.reason)
-    (sentence,) = describe_run(skipped, chain.runs)
+    sentence, _ = describe_run(skipped, chain.runs)
     assert sentence.startswith("Skipped, nothing was trained; span 2")
     assert "the served model still fits: precision@1 " in sentence
+
+
+def test_the_images_of_a_skipped_span_enter_the_index_of_the_served_model(chain: Chain) -> None:
+    first, skipped, _ = chain.runs
+    assert not UPDATE & (nodes(chain.first) | nodes(chain.rejected))
+    assert nodes(chain.skipped) >= UPDATE
+    of_span = (TRAINED + EVALUATED) * len(CLASSES)
+    counts = [skipped.index[name] for name in ("images", "added", "kept", "removed")]
+    assert counts == [2 * of_span, of_span, of_span, 0]
+    assert skipped.index["model_fingerprint"] == first.index["model_fingerprint"]
+    assert list(describe_run(skipped, chain.runs))[1] == (
+        f"Version {skipped.version} has the same model and an index of {2 * of_span} images: "
+        f"{of_span} added, {of_span} kept, 0 removed."
+    )
+    serving = Path(chain.config.pipeline.serving_directory)
+    old, new = (serving / str(run.version) for run in (first, skipped))
+    assert chain.skipped.pushed_to == str(new)
+    assert check_same_model(str(new)).images == 2 * of_span
+    # All else is as it was pushed with the model, but for what the signature `nearest` searches.
+    lists = [{str(path.relative_to(one)) for path in one.rglob("*")} for one in (old, new)]
+    assert lists[0] == lists[1] >= {"model_card.md", "index/gallery.parquet"}
+    for name in ("saved_model.pb", "model_card.md", "assets/threshold"):
+        assert (old / name).read_bytes() == (new / name).read_bytes()
+    assert max(path.name for path in serving.iterdir() if path.name.isdigit()) == skipped.version
+    # A run without news makes nothing of it once more.
+    assert (chain.cached.state, chain.cached.version) == ("nothing new", None)
+    assert {n.state for n in chain.again.nodes if not n.node.endswith("Resolver")} == {"cached"}
 
 
 def test_the_next_span_is_trained_on_with_the_skipped_one_and_rejected(chain: Chain) -> None:
     run = chain.runs[-1]
     assert run.decision == "1 span was skipped in a row, max_skips = 1"
     assert (run.state, run.window, run.index) == ("rejected", (1, 2, 3), {})
-    # The version with its index is as the first run left it.
+    # The versions with their indexes are as the runs before left them.
     assert tree(Path(chain.config.pipeline.serving_directory)) == chain.served
 
 
@@ -152,7 +184,7 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
         assert {"Transform", "TripletGen", "Trainer", "Evaluator"} <= names
         assert not names & {
             "DataAudit", "BaselineResolver", "ReportGen", "PreviousIndexResolver", "IndexGen",
-            "Pusher",
+            "Pusher", *UPDATE,
         }  # fmt: skip
     # As a command it finds these in its cache.
     done = CliRunner().invoke(main, ["blame", "--config", str(chain.path), "--json"])
@@ -179,9 +211,11 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
     assert len(right) > 0.9 * len(chain.renamed)
     assert len(right) > 0.9 * len(images)
     assert all(one["id"] in chain.renamed for one in found["images"][:SPOILT])
+    # Half of these labels are wrong, so most images have neighbours of their own label.
+    assert found["audit"][0].startswith("The audit of the run doubts ")
     # Nothing is left of it, and nothing has changed.
     assert sorted(folder.iterdir()) == before
-    assert read_runs(config) == chain.runs
+    assert read_runs(config) == chain.every_run
     assert tree(Path(config.pipeline.serving_directory)) == chain.served
 
 

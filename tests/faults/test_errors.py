@@ -86,6 +86,7 @@ def test_an_empty_mount_point_is_not_told_as_bad_data(tmp_path) -> None:
         ('[model]\nweights = "no.h5"\n[image]\nheight = 16\nwidth = 16\nchannels = 1',
          r"no\.h5 \(\[model\] weights\) cannot be read: No such file"),
         ("", r"no\.pbtxt \(\[data\] schema_file\) cannot be read: No such file"),
+        ('[index]\ngallery = "images"\npath = "no"', r"no folder .*/no \(\[index\] path\), so"),
     ],
 )  # fmt: skip
 def test_a_missing_file_that_a_node_would_read(tmp_path, tables, says) -> None:

@@ -52,13 +52,17 @@ def test_the_decision_is_a_task_of_its_own_where_it_is_asked_for(tmp_path) -> No
     without = dag(compile_ir(parse_config(tables, "the test")))
     tables["retraining"] = {"tolerated_drop": 0.01}
     asked = dag(compile_ir(parse_config(tables, "the test")))
-    assert asked.keys() - without.keys() == {"ServedModelResolver", "TrainingDecision"}
+    update = {"ServedIndexResolver", "IndexUpdate", "UpdatePusher"}
+    assert asked.keys() - without.keys() == {"ServedModelResolver", "TrainingDecision", *update}
     waiting = {node for node, upstream in asked.items() if "TrainingDecision" in upstream}
-    assert waiting == {"AuditModelResolver", "DataAudit", "Transform", "TripletGen"}
+    assert waiting == {
+        "AuditModelResolver", "DataAudit", "Transform", "TripletGen", "ServedIndexResolver",
+    }  # fmt: skip
     assert "ExampleValidator" in asked["ServedModelResolver"]
     assert asked["TrainingDecision"] == ["ServedModelResolver"]
     # It decides in the pod that read the span; neither spans nor the decision add a level.
     pods = {pod.nodes[-1]: pod for pod in share_pods(asked, {"Trainer"})}
+    assert pods.pop("UpdatePusher").nodes == ("ServedIndexResolver", "IndexUpdate", "UpdatePusher")
     assert list(pods) == [
         "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer", "Pusher",
     ]  # fmt: skip

@@ -78,6 +78,29 @@ def test_a_rejected_model_and_why(tmp_path) -> None:
     assert found["pushed"] == {"version": "none", "reason": "precision@1 0.5 < 0.7"}
 
 
+def test_the_version_of_a_skipped_run_and_why_there_is_none(tmp_path) -> None:
+    assert outputs_of(["ServedIndexResolver", "IndexUpdate", "UpdatePusher"]) == {
+        "index_update": "Model"
+    }
+    given = {
+        "outputs": {
+            "outputFile": str(tmp_path / "out.json"),
+            "artifacts": {"index_update": {"artifacts": [{"name": "x", "uri": "minio://b/x"}]}},
+        }
+    }
+
+    def facts(run: PipelineRun) -> dict[str, str]:
+        write_outputs(json.dumps(given), run)
+        made = json.loads((tmp_path / "out.json").read_text())
+        return made["artifacts"]["index_update"]["artifacts"][0]["metadata"]
+
+    pushed = {"pushed": 1, "pushed_version": "18", "pushed_destination": "/s/18"}
+    run = run_of(UpdatePusher=("pushed_model", pushed))
+    assert facts(run) == {"version": "18", "folder": "/s/18"}
+    trained = run_of(Pusher=("pushed_model", pushed))
+    assert facts(trained) == {"version": "none", "reason": "the span is trained on"}
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_the_report_is_copied_where_kubeflow_takes_it(tmp_path, there: bool) -> None:
     (tmp_path / "report.html").write_text("<h1>digits</h1>")

@@ -18,13 +18,14 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.index_gen import Index
-from components.metadata import Models, ends_run, find_execution
+from components.metadata import Models, find_execution, skips_training
 from components.pusher.versioned_push import versions
 from components.report_gen import EvaluationReport
 from components.resolvers.baseline import LatestBlessedBaselineStrategy
 from components.resolvers.previous_index import PreviousIndexStrategy
 from components.resolvers.previous_model import PreviousModelStrategy
 from components.resolvers.previous_statistics import PreviousStatisticsStrategy
+from components.resolvers.served_index import ServedIndexStrategy
 from components.resolvers.served_model import ServedModelStrategy
 from components.resolvers.window import FixedSpanStrategy, WindowStrategy
 from components.training_decision import Decision
@@ -185,6 +186,7 @@ class Simulation:
             fixed = FixedSpanStrategy(self.fixed, window)
             judged = self._resolve("EvaluationResolver", fixed, **channels)["examples"]
         if self.decides and self._skips(examples["examples"], event):
+            self._update_index(trained, event)
             return
         graph = self._node(
             "Transform", {"examples": trained},
@@ -254,7 +256,20 @@ class Simulation:
             span=self.span, judged_model=model[0].id if model else 0,
         )  # fmt: skip
         run = find_execution(self.store, "sim", f"run {self.run_number}", "TrainingDecision")
-        return ends_run(self.store, run)
+        return skips_training(self.store, run)
+
+    def _update_index(self, examples: list, event: Event) -> None:
+        served = self._resolve(
+            "ServedIndexResolver", ServedIndexStrategy(), examples=examples,
+            model=self.live(standard_artifacts.Model),
+            model_blessing=self.live(standard_artifacts.ModelBlessing),
+            report=self.live(EvaluationReport), previous_index=self.live(Index),
+        )  # fmt: skip
+        report = served.pop("report")
+        index = self._node("IndexUpdate", served, {"index": Index}, event, built=1)["index"]
+        inputs = {key: served[key] for key in ("model", "model_blessing")}
+        self._node("UpdatePusher", {**inputs, "index": index, "report": report},
+                   {"pushed_model": standard_artifacts.PushedModel}, event)  # fmt: skip
 
     def _of_node(self, node: str) -> list:
         context = self.store.get_context_by_type_and_name("node", f"sim.{node}")
@@ -288,9 +303,11 @@ class Simulation:
                     artifact.set_int_custom_property(prop, value)
             if "span" in noted and "span" in (artifact.PROPERTIES or {}):
                 artifact.span = noted["span"]
-        if node == "Pusher" and inputs["model_blessing"][0].get_int_custom_property("blessed"):
-            card = f"{inputs['report'][0].uri}/file"
-            extras = {"index": inputs["index"][0].uri, CARD_FILE: card}
+        pushes = node in ("Pusher", "UpdatePusher")
+        if pushes and inputs["model_blessing"][0].get_int_custom_property("blessed"):
+            extras = {"index": inputs["index"][0].uri}
+            if "report" in inputs:
+                extras[CARD_FILE] = f"{inputs['report'][0].uri}/file"
             self._push(made["pushed_model"][0], extras)
         execution_publish_utils.publish_succeeded_execution(
             self.handle, execution.id, contexts, made

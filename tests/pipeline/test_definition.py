@@ -20,7 +20,6 @@ from modules.settings import (
     AuditSettings,
     EvaluationSettings,
     ImageTable,
-    IndexSettings,
     ReportSettings,
     TripletSettings,
 )
@@ -64,17 +63,6 @@ EVALUATION = {
         "nmi": {"lower": 0.5},
     },
     "slice_thresholds": {"camera": {"map@r": {"max_drop": 0.0625}}},
-}
-
-INDEX = {
-    "gallery": "train",
-    "kind": "hnsw",
-    "storage": "int8",
-    "min_recall": 0.9,
-    "k": 5,
-    "queries": 500,
-    "thumbnails": False,
-    "seed": 2,
 }
 
 
@@ -285,27 +273,6 @@ def test_the_recipe_is_of_all_that_a_model_depends_on(tmp_path: Path) -> None:
     assert len(changed | {before}) == 6
 
 
-def test_every_key_of_index(tmp_path: Path) -> None:
-    of_pusher = {"nearest_up_to"}
-    apart = {"enabled", "exact_up_to"} | of_pusher
-    assert INDEX.keys() | apart == IndexSettings.model_fields.keys()
-    found = nodes(tmp_path, tables("index", INDEX))
-    properties = found["IndexGen"].exec_properties
-    assert IndexSettings(**json.loads(properties["settings"])) == IndexSettings(**INDEX)
-    resolver = found["PreviousIndexResolver"].exec_properties
-    assert resolver[RESOLVER_CONFIG] == {"settings": properties["settings"]}
-    assert found["Pusher"].inputs["index"].producer_component_id == "IndexGen"
-    auto = nodes(tmp_path, "[index]\nexact_up_to = 7\nnearest_up_to = 9")
-    assert json.loads(auto["IndexGen"].exec_properties["settings"]) == {"exact_up_to": 7}
-    assert json.loads(auto["Pusher"].exec_properties["custom_config"])["nearest_up_to"] == 9
-
-
-def test_without_an_index_the_chain_is_as_before(tmp_path: Path) -> None:
-    found = nodes(tmp_path, "[index]\nenabled = false")
-    assert not {"IndexGen", "PreviousIndexResolver"} & found.keys()
-    assert set(found["Pusher"].inputs) == {"model", "model_blessing", "report"}
-
-
 def test_every_key_of_report(tmp_path: Path) -> None:
     given = {"neighbours": 3, "map_images": 70}
     assert given.keys() | {"enabled"} == ReportSettings.model_fields.keys()
@@ -322,17 +289,6 @@ def test_every_key_of_report(tmp_path: Path) -> None:
     assert "ReportGen" not in found
     assert "report" not in found["Pusher"].inputs
     assert found["Evaluator"].exec_properties["kept_neighbours"] is None
-
-
-def test_thumbnails_have_the_background_of_the_images(tmp_path: Path) -> None:
-    found = nodes(tmp_path, '[image]\nbackground = "red"')
-    assert found["IndexGen"].exec_properties["background"] == "red"
-
-
-def test_the_gallery_is_of_the_window(tmp_path: Path) -> None:
-    spans = 'pattern = "{SPAN}/*"\nsplit = "hash"\nwindow = 2\nevaluation_span = 1'
-    found = nodes(tmp_path, spans)
-    assert found["IndexGen"].inputs["examples"].producer_component_id == "WindowResolver"
 
 
 def test_every_key_of_audit(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def entries(tmp_path_factory) -> dict[str, set[str]]:
     """What each node with code of this project begins with, of all ExampleGens."""
     found = {}
     spans = 'split = "hash"\npattern = "{SPAN}/*"\n[retraining]\ntolerated_drop = 0.01'
-    for data in ("", 'format = "images"', 'format = "csv"', spans):
+    gallery = '[index]\ngallery = "images"\npath = "catalogue"'
+    for data in ("", 'format = "images"', 'format = "csv"', spans, gallery):
         folder = tmp_path_factory.mktemp("config")
         for node in create_pipeline(config(folder, data)).components:
             if of_node := code_entries(node):
@@ -74,7 +75,8 @@ def test_which_nodes_have_code_of_this_project(entries) -> None:
     assert set(entries) == {
         "ImportExampleGen", "ImageExampleGen", "SheetExampleGen", "StatisticsGen",
         "ExampleValidator", "TrainingDecision", "DataAudit", "Transform", "TripletGen", "Trainer",
-        "Evaluator", "ReportGen", "IndexGen", "Pusher",
+        "Evaluator", "ReportGen", "IndexGen", "Pusher", "GalleryExampleGen", "IndexUpdate",
+        "UpdatePusher",
     }  # fmt: skip
 
 

@@ -182,7 +182,10 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             'format = "images"\n[evaluation]\nexclude_same = ["camera"]\nslice_by = ["night"]',
             "evaluation.slice_by and exclude_same have camera, night, but images in class folders",
         ),
-        ('[index]\ngallery = "test"', "index.gallery: Input should be 'window', 'train' or 'eval'"),
+        (
+            '[index]\ngallery = "test"',
+            "index.gallery: Input should be 'window', 'train', 'eval', 'images', 'csv'",
+        ),
         (
             '[index]\nenabled = false\nkind = "ivf"',
             "index: enabled = false, so kind has no effect; remove it",
@@ -195,6 +198,23 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             '[index]\nkind = "flat"\nmin_recall = 0.9\nseed = 3',
             "min_recall, seed has no effect: a flat index of float32 is exact",
         ),
+        (
+            '[index]\ngallery = "images"',
+            'index: gallery = "images" needs path, the folder of its images; set it, or set',
+        ),
+        (
+            '[index]\ngallery = "csv"',
+            'gallery = "csv" needs path, the folder of its csv sheets; set it, or',
+        ),
+        (
+            '[index]\npath = "catalogue"',
+            'path has no effect with gallery = "window", which is a part of [data]; set gallery',
+        ),
+        (
+            '[index]\nenabled = false\ngallery = "images"\npath = "catalogue"',
+            "enabled = false, so gallery, path has no effect; remove it",
+        ),
+        ('[index]\ngallery = "images"\npath = "gs://b/x*"', "has the character *, a sign of file"),
         ('format = "csv"\ntrain = "a.csv"', "train has no effect without the other of train and"),
         (
             'format = "csv"\ntrain = "a.csv"\neval = "b.csv"\npattern = "c.csv"',

@@ -83,6 +83,13 @@ def test_a_skip_tells_what_it_forgoes_and_saves() -> None:
     )
     said = "Skipped, nothing was trained; span 6, 40 images: it still fits"
     assert list(describe_run(skipped, [skipped])) == [said]
+    index = {"images": 1700, "added": 40, "kept": 1660, "removed": 2}
+    updated = dataclasses.replace(skipped, version="18", index=index)
+    assert list(describe_run(updated, [updated])) == [
+        said,
+        "Version 18 has the same model and an index of 1,700 images: 40 added, 1,660 kept, "
+        "2 removed.",
+    ]
     first = dataclasses.replace(BASE, metrics={"candidate": METRICS["candidate"]})
     trained = dataclasses.replace(BASE, trained=True, training_seconds=100.0)  # 0.90 after 0.89
     assert list(describe_run(skipped, [first, trained, skipped])) == [

@@ -1,0 +1,1 @@
+from .component import ImageGalleryGen as ImageGalleryGen, SheetGalleryGen as SheetGalleryGen
