@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +36,8 @@ with without_garbage_collection():
     from kubeflow.kfp_outputs import write_outputs
     from kubeflow.metadata_handle import ClusterMetadata
     from kubeflow.retrying import patiently
+    from kubeflow.workers import JobStarter
+    from modules.workers import use_starter
 
 # Read by `modules.training.checkpoints`: runs at once never share the state of a training.
 RUN_ID = "TRIPLET_RUN_ID"
@@ -56,6 +60,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
 @click.option("--metadata", "metadata_url", required=True, help="URL of the metadata database.")
 @click.option("--retries", type=click.IntRange(0), default=0, help="When what failed may pass.")
 @click.option("--executor-input", help="Of Kubeflow, as JSON: the outputs that it waits for.")
+@click.option("--workers-job", help="Of those that train beside the Trainer, as JSON.")
 @click.option("--report", "report_path", help="Where Kubeflow takes the report from.")
 def main(
     runs: str,
@@ -64,12 +69,16 @@ def main(
     metadata_url: str,
     retries: int,
     executor_input: str | None,
+    workers_job: str | None,
     report_path: str | None,
 ) -> None:
     """Run nodes of a compiled pipeline (the entrypoint of a pod)."""
     absl.logging.set_verbosity(absl.logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)
     os.umask(UMASK)
+    if workers_job:
+        pod = os.environ.get("KFP_POD_NAME") or socket.gethostname()
+        use_starter(JobStarter(json.loads(workers_job), run_id, pod))
     os.environ[RUN_ID] = run_id
     try:
         ir = patiently("Reading the pipeline", lambda: _read(f"{runs}/{run_id}.pb"), retries)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from kfp import dsl, kubernetes
 
 from kubeflow.retrying import FACTOR, WAIT
+from kubeflow.sharing import TRAINER
 from pipeline.config import KubeflowSettings, NodeResources, PodSettings
 from pipeline.metadata import PASSWORD, USERNAME
 
-TRAINER = "Trainer"  # the node that gets the accelerators
 _LABEL_LENGTH = 63  # at most, says Kubernetes
 
 

@@ -17,6 +17,7 @@ from kubeflow.cluster_config import configured_run
 from kubeflow.group_access import UMASK, open_made, open_to_group
 from kubeflow.options import JsonObject
 from kubeflow.retrying import patiently
+from kubeflow.workers import check_workers
 from pipeline.config import Config
 from pipeline.features import check_features
 from pipeline.metadata import connect_store
@@ -55,6 +56,7 @@ def main(
     os.umask(UMASK)
     try:
         config = configured_run(values, directory, **parameters)
+        check_workers(config, values)
         check_features(config)
         connect_store(metadata_url)
         pipeline_file = f"{runs}/{run_id}.pb"

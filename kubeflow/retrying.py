@@ -36,6 +36,7 @@ _DATABASE = (
 )
 # Of TensorFlow's file layer (gs:// above all), by name: it is not loaded for this.
 _TENSORFLOW = ("UnavailableError", "DeadlineExceededError", "AbortedError")
+_JOB_SERVER = "JobServerError"  # by name, too: its file loads Beam
 _NUMBER = re.compile(r"\[Errno (\d+)\]")  # Beam hands on the text of what a worker raised
 
 
@@ -69,7 +70,7 @@ def patiently(what: str, action: Callable[[], T], retries: int) -> T:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a failure, or what caused it, is one of the database or of the file system.
+    """Whether a failure, or its cause, is of the database, the file system or Beam's job server.
 
     >>> may_pass(OSError(errno.ESTALE, "Stale file handle"))
     True
@@ -95,5 +96,7 @@ def _is_transient(error: BaseException) -> bool:
         return True
     kind = type(error)
     if kind.__module__.startswith("tensorflow.") and kind.__name__ in _TENSORFLOW:
+        return True
+    if kind.__name__ == _JOB_SERVER:
         return True
     return any(int(number) in _NUMBERS for number in _NUMBER.findall(str(error)))

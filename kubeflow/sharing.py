@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+TRAINER = "Trainer"  # the node that gets the accelerators, and may have workers beside it
 # Nodes that look something up or write a small file. They need no place of their own.
 _LIGHT = re.compile(r".*(Resolver|SchemaGen|Pusher)|ExampleValidator|ReportGen")
 

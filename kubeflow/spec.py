@@ -17,8 +17,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.cluster_config import default_parameters
 from kubeflow.kfp_outputs import REPORT, outputs_of
-from kubeflow.pod_settings import TRAINER, configure, longest_seconds
-from kubeflow.sharing import Pod, share_pods
+from kubeflow.pod_settings import configure, longest_seconds
+from kubeflow.sharing import TRAINER, Pod, share_pods
+from kubeflow.workers import workers_job
 from pipeline.config import Config, KubeflowSettings, cluster_values
 from pipeline.runtime import ConfigError
 
@@ -73,7 +74,9 @@ def pipeline_yaml(config: Config, nodes: Mapping[str, list[str]], image: str) ->
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(
-            pipeline_func=_pipeline(written_on, settings, values, nodes, pods, image),
+            pipeline_func=_pipeline(
+                written_on, settings, values, nodes, pods, workers_job(config, image), image
+            ),
             package_path=str(path),
         )
         spec, platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
@@ -149,6 +152,7 @@ def _pipeline(
     values: dict[str, Any],
     nodes: Mapping[str, list[str]],
     pods: Sequence[Pod],
+    workers: Mapping[str, Any] | None,
     image: str,
 ) -> "BaseComponent":
     defaults = default_parameters(values)
@@ -190,6 +194,8 @@ def _pipeline(
         for pod in pods:
             words = [word for node in pod.nodes for word in ("--node", node)]
             words += [*shared, *_given(run)]
+            if workers and TRAINER in pod.nodes:
+                words += ["--workers-job", json.dumps(workers, sort_keys=True)]
             outputs = outputs_of(pod.nodes)
             if outputs:
                 words += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]

@@ -95,6 +95,7 @@ def custom_extractors(
                 query_flag=options["query_flag"],
                 gallery_flag=options["gallery_flag"],
                 kept=Kept(**options["kept"]) if options["kept"] else None,
+                folder=options["embeddings_folder"],
                 comparisons=_comparisons(options, models, eval_config),
             ),
         ),
@@ -129,10 +130,16 @@ def _comparisons(
             crosses=asked["crosses"],
             paired=paired,
             exclude_same=options["exclude_same"],
+            embeddings=options["embeddings_folder"],
         )
     }
     if logged is not None:
         found["CompareResults"] = CompareResults(
-            *pair, logged, asked["k"], asked["outside_quantile"], asked["folder"]
+            *pair,
+            logged,
+            asked["k"],
+            asked["outside_quantile"],
+            asked["folder"],
+            options["embeddings_folder"],
         )
     return found

@@ -1,9 +1,13 @@
-"""The module_file of TFX Trainer: `run_fn` trains an embedding and exports it."""
+"""The module_file of TFX Trainer: `run_fn` trains an embedding and exports it.
+
+As a program, `python -m modules.trainer`, it is one of several workers; see `modules.workers`.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -41,12 +45,14 @@ from modules.training import (
     compile_model,
     embed_by_earlier,
     files_state,
+    find_place,
     fit,
     make_strategy,
     prepare_learning,
     read_code_fingerprint,
     write_choices,
 )
+from modules.workers import run_worker, train_on_workers
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -68,14 +74,34 @@ def run_fn(fn_args: FnArgs) -> None:
             one's own). The model goes to `serving_model_dir`. TensorBoard's files, `choices.json`
             (what was chosen and why) and `training.json` (what became of it) go to
             `model_run_dir`, checkpoints beside it until
-            training is done.
+            training is done. With `training.workers` that many processes train, and this one
+            only watches over them.
 
     Raises:
         TrainingFailedError: NaN or a collapsed embedding; nothing is exported then.
         WarmStartError: `base_model` is another network.
         TFLiteError: The TFLite models differ from the network; nothing is exported then.
+        WorkerFailedError: Any of these, if a worker met it.
+        WorkerLostError: A worker is gone.
         ValueError: No triplets, a table is missing, or a setting makes no sense.
     """
+    training = read_table(fn_args.custom_config, "training", TrainingSettings)
+    if training.workers is None:
+        _train(fn_args)
+    else:
+        arguments = {name: getattr(fn_args, name) for name in _TAKEN}
+        train_on_workers(arguments, training.workers, fn_args.model_run_dir)
+
+
+# Of TFX's FnArgs.
+_TAKEN = (
+    "train_files", "eval_files", "train_steps", "transform_output", "serving_model_dir",
+    "model_run_dir", "base_model", "custom_config",
+)  # fmt: skip
+
+
+def _train(fn_args: FnArgs) -> None:
+    """Trains in this process, on several machines as one of them; the chief exports."""
     model = read_table(fn_args.custom_config, "model", ModelSettings)
     training = read_table(fn_args.custom_config, "training", TrainingSettings)
     export = read_table(fn_args.custom_config, "export", ExportSettings)
@@ -84,12 +110,15 @@ def run_fn(fn_args: FnArgs) -> None:
     if fn_args.train_steps:
         training = training.model_copy(update={"steps": fn_args.train_steps})
     keras.utils.set_random_seed(training.seed)
+    strategy = make_strategy(training.distribution)  # first: with several machines it must be
+    chief = find_place(strategy).is_chief
 
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     image = transformed_image(transform_output)
     classes = count_classes(fn_args.train_files)
     steps, batch_size, choices = choose(training, image, classes.values())
-    write_choices(fn_args.model_run_dir, choices)
+    if chief:
+        write_choices(fn_args.model_run_dir, choices)
     transform = transform_output.transform_features_layer()
 
     # One graph for all that call it: to write it out for each again would take longer than it runs.
@@ -109,7 +138,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )  # fmt: skip
     validation, distractors = validation_images(fn_args.train_files, fn_args.eval_files)
     with tempfile.TemporaryDirectory() as folder:
-        with make_strategy(training.distribution).scope():
+        with strategy.scope():
             embedder = build_embedding_model(model, image, training.precision, pixels)
             if fn_args.base_model and fn_args.custom_config.get("warm_start", True):
                 load_weights(embedder, fn_args.base_model)
@@ -133,6 +162,8 @@ def run_fn(fn_args: FnArgs) -> None:
             earlier=earlier and earlier.look_up,
         )  # fmt: skip
         best.give_to(learning.network)
+    if not chief:
+        return
 
     # Served in float32 whatever it was trained in: the variables are float32 in every precision.
     served = build_embedding_model(model, image, pixels=pixels)
@@ -152,3 +183,11 @@ def run_fn(fn_args: FnArgs) -> None:
         )  # fmt: skip
     if saved:
         saved.delete()
+
+
+def _train_as_worker(arguments: dict[str, Any]) -> None:
+    _train(cast("FnArgs", SimpleNamespace(**arguments)))
+
+
+if __name__ == "__main__":
+    run_worker(_train_as_worker)

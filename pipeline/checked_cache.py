@@ -29,13 +29,17 @@ class CheckedLauncher(launcher.Launcher):
 def _whole_artifacts_only() -> Iterator[None]:
     """Adds the files to what TFX's cache asks of an artifact."""
     verify = artifact_utils.verify_artifacts
+    said: set[str] = set()  # several executions may have the same artifact
 
     def verify_files(artifacts: Any) -> None:
         verify(artifacts)
         for artifact in (one for several in artifacts.values() for one in several):
             noted = artifact.get_string_custom_property(FILES)
-            if fault := files_fault(artifact.type_name, artifact.uri, noted):
+            fault = files_fault(artifact.type_name, artifact.uri, noted)
+            if fault and fault not in said:
+                said.add(fault)
                 logging.warning("%s It is not taken from the cache; its node runs again.", fault)
+            if fault:
                 raise RuntimeError(fault)
 
     artifact_utils.verify_artifacts = verify_files

@@ -13,6 +13,7 @@ from tfx.dsl.components.common.importer import Importer
 from tfx.types import Artifact, BaseChannel, standard_artifacts
 from tfx.types.channel import union
 
+from components.data_audit import Audit
 from components.metadata import PipelineRun, Values
 from pipeline.runtime import NotRunError
 from pipeline.start import Start
@@ -23,6 +24,7 @@ _KINDS: dict[str, type[Artifact]] = {
     "statistics": standard_artifacts.ExampleStatistics,
     "model": standard_artifacts.Model,
     "model_blessing": standard_artifacts.ModelBlessing,
+    "audit": Audit,
 }
 
 
@@ -35,6 +37,7 @@ class RunInputs(NamedTuple):
         schema, statistics: One artifact each, or none.
         previous: The model that was mined with or started from, if there was one.
         baseline: The last blessed model and its blessing, by output of BaselineResolver.
+        audit: What names the suspects that were not mined, if there was one.
     """
 
     trained: dict[int, Values]
@@ -43,13 +46,14 @@ class RunInputs(NamedTuple):
     statistics: list[Values]
     previous: list[Values]
     baseline: dict[str, list[Values]]
+    audit: Sequence[Values] = ()
 
     @property
     def uris(self) -> list[str]:
         """Where all of it lies."""
         artifacts = [
             *self.trained.values(), *self.evaluated.values(), *self.schema, *self.statistics,
-            *self.previous, *(one for some in self.baseline.values() for one in some),
+            *self.previous, *self.audit, *(one for some in self.baseline.values() for one in some),
         ]  # fmt: skip
         return sorted({str(one["uri"]) for one in artifacts})
 
@@ -79,6 +83,7 @@ def inputs_of(run: PipelineRun) -> RunInputs:
         statistics=transform.get("statistics", []),
         previous=triplet_gen.get("model", []) or trainer.get("base_model", []),
         baseline=baseline if evaluator.get("baseline_model") else {},
+        audit=triplet_gen.get("audit", []),
     )
 
 
@@ -110,6 +115,7 @@ def imported_start(
     trained = spans(inputs.trained, without)
     evaluated = spans(inputs.evaluated, not_evaluated)
     schema, statistics = first("schema", inputs.schema), first("statistics", inputs.statistics)
+    audit = first("audit", inputs.audit)
     # Without one, no Resolver looks for it among the models of other trials.
     previous = _Outputs({"model": first("model", inputs.previous)})
     baseline = _Outputs(
@@ -117,7 +123,7 @@ def imported_start(
     )
     return Start(
         list(nodes.values()), trained, evaluated, schema, statistics,
-        previous=previous, baseline=baseline,
+        previous=previous, baseline=baseline, audit=audit,
     )  # fmt: skip
 
 

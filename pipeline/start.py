@@ -31,6 +31,7 @@ class Start:
         example_gen, validator: None where the examples are those of an earlier run.
         previous, baseline: Models of an earlier run, by their output `model`; None: a Resolver
             finds them.
+        audit: Of an earlier run: its suspects are not mined; None if there was none.
     """
 
     nodes: list[BaseNode]
@@ -42,3 +43,4 @@ class Start:
     validator: BaseComponent | None = None
     previous: Outputs | None = None
     baseline: Outputs | None = None
+    audit: BaseChannel | None = None

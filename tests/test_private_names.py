@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from tfx.components.pusher.executor import Executor as TfxPusher
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.orchestration import metadata
-from tfx.orchestration.portable import launcher
+from tfx.orchestration.portable import cache_utils, launcher
 
 WORKERS = "components/triplet_gen/workers.py"
 ADAMW = "modules/training/scaled_adamw.py"
@@ -60,7 +60,12 @@ def parameters(function) -> list[str]:
             ["self", "method_name", "request", "response", "extra_options"],
             "pipeline/metadata/postgresql.py",
         ),
-        (launcher.Launcher, "_prepare_execution", ["self"], "pipeline/launch.py"),
+        (
+            launcher.Launcher,
+            "_prepare_execution",
+            ["self"],
+            "pipeline/launch.py and pipeline/checked_cache.py",
+        ),
         (
             launcher.Launcher,
             "_clean_up_stateless_execution_info",
@@ -80,6 +85,14 @@ def parameters(function) -> list[str]:
 def test_a_private_method_is_as_it_was(owner, name, expected, used_in) -> None:
     assert hasattr(owner, name), f"{owner.__name__} has no {name} any more; {used_in} uses it"
     assert parameters(getattr(owner, name)) == expected, f"{used_in} calls {owner.__name__}.{name}"
+
+
+def test_the_cache_of_tfx_asks_whether_artifacts_are_whole() -> None:
+    source = inspect.getsource(cache_utils.get_cached_outputs)
+    assert "artifact_utils.verify_artifacts(cached_output_artifacts)" in source, (
+        "see pipeline/checked_cache.py"
+    )
+    assert "except RuntimeError" in source, "see pipeline/checked_cache.py"
 
 
 def test_the_handle_of_tfx_counts_its_users() -> None:

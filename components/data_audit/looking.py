@@ -77,7 +77,7 @@ class LookAtFile(beam.DoFn):
     ) -> Sightings:
         looks = look_at(images.tolist(), self._background)
         splits = np.full(len(ids), split, object)
-        rows = Sightings(ids, labels, splits, looks.pixels, looks.words, looks.blank)
+        rows = Sightings(ids, labels, splits, looks.pixels, looks.words, looks.shifted, looks.blank)
         found.classes.update(Counter((split, label) for label in labels.tolist()))
         for label, example_id in zip(labels.tolist(), ids.tolist(), strict=True):
             one = example_id, split

@@ -1,8 +1,8 @@
 """The Beam part of DataAudit: each image is looked at once, and what is alike meets.
 
 After the first step there are no images any more, but rows of some hundred bytes. Rows with the
-same pixels meet in one part of the data by their hash; rows that share a word of their perceptual
-hash meet by that word. A part is one element with arrays, not many small ones.
+same pixels meet in one part of the data by their hash; rows that share a word of a perceptual hash
+meet by that word. A part is one element with arrays, not many small ones.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from components.data_audit.looking import FINDINGS, VECTORS, LookAtFile, Vectors
 from components.image_example_gen import group_similar
 from modules.audit import (
     AUDIT_FILE,
+    LONG_WORDS,
+    SHIFTED,
     Findings,
     LabelVerdict,
     Sightings,
     find_copies,
     find_near,
+    find_shifted,
     join_sightings,
     judge_labels,
+    long_words,
     make_report,
     merge_findings,
     suspect_ids,
@@ -89,13 +93,20 @@ def audit_images(
             )
         )
     )
+    shifted = (
+        copies[_DISTINCT]
+        | "ByShiftedWord" >> beam.FlatMap(_by_shifted_word)
+        | "GroupShifted" >> beam.GroupByKey()
+        | "FindShifted"
+        >> beam.MapTuple(lambda key, parts: _find_shifted(key, parts, settings.listed))
+    )
     verdict = (
         looked[VECTORS]
         | "GatherVectors" >> beam.combiners.ToList()
         | "JudgeLabels" >> (beam.Map(_judge, settings.listed))
     )
     _ = (
-        (looked[FINDINGS], copies[FINDINGS], near)
+        (looked[FINDINGS], copies[FINDINGS], near, shifted)
         | "AllFindings" >> beam.Flatten()
         | "GatherFindings" >> beam.combiners.ToList()
         | "WriteReport" >> beam.Map(_write, beam.pvalue.AsSingleton(verdict), settings, folder)
@@ -125,10 +136,32 @@ class _FindCopies(beam.DoFn):
 
 def _by_word(rows: Sightings) -> Iterator[tuple[int, Sightings]]:
     rows = rows.take(~rows.blank)
+    rows = rows._replace(shifted=rows.shifted[:, :0])  # not needed there
     for word in range(rows.words.shape[1]):
         parts = rows.words[:, word] % _PARTS_OF_WORD
         for part in np.unique(parts).tolist():
             yield word * _PARTS_OF_WORD + part, rows.take(parts == part)
+
+
+def _by_shifted_word(rows: Sightings) -> Iterator[tuple[int, tuple[Sightings, np.ndarray]]]:
+    """Yields (word and part, (rows, which of their hashes))."""
+    rows = rows.take(~rows.blank & rows.shifted.any(axis=(1, 2)))
+    if not len(rows.ids):
+        return
+    words = long_words(rows.shifted.reshape(-1, rows.shifted.shape[2]))
+    row, way = np.divmod(np.arange(len(words)), SHIFTED)
+    for word in range(LONG_WORDS):
+        parts = words[:, word] % np.uint64(_PARTS_OF_WORD)
+        for part in np.unique(parts).tolist():
+            chosen = parts == part
+            yield word * _PARTS_OF_WORD + int(part), (rows.take(row[chosen]), way[chosen])
+
+
+def _find_shifted(key: int, parts: Iterable[tuple[Sightings, np.ndarray]], listed: int) -> Findings:
+    of_parts, ways = zip(*parts, strict=True)
+    rows, way = Sightings(*map(np.concatenate, zip(*of_parts, strict=True))), np.concatenate(ways)
+    order = np.lexsort((way, rows.splits.astype(str), rows.ids))
+    return find_shifted(rows.take(order), way[order], key // _PARTS_OF_WORD, listed)
 
 
 def _judge(parts: list[Vectors], listed: int) -> LabelVerdict | None:

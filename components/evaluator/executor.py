@@ -59,6 +59,7 @@ from modules.storage import feature_types
 GALLERY_KEY = "gallery"
 GALLERY_SPLIT_KEY = "gallery_split"
 NEIGHBOURS_KEY = "kept_neighbours"
+EMBEDDINGS_FOLDER = "embeddings"  # in the node's temporary folder, which all workers reach
 REASON_PROPERTY = "reason"
 REASONS_FILE = "reasons.txt"
 ALL_MET = "every threshold is met"
@@ -101,8 +102,15 @@ class Executor(tfx_executor.Executor):
         """
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
         prepared = prepare_comparison(input_dict, evaluation, exec_properties)
-        exec_properties = _for_extractors(input_dict, exec_properties, evaluation, prepared)
-        super().Do(input_dict, output_dict, exec_properties)
+        embeddings = f"{self._get_tmp_dir()}{EMBEDDINGS_FOLDER}"
+        exec_properties = _for_extractors(
+            input_dict, exec_properties, evaluation, prepared, embeddings
+        )
+        try:
+            super().Do(input_dict, output_dict, exec_properties)
+        finally:
+            if fileio.exists(embeddings):
+                fileio.rmtree(embeddings)
         blessing = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.BLESSING_KEY]
         )
@@ -162,16 +170,21 @@ def _for_extractors(
     exec_properties: dict[str, Any],
     evaluation: str,
     prepared: Preparation | None,
+    embeddings: str,
 ) -> dict[str, Any]:
     """Tells the metric where gallery and distractors are, and which flags the examples have.
 
-    And what is kept of the queries, and compared with the last blessed model.
+    And what is kept of the queries, and compared with the last blessed model, and where the search
+    keeps embeddings.
     """
     examples = input_dict[standard_component_specs.EXAMPLES_KEY]
     splits = exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY)
     evaluated = json_utils.loads(splits or "null") or ["eval"]
     features = _features([pattern for split in evaluated for pattern in _files(examples, split)])
-    found: dict[str, Any] = {"query_flag": IS_QUERY in features}
+    found: dict[str, Any] = {
+        "query_flag": IS_QUERY in features,
+        "embeddings_folder": embeddings,
+    }
     if neighbours := exec_properties.get(NEIGHBOURS_KEY):
         found["kept"] = Kept(f"{evaluation}/{QUERIES_FILE}", neighbours)._asdict()
     if split := exec_properties.get(GALLERY_SPLIT_KEY):

@@ -61,7 +61,8 @@ def _write_report(
         "undecodable": len(undecodable),
         "first_undecodable": [f"{path}: {reason}" for path, reason in undecodable[:_SHOWN]],
     }
-    write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts).encode())
+    # Beam gives the counts of a mapping in any order.
+    write_file(f"{uri}/{COUNTS_FILE}", json.dumps(counts, sort_keys=True).encode())
 
 
 def read_options(exec_properties: Mapping[str, Any]) -> struct_pb2.Struct:

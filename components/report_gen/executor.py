@@ -19,6 +19,7 @@ from components.report_gen.pictures import Images, WriteImages, read_images
 from modules.contract import DISTRACTORS
 from modules.report import (
     CARD_FILE,
+    MOST_PICTURES,
     choose,
     failure_page,
     render_report,
@@ -101,7 +102,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         path: str,
         background: str,
     ) -> Images:
-        pictured = set(choose(queries, settings.map_images).ids)
+        pictured = set(choose(queries, settings.map_images).ids[:MOST_PICTURES])
         # The classes that nearest neighbours have are counted, pictured or not.
         named = {one for one in queries.neighbours[:, 0] if one is not None} | set(queries.ids)
         with self._make_beam_pipeline() as pipeline:

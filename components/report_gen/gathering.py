@@ -136,10 +136,16 @@ def _audits(inputs: Mapping[str, list[types.Artifact]]) -> dict[str, Any]:
     found = {}
     for one in inputs.get("audit") or []:
         if content := _json(one.uri, _AUDIT_FILE):
-            found["Audit of the data"] = {
-                name.replace("_", " "): value for name, value in content.items() if value
-            }
+            content["counts"] = _named(content.get("counts", {}))
+            shares = _named(content.get("shares", {}))
+            content["shares"] = {name: f"{share:.2%}" for name, share in shares.items()}
+            found["Audit of the data"] = _named(content)
     return found
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not 0 or empty, by their names in words."""
+    return {name.replace("_", " "): value for name, value in values.items() if value}
 
 
 def _counts(inputs: Mapping[str, list[types.Artifact]]) -> list[tuple[str, int]]:

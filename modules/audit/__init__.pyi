@@ -5,13 +5,20 @@ from .findings import (
     member as member,
     merge_findings as merge_findings,
 )
+from .hashes import SHIFTED as SHIFTED
 from .labels import (
     LabelVerdict as LabelVerdict,
     judge_labels as judge_labels,
     rank_labels as rank_labels,
 )
 from .looks import Looks as Looks, look_at as look_at
-from .near import MOST_BITS as MOST_BITS, find_near as find_near
+from .near import (
+    LONG_WORDS as LONG_WORDS,
+    MOST_BITS as MOST_BITS,
+    find_near as find_near,
+    find_shifted as find_shifted,
+    long_words as long_words,
+)
 from .report import (
     AUDIT_FILE as AUDIT_FILE,
     BLANK as BLANK,

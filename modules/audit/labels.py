@@ -15,8 +15,9 @@ NEIGHBOURS = 50
 SUSPICIOUS = 3.0
 _OF_CLASS = 5  # images that say how far a class is
 _EPSILON = 1e-3  # added to squared distances: below it nothing can be told
-# Near by the model: an image's nearest is so much nearer than is usual (squared distances).
-_NEAR = 1 / 16
+# Near by the model, as squared distances: an image's nearest is so much nearer than is usual, or
+# two are each other's nearest, and so much nearer than whatever is next to either.
+_NEAR, _NEARER_THAN_NEXT = 1 / 16, 1 / 4
 _BLOCK = 4096  # queries
 _SHOWN = 4  # neighbours of a suspect that are named
 
@@ -27,7 +28,7 @@ class LabelVerdict(NamedTuple):
     Attributes:
         suspects: Images whose neighbours have another label, the clearest first: `id`, `label`,
             `neighbours` (the label that they have), `doubt` and `nearest`, ids of some neighbours.
-        near: Pairs that are nearer than is usual, the nearest first: `ids`, `labels`, `distance`.
+        near: Pairs that are far nearer than others, the nearest first: `ids`, `labels`, `distance`.
         confused: By (label, other label), how many images of a label have neighbours mostly of the
             other.
         sizes: How many images of each label were compared.
@@ -177,10 +178,14 @@ def judge_labels(
 
 
 def _near_pairs(ranking: Ranking, listed: int) -> list[dict[str, Any]]:
-    """Pairs of an image and its nearest, far below the usual distance of the nearest."""
+    """Pairs of an image and its nearest, far below the usual distance or that of the next one."""
     first, distance = ranking.neighbours[:, 0], ranking.distances[:, 0]
     usual = float(np.nanmedian(distance))
-    rows = np.flatnonzero(distance <= _NEAR * usual)
+    following = np.minimum(ranking.distances[:, 1], ranking.distances[first, 1])
+    stands_out = (first[first] == np.arange(len(first))) & (
+        distance <= _NEARER_THAN_NEXT * following
+    )
+    rows = np.flatnonzero((distance <= _NEAR * usual) | stands_out)
     pairs = {tuple(sorted((row, int(first[row])))): float(distance[row]) for row in rows.tolist()}
     order = sorted(pairs, key=lambda pair: (pairs[pair], pair))[:listed]
     return [

@@ -33,7 +33,7 @@ class Group(Settings):
     """Images with the same pixels, or two that look the same.
 
     `images`: how many there are, of which `members` names ten at most. `bits`: of near-duplicates,
-    in how many of 143 bits their hashes differ.
+    in how many of 143 bits their hashes differ; `shifted`: once one is moved by a pixel.
     """
 
     conflicting: bool
@@ -41,6 +41,7 @@ class Group(Settings):
     members: list[Member]
     images: int = 2
     bits: int = 0
+    shifted: bool = False
 
 
 class Suspect(Settings):

@@ -17,6 +17,7 @@ class Sightings(NamedTuple):
         splits: Object array [B] of str.
         pixels: uint64 [B, 2], see `Looks`.
         words: uint16 [B, 9], likewise.
+        shifted: uint16 [B, 5, 9], likewise.
         blank: bool [B], likewise: blank images look like each other, and like nothing else.
     """
 
@@ -25,6 +26,7 @@ class Sightings(NamedTuple):
     splits: np.ndarray
     pixels: np.ndarray
     words: np.ndarray
+    shifted: np.ndarray
     blank: np.ndarray
 
     def take(self, rows: np.ndarray) -> Sightings:

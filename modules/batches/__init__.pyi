@@ -2,7 +2,7 @@ from .features import FeatureCache as FeatureCache
 from .of_classes import class_batches as class_batches
 from .of_triplets import neighbour_batches as neighbour_batches, triplet_batches as triplet_batches
 from .pixel_cache import CacheLimits as CacheLimits
-from .pools import LookUp as LookUp
+from .pools import LookUp as LookUp, Share as Share
 from .reading import (
     LabelledImages as LabelledImages,
     TransformImages as TransformImages,

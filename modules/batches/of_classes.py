@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.batches.pixel_cache import NO_CACHE, CacheLimits
-from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, batches_of
+from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, Share, batches_of
 from modules.batches.reading import TransformImages
 
 
@@ -29,6 +29,7 @@ def class_batches(
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
     beside: LookUp | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Reads labelled images for training, several of each class in every batch.
 
@@ -50,6 +51,7 @@ def class_batches(
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
         beside: Looks up what else there is of each image; a third part of each batch.
+        share: The parts of each batch that are wanted here, as batches of their own.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ P·K. Labels
@@ -72,8 +74,9 @@ def class_batches(
         "no positive to learn from. Did TripletGen write them?"
     )
     return batches_of(
-        pools, batches, transform_images, skip=skip, cache=cache, beside=beside, nothing=nothing
-    )
+        pools, batches, transform_images,
+        skip=skip, cache=cache, beside=beside, share=share, nothing=nothing,
+    )  # fmt: skip
 
 
 def whole_shares(rows: np.ndarray, multiple: int, key: str) -> np.ndarray:

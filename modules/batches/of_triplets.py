@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from modules.batches.of_classes import whole_shares
 from modules.batches.pixel_cache import NO_CACHE, CacheLimits
-from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, batches_of
+from modules.batches.pools import POOL_BYTES, LookUp, Pool, Pools, Share, batches_of
 from modules.batches.reading import TransformImages
 
 # Triplets of one anchor that go together. An anchor of a rare class may have thousands; they are
@@ -35,6 +35,7 @@ def triplet_batches(
     cache: CacheLimits = NO_CACHE,
     pool_bytes: int = POOL_BYTES,
     beside: LookUp | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Reads triplets for training in the row order that the losses expect.
 
@@ -50,6 +51,7 @@ def triplet_batches(
         cache: Decode only once if the pixels of all images take no more.
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         beside: Looks up what else there is of each image; a third part of each batch.
+        share: The parts of each batch that are wanted here, as batches of their own.
 
     Returns:
         An endless dataset of (pixels float32 [3·B, H, W, C], labels int64 [3·B]); rows are the B
@@ -73,6 +75,7 @@ def triplet_batches(
         skip=skip,
         cache=cache,
         beside=beside,
+        share=share,
         nothing=_none(pools),
     )
 
@@ -88,6 +91,7 @@ def neighbour_batches(
     pool_bytes: int = POOL_BYTES,
     multiple: int = 1,
     beside: LookUp | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Reads the images of triplets for training, those of related triplets together.
 
@@ -104,6 +108,7 @@ def neighbour_batches(
         pool_bytes: Encoded bytes after which a pool takes in no further file.
         multiple: Leaves out so many images of each batch that this divides their number.
         beside: Looks up what else there is of each image; a third part of each batch.
+        share: The parts of each batch that are wanted here, as batches of their own.
 
     Returns:
         An endless dataset of (pixels float32 [N, H, W, C], labels int64 [N]) with N ≤ size. Labels
@@ -126,6 +131,7 @@ def neighbour_batches(
         skip=skip,
         cache=cache,
         beside=beside,
+        share=share,
         nothing=_none(pools),
     )
 

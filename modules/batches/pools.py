@@ -43,6 +43,27 @@ class Pool(NamedTuple):
     triplets: np.ndarray
 
 
+class Share(NamedTuple):
+    """The part of every batch that one of several machines embeds.
+
+    Attributes:
+        replicas: Equal parts that a batch has, in order.
+        own: Which of them are here.
+    """
+
+    replicas: int
+    own: range
+
+    def of(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The own parts of a batch, whose number of rows `replicas` divides.
+
+        >>> Share(3, range(1, 3)).of(np.arange(6))
+        [array([2, 3]), array([4, 5])]
+        """
+        size = len(rows) // self.replicas
+        return [rows[number * size : (number + 1) * size] for number in self.own]
+
+
 # From a pool to the rows of its batches, int [≤ size] each.
 Deal = Callable[[Pool, np.random.Generator], Iterator[np.ndarray]]
 # From keys, int64 [N], to what there is of those images, [N, …].
@@ -201,6 +222,7 @@ def batches_of(
     skip: int = 0,
     cache: CacheLimits = NO_CACHE,
     beside: LookUp | None = None,
+    share: Share | None = None,
     nothing: str = "",
 ) -> tf.data.Dataset:
     """The batches that `deal` makes of each pool, decoded.
@@ -212,6 +234,7 @@ def batches_of(
         skip: How many batches to leave out at the start, to go on where a training stopped.
         cache: Decode only once if the pixels of all images take no more.
         beside: Looks up what else there is of each image.
+        share: Gives these parts of each batch, one after the other, instead of the batch.
         nothing: The message of the error when a whole pass makes no batch.
 
     Returns:
@@ -234,8 +257,11 @@ def batches_of(
                     empty = False
                     if to_skip:
                         to_skip -= 1
-                    else:
+                    elif share is None:
                         yield pool, rows
+                    else:
+                        for part in share.of(rows):
+                            yield pool, part
             if empty:
                 raise ValueError(nothing)
 

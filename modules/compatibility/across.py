@@ -53,6 +53,7 @@ class ScoreAcross(beam.PTransform):
             searched across.
         paired: Makes extracts of the images that the map is learnt from; None: there are none.
         exclude_same: As for `ScoreQueries`.
+        embeddings: Where embeddings are stored, as for `ScoreQueries`.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class ScoreAcross(beam.PTransform):
         crosses: bool = True,
         paired: beam.PTransform | None = None,
         exclude_same: Sequence[str] = (),
+        embeddings: str | None = None,
     ) -> None:
         super().__init__()
         self._old, self._new, self._ks, self._folder = old, new, list(ks), folder
         self._paired = paired if crosses else None
-        self._exclude_same = list(exclude_same)
+        self._exclude_same, self._embeddings = list(exclude_same), embeddings
         self._searched = {"keep": new} if crosses else {}
         if 1 not in self._ks:  # nothing knows the P@1 of each model
             self._searched |= {_OLD: old, _NEW: new}
@@ -99,6 +101,7 @@ class ScoreAcross(beam.PTransform):
                 [1],
                 gallery | "OldGallery" >> beam.Map(_searched_as, old, features),
                 exclude_same=features,
+                folder=self._embeddings,
             )
         else:
             queries = queries | "AsTheyAre" >> beam.Map(ScoredQueries, {})

@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -21,11 +22,13 @@ from modules.retrieval import (
     SHARD_ROWS,
     LabelledRows,
     QueryRows,
+    SearchTogether,
     Shard,
     blocks_and_shards,
     embedded_rows,
     find_neighbours,
     hash_id,
+    temporary_folder,
 )
 from modules.storage import read_text, write_file
 
@@ -62,14 +65,23 @@ class CompareResults(beam.PTransform):
         k: How many results to compare.
         quantile: Of the gallery's own nearest distances.
         folder: Where the figures go; `read_changed_results` reads them.
+        embeddings: Where embeddings are stored, as for `ScoreQueries`.
     """
 
     def __init__(
-        self, old: str, new: str, queries: beam.PTransform, k: int, quantile: float, folder: str
+        self,
+        old: str,
+        new: str,
+        queries: beam.PTransform,
+        k: int,
+        quantile: float,
+        folder: str,
+        embeddings: str | None = None,
     ) -> None:
         super().__init__()
         self._old, self._new, self._logged = old, new, queries
         self._k, self._quantile, self._folder = k, quantile, folder
+        self._embeddings = embeddings or temporary_folder()
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
         """Searches by both models, compares and writes."""
@@ -85,11 +97,11 @@ class CompareResults(beam.PTransform):
         bare = gallery | "Bare" >> beam.Map(
             lambda rows: LabelledRows(rows.ids, rows.labels, rows.embeddings)
         )
-        blocks, shards = blocks_and_shards(queries, bare, QUERY_ROWS, SHARD_ROWS)
+        blocks, shards = blocks_and_shards(queries, bare, QUERY_ROWS, SHARD_ROWS, self._embeddings)
+        search = SearchTogether(partial(_search, (self._old, self._new), self._k), self._embeddings)
         return (
             blocks
-            | "Search"
-            >> beam.ParDo(_Search(self._old, self._new, self._k), beam.pvalue.AsIter(shards))
+            | "Search" >> beam.ParDo(search, beam.pvalue.AsIter(shards))
             | "All" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "Write" >> beam.Map(_write, self._k, self._quantile, self._folder)
         )
@@ -135,27 +147,23 @@ class _SampleFn(beam.CombineFn):
         return heapq.nsmallest(self._size, kept, key=lambda row: row[:2])
 
 
-class _Search(beam.DoFn):
-    """A block of queries → Found."""
-
-    def __init__(self, old: str, new: str, k: int) -> None:
-        self._models, self._k = (old, new), k
-
-    def process(self, block: QueryRows, gallery: Iterable[Shard]) -> Iterable[Found]:
-        rows = block.rows
-        found = [
-            find_neighbours(rows.ids, rows.embeddings[model], gallery, self._k, model=model)
-            for model in self._models
-        ]
-        (before, _), (now, _) = found
-        same = (before[:, :, None] == now[:, None, :]) & (before[:, :, None] >= 0)
-        there = np.maximum((now >= 0).sum(axis=1), 1)
-        yield Found(
-            rows.features[_LOGGED],
-            (before[:, 0] != now[:, 0]).astype(np.float64),
-            same.any(axis=2).sum(axis=1) / there,
-            np.stack([distances[:, 0] for _, distances in found], axis=1),
-        )
+def _search(
+    models: tuple[str, str], k: int, block: QueryRows, gallery: Iterable[Shard]
+) -> Iterator[Found]:
+    rows = block.rows
+    found = [
+        find_neighbours(rows.ids, rows.embeddings[model], gallery, k, model=model)
+        for model in models
+    ]
+    (before, _), (now, _) = found
+    same = (before[:, :, None] == now[:, None, :]) & (before[:, :, None] >= 0)
+    there = np.maximum((now >= 0).sum(axis=1), 1)
+    yield Found(
+        rows.features[_LOGGED],
+        (before[:, 0] != now[:, 0]).astype(np.float64),
+        same.any(axis=2).sum(axis=1) / there,
+        np.stack([distances[:, 0] for _, distances in found], axis=1),
+    )
 
 
 def _write(parts: list[Found], k: int, quantile: float, folder: str) -> str:

@@ -1,4 +1,5 @@
 from .augmentation import Augmentation as Augmentation
+from .bent_classes import bend as bend, draw_bends as draw_bends
 from .decode import (
     compiled_decoder as compiled_decoder,
     count_channels as count_channels,

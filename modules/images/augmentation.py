@@ -7,6 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
+from modules.images.bent_classes import bend
 from modules.images.turned_classes import TURNS
 from modules.settings import AugmentationSettings
 
@@ -22,6 +23,7 @@ class Augmentation(keras.layers.Layer):
 
     In the order in which they are done:
 
+    - Bending, of whole classes, see `bend`.
     - Crop (Szegedy et al. 2015, arXiv:1409.4842): a window anywhere inside of the image is scaled
       to the whole. Its share a of the area is uniform in 1 − `max_crop` … 1, the ratio r of its
       width to its height (1: the form of the image) is log-uniform in 1 / (1 + `max_stretch`) …
@@ -45,7 +47,11 @@ class Augmentation(keras.layers.Layer):
         self._settings = settings
 
     def call(
-        self, images: tf.Tensor, seed: tf.Tensor, orientations: tf.Tensor | None = None
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        orientations: tf.Tensor | None = None,
+        bends: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Changes a batch.
 
@@ -54,11 +60,14 @@ class Augmentation(keras.layers.Layer):
             seed: Integer [2]; the result depends on nothing else.
             orientations: Those of the images' classes, int32 [N], see `draw_orientations`. Default:
                 upright.
+            bends: How they are bent, float32 [N, 18], see `draw_bends`. Default: not.
 
         Returns:
             float32 [N, H, W, C].
         """
         settings = self._settings
+        if bends is not None:
+            images = bend(images, bends, settings.bend_classes)
         if settings.moves_pixels:
             images = tf.raw_ops.ImageProjectiveTransformV3(
                 images=images,

@@ -46,9 +46,7 @@ def draw_orientations(
         int32 [N], equal for equal labels.
     """
     allowed = orientations_of(settings)
-    first, second = tf.unstack(tf.bitcast(seed, tf.uint64))
-    of_step = _mix(tf.bitwise.bitwise_xor(_mix(first), second))
-    mixed = _mix(tf.bitwise.bitwise_xor(tf.bitcast(labels, tf.uint64), of_step))
+    mixed = mix(tf.bitwise.bitwise_xor(tf.bitcast(labels, tf.uint64), mix_of_step(seed)))
     # The upper bits: as good as the lower ones, and never negative.
     upper = tf.cast(tf.bitwise.right_shift(mixed, tf.constant(33, tf.uint64)), tf.int64)
     return tf.gather(tf.constant(allowed, tf.int32), tf.cast(upper % len(allowed), tf.int32))
@@ -69,8 +67,14 @@ def label_orientations(labels: tf.Tensor, orientations: tf.Tensor) -> tf.Tensor:
     return labels + tf.cast(orientations, tf.int64) * step
 
 
-def _mix(bits: tf.Tensor) -> tf.Tensor:
-    """uint64 to uint64."""
+def mix_of_step(seed: tf.Tensor) -> tf.Tensor:
+    """The seed of a step, int64 [2], to one uint64."""
+    first, second = tf.unstack(tf.bitcast(seed, tf.uint64))
+    return mix(tf.bitwise.bitwise_xor(mix(first), second))
+
+
+def mix(bits: tf.Tensor) -> tf.Tensor:
+    """uint64 to uint64, each bit by all others."""
     bits += tf.constant(_GAMMA, tf.uint64)
     for shift, factor in ((30, _FIRST), (27, _SECOND)):
         bits = _fold(bits, shift) * tf.constant(factor, tf.uint64)

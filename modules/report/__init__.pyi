@@ -1,5 +1,5 @@
 from .card import write_card as write_card
-from .choosing import choose as choose
+from .choosing import MOST_PICTURES as MOST_PICTURES, choose as choose
 from .curves import Curve as Curve, read_curves as read_curves
 from .facts import Facts as Facts, Source as Source
 from .files import CARD_FILE as CARD_FILE, REPORT_FILE as REPORT_FILE, report_page as report_page

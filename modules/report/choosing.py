@@ -8,7 +8,8 @@ import numpy as np
 
 from modules.retrieval import KeptQueries
 
-MOST_IMAGES = 10_000  # with a picture
+MOST_PICTURES = 10_000
+MOST_IMAGES = 20_000  # points of the map may have no picture
 _WORST, _RANDOM, _CLASSES = 200, 200, 500
 
 
@@ -20,7 +21,8 @@ class Chosen(NamedTuple):
         random: A random sample.
         classes: One of each class, in the order of their names.
         mapped: The points of the map.
-        ids: The images of the page: queries, neighbours, points of the map.
+        ids: The images of the page: queries, neighbours, points of the map. The first
+            `MOST_PICTURES` have a picture.
         wrong: How many of the kept queries have a wrong nearest neighbour.
     """
 
@@ -50,16 +52,16 @@ def choose(queries: KeptQueries, map_images: int) -> Chosen:
     mapped = np.flatnonzero(finite)[:map_images]
     classes = first[:_CLASSES]
     ids: dict[bytes, None] = {}
-    for rows, with_neighbours in (
-        (np.concatenate([worst, random, classes]), True),
-        (mapped, False),
-        (np.arange(len(queries.ids)), True),
+    for rows, with_neighbours, most in (
+        (np.concatenate([worst, random, classes]), True, MOST_PICTURES),
+        (mapped, False, MOST_IMAGES),
+        (np.arange(len(queries.ids)), True, MOST_PICTURES),
     ):
         for row in rows.tolist():
             ids[queries.ids[row]] = None
             if with_neighbours:
                 ids.update((one, None) for one in queries.neighbours[row] if one is not None)
-            if len(ids) >= MOST_IMAGES:
+            if len(ids) >= most:
                 break
     return Chosen(worst, random, classes, mapped, list(ids)[:MOST_IMAGES], len(wrong))
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from modules.gate import BASELINE, CANDIDATE, CHANGE, OVERALL, EvaluationReport
 from modules.report.charts import Line, Mark, change_chart, histogram, line_chart
 from modules.report.choosing import Chosen, choose, find_confusions
+from modules.report.embedding_map import FITTED
 from modules.report.facts import Facts
 from modules.report.numbers import is_count, page_number, signed
 from modules.report.page_data import page_data
@@ -76,8 +77,8 @@ def failure_page(pipeline: str, reason: str) -> str:
 def _looking(facts: Facts, chosen: Chosen | None) -> dict[str, Any]:
     """What the page shows of single images."""
     nothing: dict[str, Any] = {
-        "data": None, "confusions": [], "kept": 0, "wrong": 0, "mapped": 0, "neighbours": 0,
-        "list_sizes": {},
+        "data": None, "confusions": [], "kept": 0, "wrong": 0, "mapped": 0, "fitted": 0,
+        "neighbours": 0, "list_sizes": {},
     }  # fmt: skip
     queries = facts.queries
     if queries is None or chosen is None:
@@ -105,6 +106,7 @@ def _looking(facts: Facts, chosen: Chosen | None) -> dict[str, Any]:
             "kept": len(queries.ids),
             "wrong": chosen.wrong,
             "mapped": len(data["map"]["x"]) if data["map"] else 0,
+            "fitted": FITTED,
             "neighbours": queries.neighbours.shape[1],
             "list_sizes": {name: len(rows) for name, rows in data["lists"].items()},
         }

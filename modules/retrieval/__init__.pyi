@@ -31,6 +31,7 @@ from .definitions import (
     threshold_names as threshold_names,
     upper_end as upper_end,
 )
+from .embedding_files import temporary_folder as temporary_folder
 from .extractors import (
     EMBEDDING as EMBEDDING,
     SIGNATURE as SIGNATURE,
@@ -65,6 +66,7 @@ from .order import (
 )
 from .rows import LabelledRows as LabelledRows, QueryRows as QueryRows
 from .shards import Shard as Shard
+from .together import SearchTogether as SearchTogether
 from .transforms import (
     QUERY_ROWS as QUERY_ROWS,
     SHARD_ROWS as SHARD_ROWS,

@@ -215,6 +215,7 @@ class ExtractRetrievalScores(beam.PTransform):
         query_flag: Only examples whose feature `is_query` is not 0 are queries.
         gallery_flag: Only examples whose feature `is_gallery` is not 0 are in the gallery.
         kept: As for `ScoreQueries`.
+        folder: As for `ScoreQueries`.
         comparisons: By name, what else is made of {"scored": ScoredQueries, "gallery":
             LabelledRows}; each keeps its result itself.
     """
@@ -232,12 +233,13 @@ class ExtractRetrievalScores(beam.PTransform):
         query_flag: bool = False,
         gallery_flag: bool = False,
         kept: Kept | None = None,
+        folder: str | None = None,
         comparisons: Mapping[str, beam.PTransform] | None = None,
     ) -> None:
         super().__init__()
         self._comparisons = comparisons or {}
         self._ks, self._gallery, self._distractors = list(ks), gallery, distractors
-        self._kept = kept
+        self._kept, self._folder = kept, folder
         self._verification, self._clustering = verification, clustering
         self._rate = false_accept_rate
         self._exclude_same = list(exclude_same)
@@ -260,6 +262,7 @@ class ExtractRetrievalScores(beam.PTransform):
             false_accept_rate=self._rate,
             exclude_same=self._exclude_same,
             kept=self._kept,
+            folder=self._folder,
         )
         of_set = scored | "MeasureSet" >> MeasureSet(
             verification=self._verification, clustering=self._clustering, gallery=gallery

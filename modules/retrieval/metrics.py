@@ -53,6 +53,7 @@ class RetrievalMetrics(metric_types.Metric):
         false_accept_rate: float | None = None,
         kept: Mapping[str, Any] | None = None,
         compatibility: Mapping[str, Any] | None = None,
+        embeddings_folder: str | None = None,
     ) -> None:
         """Checks the arguments. The extractors read them from the same configuration.
 
@@ -70,6 +71,7 @@ class RetrievalMetrics(metric_types.Metric):
             false_accept_rate: Find the operating point at this rate, for `OperatingPointMetrics`.
             kept: The fields of `modules.retrieval.Kept`: write a sample of the queries.
             compatibility: What else to compare with the baseline, see `modules.evaluator`.
+            embeddings_folder: Where the search keeps embeddings, as for `ScoreQueries`.
 
         Raises:
             ValueError: `ks` is empty, repeats a value, or holds something other than a positive
@@ -105,6 +107,7 @@ class RetrievalMetrics(metric_types.Metric):
             false_accept_rate=false_accept_rate,
             kept=None if kept is None else dict(kept),
             compatibility=compatibility,
+            embeddings_folder=embeddings_folder,
         )
 
 
@@ -146,6 +149,7 @@ def _computations(
     false_accept_rate: float | None,
     kept: Mapping[str, Any] | None,
     compatibility: Mapping[str, Any] | None,
+    embeddings_folder: str | None,
     model_names: Sequence[str] | None = None,
 ) -> metric_types.MetricComputations:
     """Makes one computation per model, which yields all metrics at once.
@@ -153,7 +157,7 @@ def _computations(
     What the extractors alone use is here too, since TFMA gives it all that is configured.
     """
     del gallery_files, distractor_files, exclude_same, query_flag, gallery_flag
-    del false_accept_rate, kept, compatibility
+    del false_accept_rate, kept, compatibility, embeddings_folder
     of_queries = [*score_names(ks), *COUNTS]
     names = [*of_queries, *set_names(verification, clustering)]
     computations = []

@@ -20,6 +20,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.coders import ArraysCoder
+from modules.retrieval.embedding_files import StoreEmbeddings
 from modules.retrieval.groups import (
     GroupKey,
     GroupNumbers,
@@ -77,6 +78,7 @@ def blocks_and_shards(
     gallery: beam.PCollection | None,
     query_rows: int,
     shard_rows: int,
+    folder: str,
     exclude_same: Sequence[str] = (),
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Orders queries and gallery by id.
@@ -86,16 +88,19 @@ def blocks_and_shards(
         gallery: PCollection of LabelledRows with the same models; None if it is the queries.
         query_rows: The largest number of queries in a block.
         shard_rows: The largest number of rows in a shard.
+        folder: As for `StoreEmbeddings`.
         exclude_same: Features that make groups, see `modules.retrieval.groups`.
 
     Returns:
-        PCollections of QueryRows and of Shards.
+        PCollections of QueryRows and of Shards, with places for embeddings: `SearchTogether`.
     """
     same = tuple(exclude_same)
+    queries = queries | "StoreQueries" >> StoreEmbeddings(folder)
     if gallery is None:
         counted = census = queries | "Census" >> _take_census(EVALUATED, shard_rows, same)
         query_ranges = ranges = queries | "Order" >> _OrderById(counted)
     else:
+        gallery = gallery | "StoreGallery" >> StoreEmbeddings(folder)
         census = gallery | "GalleryCensus" >> _take_census("gallery examples", shard_rows, same)
         counted = queries | "Census" >> _take_census(EVALUATED, shard_rows)
         ranges = gallery | "OrderGallery" >> _OrderById(census)

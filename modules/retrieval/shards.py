@@ -70,8 +70,10 @@ class GalleryTile:
         self.position, self.classes, self.size = position, classes, len(classes)
         self.groups = [] if groups is None else list(groups.T)  # int32 [N] of each column
         squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)
-        # float32 [GALLERY_TILE, D + 1]: the embeddings, and |g|² behind them.
-        self.factor = padded(np.column_stack([embeddings, squared_norms]), GALLERY_TILE)
+        # float32 [D + 1, GALLERY_TILE]: the embeddings as columns, and |g|² below them.
+        self.factor = np.zeros((embeddings.shape[1] + 1, GALLERY_TILE), np.float32)
+        self.factor[:-1, : self.size] = embeddings.T
+        self.factor[-1, : self.size] = squared_norms
 
 
 def tiles_of(shard: Shard, model: str) -> list[GalleryTile]:
@@ -85,12 +87,3 @@ def tiles_of(shard: Shard, model: str) -> list[GalleryTile]:
         )
         for first in range(0, len(shard.classes), GALLERY_TILE)
     ]
-
-
-def padded(rows: np.ndarray, size: int) -> np.ndarray:
-    """The rows, float32 [N, D], contiguous, with zeros behind them up to `size` rows."""
-    if len(rows) == size:
-        return np.ascontiguousarray(rows)
-    result = np.zeros((size, rows.shape[1]), np.float32)
-    result[: len(rows)] = rows
-    return result

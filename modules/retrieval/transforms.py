@@ -2,12 +2,15 @@
 
 Blocks of queries are the work to spread. The blocks that a worker has go through all shards
 together, one shard after the other, since to read the gallery and to prepare it costs as much for
-one block as for many. The shards are a side input. The other way round, with shards as the work
-and candidates merged per query, each shard would be searched without the limit that the shards
-before it gave, and max(k, R) candidates per query and shard would cross a shuffle.
+one block as for many. The other way round, with shards as the work and candidates merged per query,
+each shard would be searched without the limit that the shards before it gave, and max(k, R)
+candidates per query and shard would cross a shuffle.
+
+The shards are a side input, but for their embeddings, which all workers read from files
+(`modules.retrieval.embedding_files`): Beam would copy the gallery from stage to stage, and keep it.
 
 Memory of a worker: the names of the labels with a number each, the queries that go together, what
-the runner keeps of the side input, and the neighbours of `modules.retrieval.scores.score_block`.
+the runner keeps of ids and labels, and the neighbours of `modules.retrieval.scores.score_block`.
 """
 
 from __future__ import annotations
@@ -15,28 +18,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.accept_counts import AcceptCounters, units_of
 from modules.retrieval.definitions import COUNTS, score_names
+from modules.retrieval.embedding_files import temporary_folder
 from modules.retrieval.kept_queries import Kept, KeptRows, WriteKept, candidate_of, make_rows
 from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.operating_threshold import OperatingGrid, find_grid
 from modules.retrieval.order import EVALUATED, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters, count_block_pairs
-from modules.retrieval.rows import LabelledRows, QueryRows, concatenate_queries
+from modules.retrieval.rows import LabelledRows, QueryRows
 from modules.retrieval.scores import BlockScores, CountsPairs, QueryBlock, score_block
 from modules.retrieval.shards import Shard
+from modules.retrieval.together import SearchTogether
 from modules.runtime import work_done
 
 SHARD_ROWS = 16_384
 QUERY_ROWS = 4096
-_TOGETHER = 1 << 22  # values in the embeddings that go through the gallery together: 16 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class ScoreQueries(beam.PTransform):
         kept: Also write a sample of the queries with their neighbours to a file.
         query_rows: How many queries are one unit of work for a runner.
         shard_rows: How many rows of the gallery are read at once.
+        folder: As for `StoreEmbeddings`. Default: `temporary_folder()`.
 
     Raises:
         ValueError: At run time: no queries, no gallery, a repeated id in either.
@@ -98,29 +100,37 @@ class ScoreQueries(beam.PTransform):
         kept: Kept | None = None,
         query_rows: int = QUERY_ROWS,
         shard_rows: int = SHARD_ROWS,
+        folder: str | None = None,
     ) -> None:
         super().__init__()
         self._ks, self._gallery, self._verification = list(ks), gallery, verification
         self._kept = kept
         self._exclude_same, self._rate = list(exclude_same), false_accept_rate
         self._query_rows, self._shard_rows = query_rows, shard_rows
+        self._folder = folder or temporary_folder()
 
     def expand(self, queries: beam.PCollection) -> beam.PCollection:
         """Searches each block of queries in the whole gallery."""
         blocks, shards = blocks_and_shards(
-            queries, self._gallery, self._query_rows, self._shard_rows, self._exclude_same
+            queries,
+            self._gallery,
+            self._query_rows,
+            self._shard_rows,
+            self._folder,
+            self._exclude_same,
         )
         gallery, grids = beam.pvalue.AsIter(shards), None
         if self._rate is not None:
             grids = beam.pvalue.AsSingleton(
                 blocks
-                | "CountPairs" >> beam.ParDo(_Together(_count_pairs), gallery)
+                | "CountPairs" >> beam.ParDo(SearchTogether(_count_pairs, self._folder), gallery)
                 | "AddPairs" >> beam.CombinePerKey(sum)
                 | "FindThreshold" >> beam.Map(_grid, self._rate)
                 | "OfModels" >> beam.CombineGlobally(beam.combiners.ToDictCombineFn())
             )
         keep = self._kept.neighbours if self._kept else 0
-        score = _Together(partial(_score, self._ks, self._verification, keep))
+        search = partial(_score, self._ks, self._verification, keep)
+        score = SearchTogether(search, self._folder)
         scored = blocks | "Score" >> beam.ParDo(score, gallery, grids)
         if self._kept:
             ids = shards | "Ids" >> beam.Map(lambda shard: (shard.position, shard.ids))
@@ -128,42 +138,6 @@ class ScoreQueries(beam.PTransform):
             kept = scored | "Kept" >> beam.Map(_kept_rows)
             _ = kept | "Keep" >> WriteKept(self._kept.path, names, ids)
         return scored
-
-
-class _Together(beam.DoFn):
-    """Searches for the blocks of a bundle together, so that they go through the gallery once.
-
-    Args:
-        search: Takes queries of several blocks and what comes behind them in `process`.
-    """
-
-    def __init__(self, search: Callable[..., Iterator[Any]]) -> None:
-        self._search = search
-
-    def start_bundle(self) -> None:
-        self._waiting: list[QueryRows] = []
-        self._sides: tuple[Any, ...] = ()
-
-    def process(self, block: QueryRows, *sides: Any) -> Iterator[Any]:
-        if sum(map(_values, self._waiting)) + _values(block) > _TOGETHER:
-            yield from self._take()
-        self._waiting.append(block)
-        self._sides = sides
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        for result in self._take():
-            yield GlobalWindows.windowed_value(result)
-
-    def _take(self) -> Iterator[Any]:
-        if self._waiting:
-            # Blocks are ranges of ids.
-            blocks = sorted(self._waiting, key=lambda block: block.rows.ids[0])
-            self._waiting = []
-            yield from self._search(concatenate_queries(blocks), *self._sides)
-
-
-def _values(block: QueryRows) -> int:
-    return sum(values.size for values in block.rows.embeddings.values())
 
 
 def _count_pairs(block: QueryRows, gallery: Iterable[Shard]) -> Iterator[tuple[str, np.ndarray]]:
@@ -225,6 +199,7 @@ class FindNeighbours(beam.PTransform):
         model: Whose embeddings.
         query_rows: How many queries are one unit of work for a runner.
         shard_rows: How many rows of the gallery are read at once.
+        folder: As for `StoreEmbeddings`. Default: `temporary_folder()`.
 
     Raises:
         ValueError: k is below 1. At run time: no queries, no gallery, a repeated id in either.
@@ -238,30 +213,33 @@ class FindNeighbours(beam.PTransform):
         model: str = "",
         query_rows: int = QUERY_ROWS,
         shard_rows: int = SHARD_ROWS,
+        folder: str | None = None,
     ) -> None:
         super().__init__()
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         self._k, self._gallery, self._model = k, gallery, model
         self._query_rows, self._shard_rows = query_rows, shard_rows
+        self._folder = folder or temporary_folder()
 
     def expand(self, queries: beam.PCollection) -> beam.PCollection:
         """Searches each block of queries in the whole gallery."""
         blocks, shards = blocks_and_shards(
-            queries, self._gallery, self._query_rows, self._shard_rows
+            queries, self._gallery, self._query_rows, self._shard_rows, self._folder
         )
         ids = shards | "Ids" >> beam.Map(lambda shard: (shard.position, shard.ids))
+        search = SearchTogether(partial(_find, self._k, self._model), self._folder)
         return blocks | "Search" >> beam.ParDo(
-            _find, beam.pvalue.AsIter(shards), beam.pvalue.AsIter(ids), self._k, self._model
+            search, beam.pvalue.AsIter(shards), beam.pvalue.AsIter(ids)
         )
 
 
 def _find(
+    k: int,
+    model: str,
     block: QueryRows,
     gallery: Iterable[Shard],
     gallery_ids: Iterable[tuple[int, np.ndarray]],
-    k: int,
-    model: str,
 ) -> Iterator[Neighbours]:
     rows = block.rows
     positions, distances = find_neighbours(

@@ -39,6 +39,7 @@ from .model import (
 from .own_code import is_own as is_own, load_own as load_own
 from .report import ReportSettings as ReportSettings
 from .training import (
+    MULTI_WORKER as MULTI_WORKER,
     AugmentationSettings as AugmentationSettings,
     OptimizerSettings as OptimizerSettings,
     TrainingSettings as TrainingSettings,

@@ -18,8 +18,8 @@ class ReportSettings(Settings):
     ] = 10
     map_images: Annotated[
         int,
-        Field(ge=0, le=10_000, description="queries in the map, a sample of more; 0 for no map"),
-    ] = 5000
+        Field(ge=0, le=20_000, description="queries in the map, a sample of more; 0 for no map"),
+    ] = 20_000
 
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> ReportSettings:

@@ -11,6 +11,7 @@ from modules.settings.loss import LossSettings
 
 MOST_IN_BATCH = 100_000  # images; each is in memory, with what every layer makes of it
 MOST_MEGABYTES = 10**8
+MULTI_WORKER = "multi_worker"
 
 
 class OptimizerSettings(Settings):
@@ -63,6 +64,15 @@ class AugmentationSettings(Settings):
     mirror_classes: Annotated[
         bool, Field(description="a mirrored class is learned as a class of its own")
     ] = False
+    bend_classes: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.3,
+            description="0.05: a class bent by about so much of height and width is learned as a "
+            "class of its own, in each step another one",
+        ),
+    ] = 0.0
     max_brightness: Annotated[
         float, Field(ge=0, le=10, description="in standard deviations of the train split's pixels")
     ] = 0.0
@@ -193,10 +203,15 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
     distribution: Annotated[
         str,
         Field(
-            pattern=r"^(one|mirrored|/.+)$",
-            description="`mirrored`: all GPUs; or a device, such as `/GPU:0`",
+            pattern=r"^(one|mirrored|multi_worker|/.+)$",
+            description="`mirrored`: all GPUs; `multi_worker`: several machines; or a device, such "
+            "as `/GPU:0`",
         ),
     ] = "one"
+    workers: Annotated[
+        Annotated[int, Field(ge=2, le=1000)] | None,
+        Field(description='machines, with `distribution = "multi_worker"`'),
+    ] = None
     validate_every: Annotated[
         Annotated[int, Field(ge=1, le=MOST_STEPS)] | None,
         Field(description="so many steps; default: a tenth of them"),
@@ -241,6 +256,54 @@ class TrainingSettings(LossSettings, OptimizerSettings, AugmentationSettings):
             raise ValueError(
                 "mining = 'none' trains on TripletGen's triplets, and batches = 'classes' has "
                 "none; set batches = 'triplets', or another mining"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bent_classes_can_be_told_apart(self) -> TrainingSettings:
+        if not self.bend_classes:
+            return self
+        if self.loss == "proxy_anchor":
+            raise ValueError(
+                "bend_classes makes new classes in every step, and loss = 'proxy_anchor' has a "
+                "point for each class of the data; set bend_classes = 0, or another loss"
+            )
+        if self.mining == "none":
+            raise ValueError(
+                "bend_classes parts the images of a class, and with it the triplets that mining = "
+                "'none' trains on; set bend_classes = 0, or another mining"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_make_sense(self) -> TrainingSettings:
+        if self.distribution != MULTI_WORKER:
+            if self.workers is not None:
+                raise ValueError(
+                    f"workers has no effect with distribution = '{self.distribution}'; set "
+                    "distribution = 'multi_worker', or leave workers out"
+                )
+            return self
+        if self.workers is None:
+            raise ValueError(
+                "distribution = 'multi_worker' needs workers, the number of machines; for all GPUs "
+                "of one machine set distribution = 'mirrored'"
+            )
+        if self.minutes is not None:
+            raise ValueError(
+                "minutes is no limit for distribution = 'multi_worker', since the clocks of "
+                "several machines would end training at different steps; set steps instead"
+            )
+        of_classes = self.classes_per_batch * self.images_per_class
+        size = of_classes if self.batches == "classes" else self.batch_size
+        if size and size % self.workers:
+            what = "classes_per_batch × images_per_class" if self.batches == "classes" else (
+                "batch_size"
+            )  # fmt: skip
+            less = size - size % self.workers
+            raise ValueError(
+                f"{what} = {size} images cannot be shared equally by {self.workers} workers; "
+                f"{less or self.workers} or {less + self.workers} could"
             )
         return self
 

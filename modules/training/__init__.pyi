@@ -13,4 +13,5 @@ from .compatibility import embed_by_earlier as embed_by_earlier
 from .fitting import compile_model as compile_model, fit as fit, make_strategy as make_strategy
 from .guard import TrainingFailedError as TrainingFailedError
 from .learning import Learning as Learning, prepare_learning as prepare_learning
+from .on_workers import find_place as find_place
 from .report import TRAINING_FILE as TRAINING_FILE

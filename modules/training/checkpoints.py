@@ -36,13 +36,19 @@ class Checkpoints(keras.callbacks.Callback):
         folder: Where to write, one per training; see `checkpoint_folder`.
         trainer: Compiled and with a built optimizer.
         callbacks: Those with a memory, by name. This one must come after them.
+        writes: Whether it is this process that writes; of several workers the chief does.
     """
 
     def __init__(
-        self, folder: str, trainer: keras.Model, callbacks: Mapping[str, Resumable]
+        self,
+        folder: str,
+        trainer: keras.Model,
+        callbacks: Mapping[str, Resumable],
+        *,
+        writes: bool = True,
     ) -> None:
         super().__init__()
-        self._folder = folder
+        self._folder, self._writes = folder, writes
         self._checkpoint = tf.train.Checkpoint(
             variables=[variable.value for variable in trainer.state_variables],
             callbacks=_Memory(callbacks),
@@ -63,6 +69,8 @@ class Checkpoints(keras.callbacks.Callback):
             try:
                 _read_all(latest)
             except Exception as error:  # the reader raises errors of many kinds
+                if not self._writes:  # then the chief sets it aside
+                    return False
                 aside = _set_aside(self._folder)
                 logging.warning(
                     "The checkpoint %s cannot be read (%s), so the training begins anew. It was "
@@ -75,7 +83,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint; the former one goes when it is complete."""
-        self._manager.save()
+        if self._writes:
+            self._manager.save()
 
     def delete(self) -> None:
         """Removes the folder, for a training that has reached its end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -10,6 +12,7 @@ from modules.batches import (
     CacheLimits,
     LabelledImages,
     LookUp,
+    Share,
     TransformImages,
     class_batches,
     labelled_images,
@@ -17,11 +20,19 @@ from modules.batches import (
     triplet_batches,
 )
 from modules.models import backbone_variables
-from modules.settings import ModelSettings, TrainingSettings
+from modules.settings import MULTI_WORKER, ModelSettings, TrainingSettings
 from modules.training.batch_statistics import MOST_BATCHES, BatchStatistics
 from modules.training.callbacks import BestWeights, RetrievalValidation
 from modules.training.checkpoints import Checkpoints, Resumable
 from modules.training.guard import FailureGuard
+from modules.training.on_workers import (
+    FromChief,
+    ModelOnWorkers,
+    Place,
+    SameFigures,
+    find_place,
+    weights_fingerprint,
+)
 from modules.training.optimizers import make_optimizer
 from modules.training.pace import WITHOUT_END, Pace
 from modules.training.progress import TrainingProgress
@@ -34,7 +45,9 @@ def make_strategy(distribution: str) -> tf.distribute.Strategy:
 
     Args:
         distribution: `one` (TensorFlow's choice of device), `mirrored` (all GPUs of this machine,
-            or all its logical CPUs if it has none), or the name of a device, such as `/GPU:0`.
+            or all its logical CPUs if it has none), `multi_worker` (all GPUs, or the processor, of
+            this worker and of the others that TF_CONFIG names; nothing of TensorFlow may have run
+            before), or the name of a device, such as `/GPU:0`.
 
     Returns:
         A strategy of `tf.distribute`.
@@ -44,6 +57,8 @@ def make_strategy(distribution: str) -> tf.distribute.Strategy:
     """
     if distribution == "one":
         return tf.distribute.get_strategy()
+    if distribution == MULTI_WORKER:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if distribution == "mirrored":
         return tf.distribute.MirroredStrategy([device.name for device in found])
@@ -75,7 +90,8 @@ def compile_model(
     Returns:
         What `fit` trains.
     """
-    trainer = TripletModel(embedder, settings, classes)
+    several = find_place(tf.distribute.get_strategy()).share is not None
+    trainer = (ModelOnWorkers if several else TripletModel)(embedder, settings, classes)
     trainer.total_steps.assign(steps or 0)
     rates = []
     if model.trainable == "fine_tune":
@@ -124,7 +140,8 @@ def fit(
         TrainingFailedError: See `FailureGuard`.
         ValueError: There is nothing to train on or to validate with.
     """
-    settings = trainer.settings
+    settings, strategy = trainer.settings, trainer.distribute_strategy
+    place, from_chief = find_place(strategy), FromChief(strategy)
     pace, best = Pace(trainer), BestWeights(settings.patience)
     guard = FailureGuard(settings, len(validation.ids))
     with TrainingProgress(pace) as progress:
@@ -132,25 +149,33 @@ def fit(
         memories: dict[str, Resumable] = {
             "pace": pace, "guard": guard, "best": best, "report": report
         }  # fmt: skip
-        saved = Checkpoints(checkpoints, trainer, memories) if settings.resume else None
+        saved = None
+        if settings.resume:
+            saved = Checkpoints(checkpoints, trainer, memories, writes=place.is_chief)
         if saved and saved.restore():
             report.resumed()
             progress.note(f"Goes on at step {pace.done} of an earlier attempt ({checkpoints}).")
+        _check_same_start(pace.done, from_chief, checkpoints)
         if not (best.finished or pace.finished):
             of_classes = settings.classes_per_batch * settings.images_per_class
             batch_images = batch_size if settings.batches == "triplets" else of_classes
-            replicas = trainer.distribute_strategy.num_replicas_in_sync
+            replicas = strategy.num_replicas_in_sync
+            batches: Any = training_batches(
+                train_files,
+                transform_images,
+                settings,
+                batch_size,
+                pace.done,
+                replicas=replicas,
+                share=place.share,
+                scratch=None if "://" in log_dir else log_dir,
+                beside=earlier,
+            )
+            if place.share is not None:
+                own = batches
+                batches = strategy.distribute_datasets_from_function(lambda _: own)
             trainer.fit(
-                training_batches(
-                    train_files,
-                    transform_images,
-                    settings,
-                    batch_size,
-                    pace.done,
-                    replicas=replicas,
-                    scratch=None if "://" in log_dir else log_dir,
-                    beside=earlier,
-                ),
+                batches,
                 steps_per_epoch=WITHOUT_END,
                 initial_epoch=pace.stretches,
                 epochs=WITHOUT_END,
@@ -163,20 +188,49 @@ def fit(
                         transform_images,
                         progress.note,
                     ),
-                    RetrievalValidation(
-                        validation, transform_images, f"{log_dir}/validation", distractors
+                    *_of_chief(
+                        place,
+                        RetrievalValidation(
+                            validation, transform_images, f"{log_dir}/validation", distractors
+                        ),
                     ),
+                    SameFigures(from_chief),
                     pace,
                     best,
                     guard,
-                    keras.callbacks.TensorBoard(log_dir, histogram_freq=1),
+                    *_of_chief(place, keras.callbacks.TensorBoard(log_dir, histogram_freq=1)),
                     progress,
                     report,
                     *([saved] if saved else []),
                 ],
             )
-        report.write(log_dir)
+        if place.share is not None:
+            progress.note(
+                f"Worker {place.number}: {pace.done} steps, weights "
+                f"{weights_fingerprint(trainer)}; they are the same on all workers."
+            )
+        if place.is_chief:
+            report.write(log_dir)
     return best, saved
+
+
+def _of_chief(place: Place, callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
+    return [callback] if place.is_chief else []
+
+
+def _check_same_start(done: int, from_chief: FromChief, checkpoints: str) -> None:
+    """Checks that this worker begins at the step of the chief.
+
+    Raises:
+        ValueError: It does not: they would embed parts of different batches.
+    """
+    of_chief = from_chief({"done": done})["done"]
+    if done != of_chief:
+        raise ValueError(
+            f"This worker begins at step {done} and the chief at step {of_chief:g}, so they do not "
+            f"see the same checkpoint in {checkpoints}. Mount the same storage on all workers; a "
+            "new try may find it."
+        )
 
 
 def training_batches(
@@ -187,6 +241,7 @@ def training_batches(
     skip: int = 0,
     *,
     replicas: int = 1,
+    share: Share | None = None,
     scratch: str | None = None,
     beside: LookUp | None = None,
 ) -> tf.data.Dataset:
@@ -202,6 +257,7 @@ def training_batches(
         batch_size: Images in a batch of triplets.
         skip: How many batches to leave out at the start.
         replicas: How many share a batch.
+        share: What of each batch is embedded here, on several machines.
         scratch: Local folder for decoded pixels; see `CacheLimits`.
         beside: Looks up what else there is of each image.
 
@@ -215,16 +271,17 @@ def training_batches(
     if settings.batches == "classes":
         return class_batches(
             train_files, transform_images, settings.classes_per_batch, settings.images_per_class,
-            settings.seed, skip=skip, cache=cache, multiple=replicas, beside=beside,
+            settings.seed,
+            skip=skip, cache=cache, multiple=replicas, beside=beside, share=share,
         )  # fmt: skip
     if settings.mining == "none":
         # As many triplets as every replica can have an equal share of.
         count = max(replicas, batch_size // 3 // replicas * replicas)
         return triplet_batches(
             train_files, transform_images, count, settings.seed, skip=skip, cache=cache,
-            beside=beside,
+            beside=beside, share=share,
         )  # fmt: skip
     return neighbour_batches(
         train_files, transform_images, batch_size, settings.seed,
-        skip=skip, cache=cache, multiple=replicas, beside=beside,
+        skip=skip, cache=cache, multiple=replicas, beside=beside, share=share,
     )  # fmt: skip

@@ -12,12 +12,14 @@ import tensorflow as tf
 
 from modules.images import (
     Augmentation,
+    draw_bends,
     draw_orientations,
     label_orientations,
     orientations_of,
 )
 from modules.losses import LossValues, Memory, Rows, compatibility_loss, make_objective
 from modules.settings import TrainingSettings
+from modules.training.gathering import gather_rows
 
 
 class TripletModel(keras.Model):
@@ -127,13 +129,17 @@ class TripletModel(keras.Model):
         images: tf.Tensor,
         training: bool = False,
         orientations: tf.Tensor | None = None,
+        bends: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Pixels float32 [N, H, W, C] to unit embeddings float32 [N, D].
 
-        In training they are changed at random, and turned by their orientations, int32 [N].
+        In training they are changed at random, turned by their orientations, int32 [N], and bent
+        by their bends, float32 [N, 18].
         """
         if training:
-            images = self.augmentation(images, seed=self._replica_seed(), orientations=orientations)
+            images = self.augmentation(
+                images, seed=self._replica_seed(), orientations=orientations, bends=bends
+            )
         return self.embedder(images, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
@@ -147,19 +153,22 @@ class TripletModel(keras.Model):
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync
         weights = self.trainable_variables
-        labels, orientations = tf.cast(labels, tf.int64), None
+        labels = tf.cast(labels, tf.int64)
+        orientations = bends = None
         old = Rows(labels, earlier[0]) if earlier else None  # of the images as they are
         if self.settings.orients_classes:
             orientations = draw_orientations(labels, self._seed(), self.settings)
             labels = label_orientations(labels, orientations)
+        if self.settings.bend_classes:
+            labels, bends = draw_bends(labels, self._seed(), self._replica_seed())
         with tf.GradientTape() as tape:
-            embeddings = self(images, training=True, orientations=orientations)
+            embeddings = self(images, training=True, orientations=orientations, bends=bends)
+            embeddings = tf.cast(embeddings, tf.float32)  # not every device adds bfloat16
             if replicas > 1:
-                # The gradient of all_gather is the sum over all replicas, hence the division.
-                embeddings = replica.all_gather(embeddings, axis=0)
-                labels = replica.all_gather(labels, axis=0)
-                old = old and Rows(*(replica.all_gather(part, axis=0) for part in old))
-            rows = Rows(labels, tf.cast(embeddings, tf.float32))
+                # Its gradient is the sum over all replicas, hence the division.
+                embeddings, labels = gather_rows(embeddings), gather_rows(labels)
+                old = old and Rows(*map(gather_rows, old))
+            rows = Rows(labels, embeddings)
             values = self.evaluate_loss(rows)
             loss = values.loss
             if old is not None:

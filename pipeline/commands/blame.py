@@ -116,6 +116,7 @@ def notes(found: Blame) -> Iterator[str]:
             yield f"Class {shown(label)!r} is in no other span: its {images} nobody to be like."
         if not found.verdict.classes:
             yield "Its images look like their classes; the labels are not what is wrong."
+    yield from found.audit
     if found.kept:
         yield f"The trials are in {found.kept}"
 
@@ -204,6 +205,7 @@ def as_values(found: Blame) -> dict[str, Any]:
             for image in (verdict.images if verdict else ())
         ],
         "new_classes": {shown(label): number for label, number in new_classes.items()},
+        "audit": found.audit,
         "kept": found.kept,
     }
 

@@ -54,15 +54,10 @@ def cluster_values(config: Config) -> dict[str, Any]:
         Plain values for `pipeline.config.parse_config`; only what is set, plus the directory.
 
     Raises:
-        ConfigError: A path that no pod can see; Beam's workers would be in the pod.
+        ConfigError: A path that no pod can see; Beam's workers would be in the pod, or see no file.
     """
     directory = config.kubeflow.directory
-    if config.beam.runner == "portable" and config.beam.worker_pool is None:
-        raise ConfigError(
-            'beam.worker_pool is required in the cluster with runner = "portable": without it the '
-            "job server would have to reach into the pod of the node. Name a worker pool, or set "
-            'runner = "in_process".'
-        )
+    config.beam.check_cluster(directory)
     values = config.model_dump(mode="json", exclude_unset=True)
     values.pop("kubeflow", None)
     values["pipeline"]["directory"] = directory

@@ -74,4 +74,4 @@ def files_fault(kind: str, uri: str, noted: str) -> str | None:
         found = "a link to nothing"
     if found == noted:
         return None
-    return f"{uri} has changed since it was written: there were {noted}, and now there is {found}."
+    return f"{uri} has changed since it was written: it had {noted}, and now has {found}."

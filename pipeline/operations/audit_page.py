@@ -10,6 +10,7 @@ from typing import Any
 
 from modules.audit import AuditReport, Group
 from modules.contract import ID, IMAGE
+from pipeline.operations.audit_table import COUNTED, alike_classes
 
 _FILES = Path(__file__).resolve().parent / "audit_files"
 _MOST = 50  # findings of a kind
@@ -38,7 +39,8 @@ def write_audit_page(
     wanted = {one["id"] for section in sections for row in section["rows"] for one in row["images"]}
     content = {
         "images": report.images,
-        "counts": report.counts,
+        "found": _found(report),
+        "classes": [[", ".join(names), why] for names, why in alike_classes(report, _MOST)],
         "failures": report.failures,
         "compared": report.compared,
         "sections": sections,
@@ -65,6 +67,15 @@ def _given(path: str) -> list[tuple[str, str, str]]:
     return [
         (one.decode(), "drop" if to.label is None else "relabel", (to.label or b"").decode())
         for one, to in found.items()
+    ]
+
+
+def _found(report: AuditReport) -> list[tuple[str, str, str]]:
+    """What was found, how many, and the share, without what was not."""
+    return [
+        (text, f"{number:,}", f"{report.shares[name]:.2%}" if name in report.shares else "")
+        for name, text in COUNTED.items()
+        if (number := report.counts.get(name, 0))
     ]
 
 
@@ -111,6 +122,10 @@ def _group(group: Group) -> dict[str, Any]:
         for text, is_so in (("two labels", group.conflicting), ("in train and eval", group.leaked))
         if is_so
     ]
+    if group.shifted:
+        kinds.append("one is the other shifted by a pixel")
+    elif group.bits:
+        kinds.append(f"{group.bits} of 143 bits differ")
     return {
         "images": [
             {**one.model_dump(), "suggested": _others(labels, one.label)}

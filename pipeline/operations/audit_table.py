@@ -11,7 +11,7 @@ from modules.audit import AuditReport, Group
 from modules.runtime import shown
 
 # Count, what it is, and the share that goes with it.
-_ROWS = {
+COUNTED = {
     "leaked": "eval images with a copy in train",
     "conflicting": "images with a copy of another label",
     "copies": "images that repeat one of their split",
@@ -37,7 +37,7 @@ def audit_tables(report: AuditReport, rows: int) -> Iterator[Table]:
     table = Table(title=f"Audit of {images} images", title_justify="left")
     for name, justify in (("found", "left"), ("number", "right"), ("share", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name, text in _ROWS.items():
+    for name, text in COUNTED.items():
         share = f"{report.shares[name]:.2%}" if name in report.shares else ""
         table.add_row(text, f"{report.counts[name]:,}", share)
     yield table
@@ -78,12 +78,17 @@ def _classes(report: AuditReport, rows: int) -> Table:
     table = Table(title="Classes that look the same", title_justify="left")
     table.add_column("classes")
     table.add_column("why")
-    for names in report.similar_names[:rows]:
-        table.add_row(escape(", ".join(map(shown, names))), "names differ by case or normal form")
-    for one in report.alike[:rows]:
-        text = f"{one.share:.0%} of the images of each look like the other"
-        table.add_row(escape(", ".join(map(shown, one.classes))), text)
+    for names, why in alike_classes(report, rows):
+        table.add_row(escape(", ".join(map(shown, names))), why)
     return table
+
+
+def alike_classes(report: AuditReport, rows: int) -> Iterator[tuple[list[str], str]]:
+    """Yields classes that look the same, and why, at most so many of each kind."""
+    for names in report.similar_names[:rows]:
+        yield names, "names differ by case or normal form"
+    for one in report.alike[:rows]:
+        yield one.classes, f"{one.share:.0%} of the images of each look like the other"
 
 
 def _title(what: str, number: int, rows: int) -> str:

@@ -66,6 +66,7 @@ class Blame:
         spans: Those to blame.
         trials: In the order they ran.
         verdict: Classes and images of the spans; None if there are none to blame.
+        audit: What the audit of the run said of the spans' images, in sentences.
         kept: The folder of the trials, if it was kept.
     """
 
@@ -74,6 +75,7 @@ class Blame:
     spans: tuple[int, ...]
     trials: list[Trial]
     verdict: SpanVerdict | None
+    audit: list[str]
     kept: str | None
 
 
@@ -155,8 +157,14 @@ def find_blame(
     with _folder(scratch, folder, keep=keep):
         trials = Trials(scratch, inputs, on_trial)
         outcome, spans = search_window(trials)
-        verdict = trials.judge_images(spans) if spans else None
-    return Blame(run, outcome, spans, trials.done, verdict, str(folder) if keep else None)
+        verdict, ids = trials.judge_images(spans) if spans else (None, [])
+    with quiet_imports():
+        from pipeline.operations.blame_audit import audit_sentences
+
+        audited = of_run.nodes.get("DataAudit")
+        made = audited.made.get("audit", []) if audited and ids else []
+        audit = [one for artifact in made for one in audit_sentences(str(artifact["uri"]), ids)]
+    return Blame(run, outcome, spans, trials.done, verdict, audit, str(folder) if keep else None)
 
 
 def search_window(trials: Trials) -> tuple[Outcome, tuple[int, ...]]:
@@ -227,8 +235,12 @@ class Trials:
             model=model,
         )
 
-    def judge_images(self, spans: tuple[int, ...]) -> SpanVerdict | None:
-        """Embeds with the model that has not learned from the spans; train splits only."""
+    def judge_images(self, spans: tuple[int, ...]) -> tuple[SpanVerdict | None, list[bytes]]:
+        """Embeds with the model that has not learned from the spans; train splits only.
+
+        Returns:
+            The verdict, and the ids of the spans' images; None and none if there are none.
+        """
         from components.metadata import serving_files
         from components.training_decision import Embedder
         from pipeline.operations.blame_images import judge_span
@@ -244,7 +256,9 @@ class Trials:
             return embedder.of_folders([f"{uri}/Split-train" for uri in uris])
 
         span, rest = embedded(True), embedded(False)
-        return None if span is None or rest is None else judge_span(span, rest)
+        if span is None or rest is None:
+            return None, []
+        return judge_span(span, rest), span.ids.tolist()
 
 
 def _scratch(config: Config, work: str | None) -> Config:

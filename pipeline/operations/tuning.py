@@ -96,6 +96,12 @@ def tune(path: Path, minutes: float, on_trial: Callable[[Candidate], None]) -> T
     given: Tables = tomllib.loads(path.read_text(encoding="utf-8"))
     config = parse_config(given, str(path))
     check_minutes(minutes)
+    if config.training.workers is not None:
+        raise ConfigError(
+            "A search trains on one machine, and training.distribution is 'multi_worker'. Search "
+            "with distribution = 'one' and without workers, and put them into the configuration "
+            "that it writes."
+        )
 
     from modules.tuning import (
         Halving,

@@ -32,7 +32,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
-from modules.audit import Sightings, find_near, judge_labels, look_at, merge_findings, rank_labels
+from modules.audit import (
+    LONG_WORDS,
+    SHIFTED,
+    Sightings,
+    find_near,
+    find_shifted,
+    judge_labels,
+    look_at,
+    merge_findings,
+    rank_labels,
+)
 from modules.retrieval import make_gallery, nearest
 from modules.settings import ImageSettings, ModelSettings, TrainingSettings
 from pipeline.datasets import read_split
@@ -168,9 +178,19 @@ def by_hash(rows: list[Row]) -> set[frozenset[bytes]]:
     ids, labels, splits = (np.empty(len(rows), object) for _ in range(3))
     ids[:], labels[:], splits[:] = [r[2] for r in rows], [r[1] for r in rows], "train"
     order = np.argsort(ids, kind="stable")
-    all_rows = Sightings(ids, labels, splits, looks.pixels, looks.words, looks.blank).take(order)
+    all_rows = Sightings(
+        ids, labels, splits, looks.pixels, looks.words, looks.shifted, looks.blank
+    ).take(order)
     most = len(rows) * 10
-    found = merge_findings((find_near(all_rows, word, most) for word in range(9)), most)
+    row, way = np.divmod(np.arange(len(rows) * SHIFTED), SHIFTED)
+    flat = all_rows.take(row)
+    found = merge_findings(
+        [
+            *(find_near(all_rows, word, most) for word in range(9)),
+            *(find_shifted(flat, way, word, most) for word in range(LONG_WORDS)),
+        ],
+        most,
+    )
     return {
         frozenset(one["id"].encode() for one in finding.value["members"])
         for finding in found.listed["near_duplicates"]

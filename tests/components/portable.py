@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -33,6 +35,13 @@ def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
 @contextlib.contextmanager
 def running(command: list[str], port: int, log: Path) -> Iterator[str]:
     """Runs a server; gives its address."""
+    with started(command, port, log):
+        yield f"localhost:{port}"
+
+
+@contextlib.contextmanager
+def started(command: list[str], port: int, log: Path) -> Iterator[subprocess.Popen]:
+    """Runs a server; gives its process."""
     # The pool starts `python` and its workers import the project.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT)}
@@ -42,7 +51,7 @@ def running(command: list[str], port: int, log: Path) -> Iterator[str]:
         )
     try:
         wait_for(port, process, log)
-        yield f"localhost:{port}"
+        yield process
     finally:
         process.terminate()
         try:
@@ -65,11 +74,27 @@ def prism() -> str | None:
     return shutil.which("prism") or shutil.which("prism", path=str(Path.home() / "go" / "bin"))
 
 
-def prism_job_server(folder: Path) -> contextlib.AbstractContextManager[str]:
-    """Prism; `go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0` builds it."""
+needs_prism = pytest.mark.skipif(
+    prism() is None,
+    reason="no program `prism`; with Go: "
+    "go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0",
+)
+
+
+@contextlib.contextmanager
+def running_prism(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Prism; gives its address and its process."""
     port = free_port()
     command = [str(prism()), f"-job_port={port}", "-serve_http=false"]
-    return running(command, port, folder / "prism.log")
+    with started(command, port, folder / "prism.log") as process:
+        yield f"localhost:{port}", process
+
+
+@contextlib.contextmanager
+def prism_job_server(folder: Path) -> Iterator[str]:
+    """Prism; gives its address."""
+    with running_prism(folder) as (endpoint, _):
+        yield endpoint
 
 
 def worker_pool(folder: Path) -> contextlib.AbstractContextManager[str]:

@@ -15,6 +15,8 @@ from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, RunState, latest_run, read_latest
 from pipeline.runtime import NodeFailedError
+from tests.components.portable import prism, prism_job_server
+from tests.e2e.same_artifacts import held
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -132,11 +134,32 @@ def test_the_second_run_mines_with_the_model_of_the_first_and_the_third_is_cache
     first = run(tmp_path, monkeypatch, settings)
     assert sampled(first) == ("run", "semi_hard", "random")  # no model is blessed yet
     assert first.pushed_to is not None
+    if prism():
+        compare_with_prism(tmp_path, monkeypatch, settings)
     second = run(tmp_path, monkeypatch, settings)
     assert sampled(second) == ("run", "semi_hard", "semi_hard")
     third = run(tmp_path, monkeypatch, settings)
     ran = {node.node for node in third.nodes if node.state != "cached"}
     assert ran == {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
+
+
+def compare_with_prism(root: Path, monkeypatch, settings: str) -> None:
+    """The same chain on Beam's job server: every node of Beam makes what it made in process."""
+    there = root / "there"
+    there.mkdir()
+    (there / "data").symlink_to(root / "data")
+    with prism_job_server(there) as endpoint:
+        beam = f'[beam]\nrunner = "portable"\nendpoint = "{endpoint}"'
+        found = run(there, monkeypatch, f"{settings}\n{beam}")
+    assert {node.state for node in found.nodes} == {"run"}
+    here, elsewhere = held(root / "local"), held(there / "local")
+    assert here.keys() == elsewhere.keys()
+    assert [name for name in here if here[name] != elsewhere[name]] == []
+    nodes = {name.partition("/")[0] for name in here}
+    assert nodes >= {
+        "ImportExampleGen", "StatisticsGen", "DataAudit", "Transform", "TripletGen", "Evaluator",
+        "ReportGen", "IndexGen", "Trainer",
+    }  # fmt: skip
 
 
 def test_anomalies_and_leaks_stop_the_run_before_anything_is_learned(tmp_path, monkeypatch):

@@ -211,6 +211,8 @@ def test_blame_names_the_span_its_classes_and_its_images(chain: Chain) -> None:
     assert len(right) > 0.9 * len(chain.renamed)
     assert len(right) > 0.9 * len(images)
     assert all(one["id"] in chain.renamed for one in found["images"][:SPOILT])
+    # Half of these labels are wrong, so most images have neighbours of their own label.
+    assert found["audit"][0].startswith("The audit of the run doubts ")
     # Nothing is left of it, and nothing has changed.
     assert sorted(folder.iterdir()) == before
     assert read_runs(config) == chain.every_run

@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 from pipeline.config import PROJECT
+from pipeline.runtime import end_when_told
 from tests.real_data import digits
 
 CONFIG = """
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=50)
     parser.add_argument("--images", type=int, default=6, help="of each digit, a night")
     arguments = parser.parse_args()
+    end_when_told()  # its folder goes then, and what it has started
     nights = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

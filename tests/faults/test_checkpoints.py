@@ -143,7 +143,7 @@ def test_the_run_after_a_kill_goes_on_with_the_training(tmp_path) -> None:
         path.write_bytes(image)
     checkpoints = tmp_path / "killed/artifacts/Trainer/model_run/checkpoints"
     killed = train(tmp_path)
-    wait_for(lambda: list(checkpoints.glob("*/*.index")), killed)
+    wait_for(lambda: list(checkpoints.glob("*/checkpoint")), killed)
     killed.kill()
     killed.communicate()
     assert len(list(checkpoints.iterdir())) == 1

@@ -10,6 +10,7 @@ import types
 import urllib.parse
 from pathlib import Path
 
+import apache_beam
 import kubernetes
 import pytest
 import yaml
@@ -39,7 +40,7 @@ def resources(folder: str) -> dict[str, dict]:
     return {**found, "Kustomization": kustomization}
 
 
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search", "workers"])
 def test_every_file_belongs_to_its_kustomization(folder: str) -> None:
     listed = resources(folder)["Kustomization"]["resources"]
     present = {path.name for path in (MANIFESTS / folder).glob("*.yaml")}
@@ -58,7 +59,8 @@ def test_every_field_is_one_of_the_kubernetes_api(path: Path) -> None:
     """
     client = kubernetes.client.ApiClient()
     for document in documents(path):
-        if document["kind"] == "Kustomization":
+        # Those of Flink: tests/kubeflow/test_flink_manifests.py.
+        if document.get("kind") in (None, "Kustomization", "FlinkDeployment"):
             continue
         model = f"{document['apiVersion'].split('/')[-1].capitalize()}{document['kind']}"
         answer = types.SimpleNamespace(data=json.dumps(document))
@@ -67,7 +69,7 @@ def test_every_field_is_one_of_the_kubernetes_api(path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on this machine")
-@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search"])
+@pytest.mark.parametrize("folder", ["volume", "metadata", "serving", "search", "flink", "workers"])
 def test_kustomize_renders_the_folder(folder: str, tmp_path) -> None:
     shutil.copytree(MANIFESTS / folder, tmp_path / folder)
     example = tmp_path / folder / "credentials.env.example"
@@ -77,8 +79,11 @@ def test_kustomize_renders_the_folder(folder: str, tmp_path) -> None:
         ["kubectl", "kustomize", str(tmp_path / folder)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    kinds = {document["kind"] for document in yaml.safe_load_all(done.stdout)}
-    assert kinds >= set(resources(folder)) - {"Kustomization"}
+    rendered = list(yaml.safe_load_all(done.stdout))
+    listed = documents(MANIFESTS / folder / "kustomization.yaml")[0]["resources"]
+    expected = {one["kind"] for name in listed for one in documents(MANIFESTS / folder / name)}
+    assert {document["kind"] for document in rendered} >= expected
+    assert "image: triplet\n" not in done.stdout
 
 
 def test_the_claim_is_the_one_that_pods_mount() -> None:
@@ -202,10 +207,11 @@ def stages() -> list[list[str]]:
 
 
 def test_the_image() -> None:
-    (argument,), base, build, final = stages()
-    assert argument.startswith("ARG BASE=")
+    arguments, base, build, final, _, _, last = stages()
+    assert [line.split("=")[0] for line in arguments] == ["ARG BASE", "ARG BEAM_BOOT"]
     assert base[0] == "FROM ${BASE} AS python"
-    assert final[0] == "FROM python"
+    assert final[0] == "FROM python AS triplet"
+    assert last == ["FROM triplet"]
     assert any("--require-hashes" in line for line in build)
     assert any("compileall" in line for line in build)
     # Compilers stay in the stage that builds.
@@ -221,3 +227,17 @@ def test_the_image() -> None:
     ignored = (KUBEFLOW / "Dockerfile.dockerignore").read_text().splitlines()
     copied = [line.split()[1] for line in build if line.startswith("COPY ")]
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == set(copied)
+
+
+def test_the_image_of_a_worker_of_beam() -> None:
+    """Beam's program of the installed version, in front of the same image."""
+    arguments, _, _, _, boot, beam, _ = stages()
+    image = arguments[1].removeprefix("ARG BEAM_BOOT=")
+    assert re.fullmatch(rf"apache/beam_python3\.\d+_sdk:{apache_beam.__version__}", image)
+    assert boot == ["FROM ${BEAM_BOOT} AS boot"]
+    assert beam == [
+        "FROM triplet AS beam",
+        "COPY --from=boot /opt/apache/beam/boot /opt/apache/beam/boot",
+        "ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1",
+        'ENTRYPOINT ["/opt/apache/beam/boot"]',
+    ]

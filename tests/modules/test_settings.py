@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from modules.settings import TrainingSettings, read_table
 
+TWO = {"distribution": "multi_worker", "workers": 2}
+
 
 @pytest.mark.parametrize(
     ("given", "margin", "warmup_steps"),
@@ -75,6 +77,16 @@ def test_a_table_that_cannot_be_read_is_named(custom_config, message) -> None:
         ({"memory": 5, "memory_from_step": 9, "steps": 9}, "the memory would never count"),
         ({"mining": "none", "memory": 5}, "memory has no effect with mining = 'none'"),
         ({"mining": "all", "swap": True, "memory": 5}, "swap cannot be used with memory"),
+        ({"workers": 2}, "workers has no effect with distribution = 'one'; set distribution"),
+        ({"distribution": "multi_worker"}, "needs workers, the number of machines"),
+        (TWO | {"workers": 1}, "greater than or equal to 2"),
+        (TWO | {"minutes": 5.0}, "the clocks of several machines .*; set steps instead"),
+        # 97 = 2 · 48 + 1
+        (TWO | {"batch_size": 97}, "batch_size = 97 images cannot .* by 2 workers; 96 or 98"),
+        (
+            TWO | {"batches": "classes", "classes_per_batch": 7, "images_per_class": 3},
+            "classes_per_batch × images_per_class = 21 images cannot be shared .*; 20 or 22 could",
+        ),
     ],
 )
 def test_keys_without_effect_or_sense_are_refused(given, message) -> None:

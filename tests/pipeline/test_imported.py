@@ -33,8 +33,11 @@ def of_run(**changes) -> RunInputs:
     return found._replace(**changes)
 
 
-def nodes(inputs: RunInputs, **evaluation) -> dict[str, BaseNode]:
+def nodes(
+    inputs: RunInputs, triplets: dict[str, object] | None = None, **evaluation
+) -> dict[str, BaseNode]:
     tables = {
+        "triplets": triplets or {},
         "pipeline": {"name": "mine", "warm_start": True},
         "data": {"path": "x", "split": "hash", "pattern": "{SPAN}/*", "window": 3},
         "image": {"height": 28, "width": 28, "channels": 1},
@@ -69,6 +72,15 @@ def test_the_nodes_read_what_is_left_of_the_window_and_the_models_of_the_run() -
     # Nothing that people use is made.
     assert list(found)[-1] == "Evaluator"
     assert not {"ReportGen", "PreviousIndexResolver", "IndexGen", "Pusher"} & found.keys()
+
+
+def test_what_the_audit_of_the_run_doubted_is_not_mined_either() -> None:
+    audited = of_run(audit=[artifact("audit", suspects=3)])
+    assert "/run/audit/1" in audited.uris
+    found = nodes(audited, triplets={"strategy": "hard"})
+    assert read(found, "TripletGen", "audit") == ["/run/audit/1"]
+    assert "DataAudit" not in found
+    assert "audit" not in nodes(of_run(), triplets={"strategy": "hard"})["TripletGen"].inputs
 
 
 def test_the_operating_point_of_the_last_blessed_model_is_compared_with() -> None:

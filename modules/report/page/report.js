@@ -177,7 +177,7 @@ function start(data) {
       context.clearRect(0, 0, width, height);
       const byState = colour.value === "state";
       const [right, wrong, pale] = ["canvasRight", "canvasWrong", "canvasPale"].map((key) => canvas.dataset[key]);
-      const size = points.length > 3000 ? 2.2 : points.length > 800 ? 3 : 4;
+      const size = points.length > 8000 ? 1.7 : points.length > 3000 ? 2.2 : points.length > 800 ? 3 : 4;
       const chosen = (point) => only.value === "" || point.label === Number(only.value);
       // What matters is drawn last.
       const order = [...points].sort((a, b) => chosen(a) - chosen(b) || (byState ? b.state - a.state : 0));

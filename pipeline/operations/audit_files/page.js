@@ -83,6 +83,26 @@ if (data.failures.length) {
   failures.textContent = data.failures.join("\n");
   failures.hidden = false;
 }
+function rowsInto(table, rows) {
+  table.hidden = rows.length === 0;
+  for (const [name, ...cells] of rows) {
+    const line = element("tr");
+    const head = element("th", name);
+    head.scope = "row";
+    line.append(head, ...cells.map((text) => element("td", text)));
+    table.tBodies[0].append(line);
+  }
+}
+
+rowsInto(document.getElementById("found"), data.found);
+if (data.classes.length) {
+  const part = element("section");
+  const table = element("table", "", "classes");
+  table.append(element("tbody"));
+  rowsInto(table, data.classes);
+  part.append(element("h2", "Classes that look the same"), table);
+  document.getElementById("sections").append(part);
+}
 for (const section of data.sections) {
   const part = element("section");
   part.append(element("h2", section.title));
@@ -98,4 +118,4 @@ for (const section of data.sections) {
 }
 for (const shows of byId.values()) for (const show of shows) show();
 count();
-document.getElementById("nothing").hidden = data.sections.length > 0;
+document.getElementById("nothing").hidden = data.sections.length > 0 || data.classes.length > 0;

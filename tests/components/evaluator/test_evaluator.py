@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +87,7 @@ def evaluate(tmp_path, examples):
         executor.Executor(context).Do(
             inputs, {name: [artifact] for name, artifact in artifacts.items()}, properties
         )
+        assert not list((tmp_path / "tmp").rglob("*.npy"))
         blessing, folder = artifacts["blessing"], tmp_path / "blessing"
         return Outcome(
             blessing.get_int_custom_property("blessed") == 1,
@@ -298,6 +300,22 @@ def test_a_gallery_split_that_does_not_exist(evaluate, models):
         ValueError, match=r"gallery_split is 'all', .* has the splits \['eval', 'catalogue'\]"
     ):
         evaluate(config, gallery_split="all", model=models["all"])
+
+
+def test_no_embeddings_are_left_where_the_search_fails(evaluate, models, tmp_path, monkeypatch):
+    removed, remove = [], executor.fileio.rmtree
+
+    def spy(folder):
+        removed.append((folder, {path.suffix for path in Path(folder).iterdir()}))
+        remove(folder)
+
+    monkeypatch.setattr(executor.fileio, "rmtree", spy)
+    twice = examples_artifact(tmp_path / "twice", {"eval": [*ROWS, ROWS[0]]})
+    with pytest.raises(Exception, match="occurs more than once"):
+        evaluate(eval_config(KS), examples=twice, model=models["all"])
+    folder = f"{tmp_path}/tmp/1/{executor.EMBEDDINGS_FOLDER}"
+    assert removed == [(folder, {".npy"})]
+    assert not Path(folder).exists()
 
 
 @pytest.mark.slow

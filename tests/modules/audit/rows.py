@@ -29,6 +29,7 @@ def sightings(rows: list[tuple[int, str, str]], hashes: dict[int, list[int]]) ->
         splits,
         np.array([[picture, 7] for picture in pictures], np.uint64).reshape(-1, 2),
         np.array([hashes[picture] for picture in pictures], np.uint16).reshape(-1, 9),
+        np.zeros((len(rows), 5, 9), np.uint16),
         np.zeros(len(rows), bool),
     )
 

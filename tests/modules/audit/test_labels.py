@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from modules.audit import judge_labels, rank_labels
 
@@ -47,9 +47,9 @@ def test_the_doubt_is_that_of_the_definition(labels, seed) -> None:
 
 def test_a_wrong_label_is_named_with_the_right_one_and_two_copies_as_near() -> None:
     rng = np.random.default_rng(0)
-    centres = np.eye(4, dtype=np.float32)
+    centres = np.eye(16, dtype=np.float32)
     labels = [b"a", b"b", b"c"] * 20
-    vectors = np.stack([centres[n % 3] for n in range(60)]) + rng.normal(0, 0.1, (60, 4))
+    vectors = np.stack([centres[n % 3] for n in range(60)]) + rng.normal(0, 0.1, (60, 16))
     vectors[30] = vectors[0] + 1e-4
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     labels[7] = b"c"  # it was b
@@ -62,6 +62,35 @@ def test_a_wrong_label_is_named_with_the_right_one_and_two_copies_as_near() -> N
     assert [one["ids"] for one in found.near] == [["00", "30"]]
     assert found.confused == {("c", "b"): 1}
     assert found.sizes == {"a": 20, "b": 19, "c": 21}
+
+
+@given(rows=st.integers(3, 40), seed=st.integers(0, 99), twins=st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_near_are_those_far_below_the_usual_distance_or_far_below_the_next(
+    rows, seed, twins
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = unit(rng, rows)
+    for _ in range(twins):
+        one, other = rng.choice(rows, 2, replace=False)
+        vectors[one] = vectors[other] + rng.normal(0, 0.03, 4)
+    apart = ((vectors[:, None].astype(float) - vectors[None].astype(float)) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    first, distances = apart.argmin(axis=1), np.sort(apart, axis=1)
+    usual = np.median(distances[:, 0])
+    # Nothing is asked where rounding decides.
+    bounds = [usual / 16, *(distances[:, 1] / 4)]
+    assume(all(abs(one / bound - 1) > 1e-3 for one in distances[:, 0] for bound in bounds))
+    expected = set()
+    for row in range(rows):
+        nearest = distances[row, 0]
+        following = min(distances[row, 1], distances[first[row], 1])
+        if nearest <= usual / 16 or (first[first[row]] == row and nearest <= following / 4):
+            expected.add(tuple(sorted((f"{row:02d}", f"{first[row]:02d}"))))
+    ids = [f"{n:02d}".encode() for n in range(rows)]
+    found = judge_labels(ids, [b"a"] * rows, vectors)
+    assert {tuple(one["ids"]) for one in found.near} == expected
+    assert len(found.near) == len(expected)
 
 
 def test_images_alone_in_their_class_and_single_images_are_no_suspects() -> None:

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
-from modules.batches import CacheLimits
+from modules.batches import CacheLimits, Share
+from modules.batches.of_classes import class_batches
 from modules.batches.of_triplets import neighbour_batches, triplet_batches, walk
 from modules.images import decode_images
 from modules.settings import ImageSettings
@@ -119,6 +120,29 @@ def test_replicas_get_equal_shares(shards) -> None:
         count = len(images) // 7 * 7
         np.testing.assert_array_equal(images[:count], some)
         np.testing.assert_array_equal(codes[:count], some_codes)
+
+
+@pytest.mark.parametrize(
+    ("batches", "options"),
+    [
+        (triplet_batches, {"count": 16}),
+        (neighbour_batches, {"size": 40, "multiple": 4}),
+        (class_batches, {"classes_per_batch": 9, "images_per_class": 4, "multiple": 4}),
+    ],
+)
+def test_the_shares_of_two_machines_are_the_batch(shards, batches, options) -> None:
+    """Each has two of four replicas."""
+    whole = take(batches(shards, pixels, seed=0, skip=1, **options), 5)
+    parts = [
+        take(batches(shards, pixels, seed=0, skip=1, share=Share(4, own), **options), 10)
+        for own in (range(2), range(2, 4))
+    ]
+    for number, batch in enumerate(whole):
+        of_batch = [part for own in parts for part in own[2 * number : 2 * number + 2]]
+        assert len({len(images) for images, _ in of_batch}) == 1
+        for column in (0, 1):
+            together = np.concatenate([part[column] for part in of_batch])
+            np.testing.assert_array_equal(together, batch[column])
 
 
 @BOTH

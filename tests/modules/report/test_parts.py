@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from modules.images import small_webp
-from modules.report import pictures as report_pictures
+from modules.report import embedding_map, pictures as report_pictures
 from modules.report.charts import Line, Mark, line_chart, ticks
 from modules.report.choosing import choose, find_confusions
 from modules.report.embedding_map import draw_map
@@ -133,3 +133,17 @@ def test_a_map_keeps_neighbours_together_and_is_the_same_again() -> None:
     np.fill_diagonal(apart, np.inf)
     assert (classes[apart.argmin(axis=1)] == classes).all()
     np.testing.assert_array_equal(points, draw_map(rows))
+
+
+def test_of_more_points_the_rest_is_put_between_the_first(monkeypatch) -> None:
+    monkeypatch.setattr(embedding_map, "FITTED", 60)
+    rng = np.random.default_rng(0)
+    classes = np.arange(80) % 3
+    centres = 10 * np.eye(60, dtype=np.float32)[:3]
+    rows = centres[classes] + rng.normal(0, 0.1, (80, 60)).astype(np.float32)
+    points = draw_map(rows)
+    assert points.shape == (80, 2)
+    for row in range(60, 80):
+        near = np.argsort(((rows[:60] - rows[row]) ** 2).sum(axis=1))[:5]
+        expected = np.median(points[near], axis=0)
+        np.testing.assert_allclose(points[row], expected, atol=1e-6)

@@ -11,7 +11,12 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 
-from modules.retrieval import COUNTS, order as retrieval_order, score_names, transforms
+from modules.retrieval import (
+    COUNTS,
+    order as retrieval_order,
+    score_names,
+    together as together_module,
+)
 from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet
 from modules.retrieval.transforms import FindNeighbours, ScoreQueries
@@ -97,7 +102,7 @@ def test_scores_equal_the_brute_force_for_all_batches_blocks_and_shards(
     queries = make_rows(0, 60)
     gallery = make_rows(1, 50, labels=b"cdefghi") if two_sets else queries
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms, "_TOGETHER", together * 4)  # a query has 3 + 1 values
+        patch.setattr(together_module, "_TOGETHER", together * 4)  # a query has 3 + 1 values
         run(
             lambda pcollection: ScoreQueries(
                 KS, pcollection, query_rows=query_rows, shard_rows=shard_rows
@@ -109,10 +114,12 @@ def test_scores_equal_the_brute_force_for_all_batches_blocks_and_shards(
 
 
 @pytest.mark.slow
-def test_scores_of_two_worker_processes():
+def test_scores_of_two_worker_processes(tmp_path):
     queries, gallery = make_rows(0, 60), make_rows(1, 50)
     run(
-        lambda pcollection: ScoreQueries(KS, pcollection, query_rows=7, shard_rows=9),
+        lambda pcollection: ScoreQueries(
+            KS, pcollection, query_rows=7, shard_rows=9, folder=str(tmp_path)
+        ),
         in_batches(queries, [20, 40]),
         in_batches(gallery, [30]),
         check_scores(queries, gallery),

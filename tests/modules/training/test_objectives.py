@@ -151,6 +151,18 @@ def test_a_class_has_a_proxy_for_each_orientation(batch) -> None:
     assert make(**given).proxies.shape == (40, 8)
 
 
+def test_a_step_learns_from_bent_classes(batch) -> None:
+    """The half of a class that is bent is a further class, so there are up to twice as many."""
+    logs = {
+        most: tf.function(make(loss="supervised_contrastive", bend_classes=most).train_step)(batch)
+        for most in (0.0, 0.1)
+    }
+    classes = len(np.unique(batch[1]))
+    assert float(logs[0.0]["classes"]) == classes
+    assert classes < float(logs[0.1]["classes"]) <= 2 * classes
+    assert float(logs[0.1]["loss"]) != pytest.approx(float(logs[0.0]["loss"]), rel=1e-3)
+
+
 def test_the_memory_counts_from_its_step_on(batch) -> None:
     """Without a memory the first loss is that of the batch; with weights that stand still, too."""
     frozen = {"loss": "supervised_contrastive", "learning_rate": 1e-30}

@@ -69,7 +69,18 @@ def test_one_ticks_and_gets_a_file_that_example_gen_reads(page: Path, tmp_path: 
     with browser() as window:
         window.be(1100, 900)
         window.open(page.as_uri())
-        assert window.count("section") == 5
+        assert window.count("section") == 6
+        assert window.text("#found tr").split("\t") == [
+            "eval images with a copy in train", "1", "50.00%",
+        ]  # fmt: skip
+        assert window.text(".classes").splitlines() == [
+            "Six, six\tnames differ by case or normal form",
+            "0, 6\t25% of the images of each look like the other",
+        ]
+        notes = window.run("return [...document.querySelectorAll('.note')].map((n) => n.innerText)")
+        assert notes[1:3] == [
+            "2 images, two labels, in train and eval", "2 images, 3 of 143 bits differ",
+        ]  # fmt: skip
         assert window.count("figure img[src]") == window.count("figure img") == 12
         assert "50.00%" in window.text("#failures")
         assert window.text("#count") == "1 correction"  # of the file that there is

@@ -244,8 +244,9 @@ def test_what_the_command_shows() -> None:
         {b"owl": 1},
     )
     found = Blame(
-        run("id", RunState.REJECTED, (1, 2, 3)), Outcome.EVALUATION, (3,), trials, verdict, "folder"
-    )
+        run("id", RunState.REJECTED, (1, 2, 3)), Outcome.EVALUATION, (3,), trials, verdict,
+        ["The audit says so."], "folder",
+    )  # fmt: skip
     console = Console(width=200, record=True, file=io.StringIO())
     tables = [command.trial_table(trials), *command.verdict_tables(verdict, 1)]
     for table in tables:
@@ -264,10 +265,12 @@ def test_what_the_command_shows() -> None:
     assert "To blame: span 3." in command.conclusion(found)
     assert [*command.notes(found)] == [
         "Class 'owl' is in no other span: its 1 image has nobody to be like.",
+        "The audit says so.",
         "The trials are in folder",
     ]
     values = json.loads(json.dumps(command.as_values(found)))
     assert values["spans"] == [3]
+    assert values["audit"] == ["The audit says so."]
     assert values["images"][0]["id"] == "a\\x1b.png"
     assert values["trials"][2]["error"] == "TripletGen failed: one class only"
     assert values["trials"][0]["metrics"] == {"precision@1": 0.5, "map@r": 0.25}

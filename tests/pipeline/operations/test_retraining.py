@@ -89,7 +89,9 @@ def test_wrong_usage_has_the_same_code() -> None:
     assert call("retrain", "--no-such-option").returncode == ExitCode.USAGE
 
 
-def test_help_tells_every_exit_code() -> None:
+def test_help_and_the_page_of_operations_tell_every_exit_code() -> None:
     shown = call("retrain", "--help").stdout
+    page = (PROJECT / "docs" / "operations.md").read_text()
     for code in ExitCode:
         assert f"{code:>2}  {code.meaning}" in shown
+        assert f"| {code} | {code.meaning} |" in page

@@ -136,7 +136,10 @@ def test_what_the_trainer_chose_and_advises(capsys) -> None:
         "mining": {"value": "hard[0]", "why": "of [classes]"},
         "validate_every": {"value": None, "why": "later"},
     }
-    run = Run("mine", RUN_ID, [], None, None, choices=choices, advice=["More steps [see docs]."])
+    run = Run(
+        "mine", RUN_ID, [], None, None,
+        choices=choices, advice=["More steps [see docs]."], resumed_at=[80],
+    )  # fmt: skip
     lines = shown(capsys, run)
     at = lines.index("name value why")
     assert lines[at + 2 : at + 5] == [
@@ -145,6 +148,7 @@ def test_what_the_trainer_chose_and_advises(capsys) -> None:
         "validate_every - later",
     ]
     assert "Advice: More steps [see docs]." in lines
+    assert "The training was killed, and went on from step 80." in lines
     printed = json.loads("\n".join(shown(capsys, run, as_json=True)))
     assert printed["choices"] == choices
     assert printed["advice"] == ["More steps [see docs]."]

@@ -136,6 +136,14 @@ def test_minutes_that_are_not_enough(minutes):
         check_minutes(minutes)
 
 
+def test_several_machines_are_refused(tmp_path):
+    path = write_config(tmp_path)
+    more = '[training]\ndistribution = "multi_worker"\nworkers = 2'
+    path.write_text(path.read_text().replace("[training]", more))
+    with pytest.raises(ConfigError, match="A search trains on one machine"):
+        tune(path, 5, lambda candidate: None)
+
+
 def test_without_data_the_message_names_the_folder(tmp_path):
     path = write_config(tmp_path)
     command = ["tune", "--config", str(path), "--minutes", "5", "--output", str(tmp_path / "o")]

@@ -22,6 +22,7 @@ from pipeline.commands import main
 from pipeline.config import PROJECT
 from pipeline.runtime import ConfigError, PipelineError
 from pipeline.served import sources
+from tests.components.portable import needs_prism, prism_job_server
 from tests.pipeline.served.served_versions import GALLERY
 
 ROWS = GALLERY[::2]
@@ -188,3 +189,21 @@ def test_what_cannot_be_read_or_written_is_said(version_folder, tmp_path: Path) 
         with pytest.raises(kind, match=words):
             raise done.exception
         assert not (tmp_path / output).exists()
+
+
+@needs_prism
+def test_on_a_job_server(version_folder, photos, tmp_path: Path) -> None:
+    """The same file, whoever did the work."""
+    config = tmp_path / "there.toml"
+    with prism_job_server(tmp_path) as endpoint:
+        config.write_text(
+            f'[pipeline]\nname = "photos"\n[data]\npath = "{photos}"\n'
+            f'[beam]\nrunner = "portable"\nendpoint = "{endpoint}"\n'
+        )
+        outputs = []
+        for name, further in (("here", []), ("there", ["--config", config])):
+            output = tmp_path / f"{name}.parquet"
+            done = embed(photos, "--model", version_folder, "--output", output, *further)
+            assert done.exit_code == 3, done.output
+            outputs.append(output.read_bytes())
+    assert outputs[0] == outputs[1]

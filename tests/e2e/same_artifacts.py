@@ -1,0 +1,53 @@
+"""What the artifacts of a run hold, so that runs in two places can be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+# Names of variables in graphs, times of the clock, and a hash of the former.
+_OF_ITS_OWN = {"saved_model.pb", "fingerprint.pb", "training.json", "index.json"}
+
+
+def held(pipeline: Path) -> dict[str, Any]:
+    """What every file of a pipeline's artifacts holds, by path without the number of the execution.
+
+    Examples, slices of metrics and keys are compared in any order, and examples by their fields:
+    each process has its own order of the fields, and each runner its own number of files. Of the
+    report, which has dates, its pictures count.
+    """
+    found: dict[str, Any] = {}
+    for path in sorted((pipeline / "artifacts").rglob("*")):
+        name = str(path.relative_to(pipeline / "artifacts"))
+        hidden = "/." in f"/{name}" or "tfevents" in name
+        if path.is_file() and not hidden and path.name not in _OF_ITS_OWN:
+            name = re.sub(r"/\d+/", "/", name)
+            if path.suffix == ".gz":
+                place = re.sub(r"-\d+-of-\d+", "", name)
+                found[place] = sorted([*found.get(place, ()), *_content(path, str(pipeline))])
+            else:
+                found[name] = _content(path, str(pipeline))
+    return found
+
+
+def _content(path: Path, pipeline: str) -> Any:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).replace_schema_metadata().to_pydict()
+    if path.name == "report.html":
+        return re.findall(rb"data:image/[^\"')]+", path.read_bytes())
+    if path.suffix == ".gz" or path.parts[-4] == "Evaluator":
+        kind = "GZIP" if path.suffix == ".gz" else ""
+        if "tfrecord" in path.name:
+            records = list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator())
+            return sorted(map(_fields, records) if kind else records)
+    content = path.read_bytes().replace(pipeline.encode(), b"PIPELINE")
+    return json.loads(content) if path.suffix == ".json" else content
+
+
+def _fields(record: bytes) -> bytes:
+    return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
