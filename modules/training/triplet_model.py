@@ -163,11 +163,12 @@ class TripletModel(keras.Model):
             labels, bends = draw_bends(labels, self._seed(), self._replica_seed())
         with tf.GradientTape() as tape:
             embeddings = self(images, training=True, orientations=orientations, bends=bends)
+            embeddings = tf.cast(embeddings, tf.float32)  # not every device adds bfloat16
             if replicas > 1:
                 # Its gradient is the sum over all replicas, hence the division.
                 embeddings, labels = gather_rows(embeddings), gather_rows(labels)
                 old = old and Rows(*map(gather_rows, old))
-            rows = Rows(labels, tf.cast(embeddings, tf.float32))
+            rows = Rows(labels, embeddings)
             values = self.evaluate_loss(rows)
             loss = values.loss
             if old is not None:

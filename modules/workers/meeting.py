@@ -32,10 +32,12 @@ class Failure(NamedTuple):
     Attributes:
         lost: Whether the cause is that another worker was gone.
         message: For people.
+        trace: Where in the code it was.
     """
 
     lost: bool
     message: str
+    trace: str = ""
 
 
 class Meeting:

@@ -12,6 +12,8 @@ from typing import IO, Protocol
 
 _SECONDS_TO_END = 10
 _MOST_OF_A_LOG = 2000  # characters
+# TensorFlow's C++ would complain of GPUs that it is not to see; errors come by the meeting.
+_ON_PROCESSORS = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ALONE = "127.0.0.1"  # the address of workers that are all on one machine
 
 
@@ -45,7 +47,7 @@ def start_all(folder: str, count: int) -> list[Started]:
     from each other.
     """
     if not _starters:
-        return [start_here(folder, range(count), {"CUDA_VISIBLE_DEVICES": "-1"}, ALONE)]
+        return [start_here(folder, range(count), _ON_PROCESSORS, ALONE)]
     chief = start_here(folder, range(1))
     try:
         return [chief, *(starter(folder, range(1, count)) for starter in _starters)]
@@ -85,6 +87,7 @@ def start_here(
                     stdout=log,
                     stderr=log and subprocess.STDOUT,
                     env=os.environ | path | (environment or {}),
+                    start_new_session=True,  # Ctrl-C is for the Trainer, which ends them
                 ),
                 number,
                 log,

@@ -69,20 +69,24 @@ def _let_meet(meeting: Meeting, count: int, started: list[Started]) -> None:
 
 def _check(meeting: Meeting, count: int, started: list[Started]) -> None:
     """Raises what is wrong, once those who know more had the time to say so."""
-    end = None
-    while True:
-        failures = meeting.failures(count)
-        for number, failure in sorted(failures.items()):
-            if not failure.lost:
-                of = f"Worker {number} of {count}: " if number else ""
-                raise WorkerFailedError(f"{of}{failure.message}")
-        gone = next(filter(None, (group.lost() for group in started)), None)
-        if gone:
-            raise WorkerLostError(f"{gone}\n{_GOES_ON}")
-        if not failures:
-            return
-        end = end or time.monotonic() + _SECONDS_TO_TELL
+    end = time.monotonic() + _SECONDS_TO_TELL
+    while failures := meeting.failures(count):
+        causes = sorted(number for number, failure in failures.items() if not failure.lost)
+        # What all of them meet the chief tells as the Trainer alone would, once it has.
+        if causes and (0 in failures or time.monotonic() > end):
+            number = causes[0]
+            of = f"Worker {number} of {count}: " if number else ""
+            error = WorkerFailedError(f"{of}{failures[number].message}")
+            error.add_note(failures[number].trace)  # comes with the traceback, not the message
+            raise error
+        _check_gone(started)
         if time.monotonic() > end:
             said = "; ".join(f"worker {n}: {f.message}" for n, f in sorted(failures.items()))
             raise WorkerLostError(f"A worker is out of reach ({said}).\n{_GOES_ON}")
         time.sleep(LOOK_EVERY)
+    _check_gone(started)
+
+
+def _check_gone(started: list[Started]) -> None:
+    if gone := next(filter(None, (group.lost() for group in started)), None):
+        raise WorkerLostError(f"{gone}\n{_GOES_ON}")

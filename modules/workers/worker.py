@@ -56,8 +56,10 @@ def run_worker(train: Callable[[dict[str, Any]], None]) -> None:
         try:
             _train(meeting, number, host or socket.gethostbyname(socket.gethostname()), train)
         except Exception as error:  # whatever it is, the Trainer says it
-            traceback.print_exc()
-            meeting.fail(number, why(error))
+            trace = traceback.format_exc()
+            if not tied:  # the log of a pod is all that is left of it
+                sys.stderr.write(trace)
+            meeting.fail(number, why(error)._replace(trace=trace))
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)  # TensorFlow would wait for the others before it lets go
@@ -85,7 +87,7 @@ def why(error: Exception) -> Failure:
     """What a worker says of an error; of TensorFlow's words about a lost one, the line that counts.
 
     >>> why(ValueError("No triplets."))
-    Failure(lost=False, message='No triplets.')
+    Failure(lost=False, message='No triplets.', trace='')
     """
     text = str(error) or type(error).__name__
     lines = [line for line in text.splitlines() if any(one in line for one in _COLLECTIVES)]

@@ -69,6 +69,17 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _several_machines_have_work(self) -> Config:
+        cached = self.model.trainable == "head" and not self.training.changes_images
+        if cached and self.training.workers is not None:
+            raise ValueError(
+                "training.distribution = 'multi_worker' is of no use with model.trainable = 'head' "
+                "and no random changes: the features of the images are computed once, and what is "
+                "left to train is small. Set distribution = 'one', and leave workers out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _earlier_weights_know_their_images(self) -> Config:
         if not self.image.missing:
             return self

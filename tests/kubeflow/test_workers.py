@@ -20,6 +20,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from kubeflow import node
+from kubeflow.retrying import may_pass
 from kubeflow.spec import parse_yaml, pipeline_yaml
 from kubeflow.workers import JobStarter, check_workers, workers_job
 from modules import trainer
@@ -131,6 +132,12 @@ def test_an_account_without_the_rights_is_told_which(jobs) -> None:
     found.forbids = True
     with pytest.raises(NodeFailedError, match=r"HTTP 403.*kubeflow/manifests/workers"):
         start("folder", range(1, 2))
+
+
+def test_a_lost_worker_is_reason_enough_to_try_again() -> None:
+    failed = NodeFailedError("Trainer failed")
+    failed.__cause__ = WorkerLostError("Worker 1 was killed (SIGKILL).")
+    assert may_pass(failed)
 
 
 def check_made(job: dict[str, Any]) -> None:

@@ -71,15 +71,15 @@ def test_workers_are_told_what_to_train_and_where_the_others_are(train) -> None:
     [
         # The chief only says that it has lost the one that knows the cause.
         (
-            {0: Failure(True, "reset"), 1: Failure(False, "boom")},
+            {0: Failure(True, "reset"), 1: Failure(False, "boom", "line 7")},
             WorkerFailedError,
-            "^Worker 1 of 2: boom$",
+            "^Worker 1 of 2: boom\nline 7",
         ),
         # What the chief says is what the Trainer alone would have said.
         (
             {0: Failure(False, "no triplets"), 1: Failure(True, "reset")},
             WorkerFailedError,
-            "^no triplets$",
+            "^no triplets",
         ),
         ({1: Failure(True, "reset")}, WorkerLostError, r"out of reach \(worker 1: reset\)"),
     ],
@@ -89,8 +89,10 @@ def test_the_cause_is_told_and_not_what_follows_from_it(train, failures, error, 
         for number, failure in failures.items():
             meeting.fail(number, failure)
 
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as info:
         train(Workers(fail))
+    notes = [failure.trace for failure in failures.values() if not failure.lost]
+    assert getattr(info.value, "__notes__", []) == notes
 
 
 def test_a_worker_that_is_gone_is_named(train) -> None:

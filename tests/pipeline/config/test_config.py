@@ -242,6 +242,12 @@ def test_galleries_and_distractors_that_make_no_sense(tmp_path: Path, text, mess
             "[image]\nchannels = 1\n[training]\nmax_hue = 0.1",
             "max_hue has no effect on grey images; leave it out, or set channels = 3 of [image]",
         ),
+        (
+            '[model]\nname = "mobilenet_v3_small"\nweights = "imagenet"\ntrainable = "head"\n'
+            '[training]\ndistribution = "multi_worker"\nworkers = 2\n'
+            "max_shift = 0.0\nmax_rotation = 0.0\nmax_zoom = 0.0\nmax_shear = 0.0",
+            "of no use with model.trainable = 'head' and no random changes",
+        ),
         ("[image]\nheight = 0", "image.height: Input should be greater than or equal to 1"),
         (
             '[image]\nwidth = 31\n[model]\nname = "resnet50_v2"',
