@@ -34,6 +34,7 @@ from components.triplet_gen import TripletGen
 from modules.contract import DISTRACTORS
 from modules.gate import make_eval_config
 from pipeline.audit import audit_nodes
+from pipeline.beam_options import where_beam_runs
 from pipeline.config import PROJECT, Config, DataSettings
 from pipeline.decision import decision_nodes, set_recipe
 from pipeline.example_gen import make_example_gen
@@ -69,12 +70,11 @@ def create_pipeline(config: Config, start: Start | None = None) -> tfx_pipeline.
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=config.pipeline.root,
-        components=_nodes(config, start or _start(config)),
+        components=where_beam_runs(config.beam, _nodes(config, start or _start(config))),
         enable_cache=config.pipeline.cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             config.pipeline.metadata
         ),
-        beam_pipeline_args=config.beam.arguments,
     )
 
 

@@ -70,7 +70,7 @@ class JobServerRunner(PortableRunner):
         return result
 
 
-class _Handle(JobServiceHandle):  # type: ignore[misc]
+class _Handle(JobServiceHandle):
     """Starts a job first, and then listens to it for as long as it runs."""
 
     def run(self, preparation_id: str) -> tuple[str, Any, Any]:

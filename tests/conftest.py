@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.metadata.connection import PASSWORD, USERNAME
 from tests import databases
+from tests.forking import RARELY
 
 # Collecting the tests imports TensorFlow, TFX and Beam. What that makes stays to the end, and the
 # garbage collector would look through it again and again.
@@ -21,6 +22,7 @@ hypothesis.settings.load_profile("any speed")
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(*RARELY)
     gc.enable()
 
 

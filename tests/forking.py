@@ -4,8 +4,8 @@ Nearly all of a short run is the start of an interpreter: seconds of imports, th
 `quick_python()` is a program that takes the arguments of `python`, and hands them with its files,
 environment and folder to a server that forks. What runs there is a process of its own: it gets the
 signals that the program gets, ends when the program is killed, and its status is the program's.
-The runs that it starts with `sys.executable` start the same way; what is no code of this project is
-left to the real interpreter.
+The runs that it starts with `sys.executable` start the same way; what is no command of this project
+or of TFX is left to the real interpreter.
 
 Where the start itself is what a test is about, it takes `sys.executable`.
 """
@@ -33,7 +33,11 @@ from pipeline.config.paths import PROJECT
 # Nothing of it starts a thread.
 _PRELOADED = ("pipeline.definition", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis")
 
-_MODULES, _RUNNER = ("pipeline", "kubeflow", "kubeflow.node"), "local_runner.py"
+# New objects before the garbage collector looks: tracing makes many, and nearly all stay.
+RARELY = (20_000, 20, 10)
+
+_MODULES = ("pipeline", "kubeflow", "kubeflow.prepare", "kubeflow.node", "tfx.tools.cli.cli_main")
+_RUNNER = "local_runner.py"
 
 _PROGRAM = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -98,6 +102,7 @@ def _serve(path: str, *preloaded: str) -> None:
     listening.listen()
     gc.collect()
     gc.freeze()  # pages that the children share with this process
+    gc.set_threshold(*RARELY)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:

@@ -21,6 +21,7 @@ from modules.retrieval.mean_distances import MeanDistances
 from modules.retrieval.search import (
     QueryTile,
     Visit,
+    call_after,
     finish,
     query_tiles,
     search_threads,
@@ -109,8 +110,8 @@ def score_block(
 ) -> dict[str, BlockScores]:
     """Searches the gallery for every query and scores what is found.
 
-    Memory holds two shards and as many neighbours as the scores look at, at most 2²⁵ of them in one
-    pass through the gallery. It never holds the gallery or the matrix of distances.
+    Memory holds three shards and as many neighbours as the scores look at, at most 2²⁵ of them in
+    one pass through the gallery. It never holds the gallery or the matrix of distances.
 
     Args:
         block: The queries.
@@ -138,13 +139,11 @@ def score_block(
             at_work: list[Future[None]] = []
             for shard in gallery:  # the next is read while the last is at work
                 own = shard.rows_of(block.ids[rows])
-                tiles = {model: tiles_of(shard, model) for model in block.embeddings}
-                finish(at_work)
-                at_work = [
-                    future
-                    for search in searches
-                    for future in search.start_shard(shard, tiles[search.model], own, pool)
+                started = [
+                    future for search in searches for future in search.start_shard(shard, own, pool)
                 ]
+                finish(at_work)
+                at_work = started
             finish(at_work)
             for search in searches:
                 search.finish(gallery, pool)
@@ -178,24 +177,29 @@ class _Search:
         groups = None if self._groups is None else self._groups[rows]
         self._tiles = query_tiles(embeddings, classes, depths, groups)
         self._means = MeanDistances(embeddings, classes, groups)
+        self._adding: Future[None] | None = None
         if self._pairs is not None:
             self._pairs.start_pass(rows)
 
     def start_shard(
-        self,
-        shard: Shard,
-        tiles: list[GalleryTile],
-        own: np.ndarray,
-        pool: ThreadPoolExecutor,
+        self, shard: Shard, own: np.ndarray, pool: ThreadPoolExecutor
     ) -> list[Future[None]]:
         """Begins to compare this pass's queries with a shard; `own` as in `start_sweep`."""
         visit: Visit = QueryTile.select
         if self._pairs is not None:
             visit = self._pairs.select_and_count
-        means = pool.submit(
-            self._means.add, shard.embeddings[self.model], shard.classes, own, shard.groups
+        embeddings = shard.embeddings[self.model]
+        self._adding = pool.submit(
+            call_after,  # one shard after the other, since sums of floats depend on the order
+            self._adding,
+            self._means.add,
+            embeddings,
+            shard.classes,
+            own,
+            shard.groups,
         )
-        return [means, *start_sweep(self._tiles, tiles, own, visit, pool)]
+        tiles = tiles_of(shard, self.model)
+        return [self._adding, *start_sweep(self._tiles, tiles, own, visit, pool)]
 
     def finish(self, gallery: Iterable[Shard], pool: ThreadPoolExecutor) -> None:
         """Scores this pass's queries."""

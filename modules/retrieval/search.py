@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import joblib
 import numpy as np
@@ -41,6 +42,7 @@ class QueryTile:
     Attributes:
         rows: int64 [Q], which queries of the search these are.
         classes: int32 [Q, 1]; a number below 0 is a label that the gallery does not have.
+        at_work: The last visit that `start_sweep` has begun, as a tile is one thread's at a time.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class QueryTile:
         groups: np.ndarray | None = None,
     ) -> None:
         self.rows, self.classes = rows, classes[:, None]
+        self.at_work: Future[None] | None = None
         self._groups = [] if groups is None else [column[:, None] for column in groups.T]
         squared_norms = np.einsum("nd,nd->n", embeddings, embeddings)[:, None]
         self._steps = _steps(squared_norms)
@@ -266,14 +269,15 @@ def start_sweep(
     """Begins to call `visit` with every query tile, every gallery tile and their products.
 
     Args:
-        tiles: Queries. Each is one thread's at a time; several are visited at once.
+        tiles: Queries; several are visited at once.
         gallery_tiles: Of one shard.
         own: int64 [queries], the shard's row that is the query itself, −1 if none is.
         visit: It may overwrite the products.
         pool: As `search_threads` gives it.
 
     Returns:
-        One per query tile; a tile takes the next shard when its future is done.
+        One per query tile. The next shard may be started before they are done: a tile waits for
+        itself, and no thread for the slowest tile.
     """
     gallery_tiles = list(gallery_tiles)
 
@@ -284,7 +288,17 @@ def start_sweep(
             products = tile.products(gallery_tile, out)
             visit(tile, gallery_tile, mine - number * GALLERY_TILE, products)
 
-    return [pool.submit(visit_tile, tile) for tile in tiles]
+    tiles = list(tiles)
+    for tile in tiles:
+        tile.at_work = pool.submit(call_after, tile.at_work, visit_tile, tile)
+    return [tile.at_work for tile in tiles if tile.at_work]
+
+
+def call_after(before: Future[None] | None, call: Callable[..., None], *arguments: Any) -> None:
+    """Calls something when what was given to the pool before it is done."""
+    if before is not None:
+        before.result()
+    call(*arguments)
 
 
 def finish(futures: Iterable[Future[None]]) -> None:

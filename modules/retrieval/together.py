@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -11,17 +11,16 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from modules.retrieval.embedding_files import EmbeddingFiles, StoredGallery, values_of
 from modules.retrieval.rows import QueryRows, concatenate_queries
-from modules.retrieval.shards import Shard
 
 _TOGETHER = 1 << 22  # values in the embeddings that go through the gallery together: 16 MB
 
 
 class SearchTogether(beam.DoFn):
-    """QueryRows, and shards as a side input, both with places for embeddings → what a search finds.
+    """QueryRows, and Shards as the first side input, with places for embeddings → what is found.
 
     Args:
         search: Takes queries of several blocks, a gallery to go through once or again, and what
-            comes behind it in `process`.
+            other side inputs there are.
         folder: As for `StoreEmbeddings`.
     """
 
@@ -34,13 +33,13 @@ class SearchTogether(beam.DoFn):
         self._waiting: list[QueryRows] = []
         self._sides: tuple[Any, ...] = ()
 
-    def process(self, block: QueryRows, gallery: Iterable[Shard], *sides: Any) -> Iterator[Any]:
+    def process(self, block: QueryRows, *sides: Any) -> Iterator[Any]:
         """Takes a block, and searches for those before it when they are enough."""
         block = self._files.load_queries(block)
         if sum(values_of(one.rows) for one in (*self._waiting, block)) > _TOGETHER:
             yield from self._take()
         self._waiting.append(block)
-        self._sides = StoredGallery(gallery, self._files), *sides
+        self._sides = StoredGallery(sides[0], self._files), *sides[1:]
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Searches for the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -69,13 +70,8 @@ def _is_local(address: str) -> bool:
 Address = Annotated[str, AfterValidator(_host_and_port)]
 
 
-class BeamSettings(Settings):
-    """`[beam]`: where the nodes that go over all the data run.
-
-    `in_process` needs nothing else. `portable`, `flink` and `spark` send the work to a job server
-    of Apache Beam, `dataflow` to Google's service; see docs/beam.md, which also says what was run
-    and what was not. The results are the same on each.
-    """
+class NodeBeam(Settings):
+    """Where one node runs, in the place of what `[beam]` says; nothing is taken over from there."""
 
     runner: Annotated[
         Literal["in_process", "portable", "flink", "spark", "dataflow"],
@@ -146,7 +142,7 @@ class BeamSettings(Settings):
     ] = None
 
     @model_validator(mode="after")
-    def _every_key_has_an_effect(self) -> BeamSettings:
+    def _every_key_has_an_effect(self) -> NodeBeam:
         examples = {
             "endpoint": 'the address of a job server, such as "localhost:8099"',
             "project": 'the project of Google Cloud, such as "shop-vision"',
@@ -157,7 +153,7 @@ class BeamSettings(Settings):
         for key in sorted(_NEEDED.get(self.runner, ())):
             if getattr(self, key) is None:
                 raise ValueError(f'runner = "{self.runner}" needs {key}, {examples[key]}')
-        if unused := sorted(self.model_fields_set - _KEYS[self.runner] - {"runner"}):
+        if unused := sorted(self.model_fields_set - _KEYS[self.runner] - {"runner", "nodes"}):
             raise ValueError(
                 f'{", ".join(unused)} has no effect with runner = "{self.runner}"; remove it'
             )
@@ -249,3 +245,46 @@ class BeamSettings(Settings):
                     f"beam.{key} = {address!r} cannot be reached: {error}. {start}, or set "
                     'runner = "in_process".'
                 ) from error
+
+
+class BeamSettings(NodeBeam):
+    """`[beam]`: where the nodes that go over all the data run.
+
+    `in_process` needs nothing else. `portable`, `flink` and `spark` send the work to a job server
+    of Apache Beam, `dataflow` to Google's service; see docs/beam.md, which also says what was run
+    and what was not. The results are the same on each.
+    """
+
+    nodes: dict[str, NodeBeam] = Field({}, description="by id of the node")
+
+    def of(self, node: str) -> NodeBeam:
+        """What holds for a node."""
+        return self.nodes.get(node, self)
+
+    def check_nodes(self, known: Iterable[str]) -> None:
+        """Checks the names of `[beam.nodes]`.
+
+        Args:
+            known: Ids of the nodes of the pipeline that use Beam.
+
+        Raises:
+            ConfigError: There is no such node, or Beam has nothing to do with it.
+        """
+        known = sorted(known)
+        if unknown := sorted(set(self.nodes) - set(known)):
+            raise ConfigError(
+                f"beam.nodes.{unknown[0]}: there is no such node of Beam; there are "
+                f"{', '.join(known)}"
+            )
+
+    def check_cluster(self, directory: str) -> None:
+        """As for a node, and for each that has a table of its own."""
+        super().check_cluster(directory)
+        for one in self.nodes.values():
+            one.check_cluster(directory)
+
+    def check_reachable(self) -> None:
+        """As for a node, and for each that has a table of its own."""
+        super().check_reachable()
+        for one in self.nodes.values():
+            one.check_reachable()

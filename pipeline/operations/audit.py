@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from components.metadata import Models, PipelineRun, Values, read_pipeline_runs, serving_files
@@ -94,9 +95,12 @@ def _audit(
 
     images = [one.get("images") for key in ("examples", "evaluated") for one in _examples(run, key)]
     total = sum(int(n) for n in images if n) if all(images) else None
-    config.beam.check_reachable()
-    with tempfile.TemporaryDirectory() as folder:
-        with beam.Pipeline(argv=config.beam.arguments) as pipeline:
+    where = config.beam.of(_NODE)
+    where.check_reachable()
+    # Workers elsewhere see what belongs to the pipeline.
+    place = str(Path(config.pipeline.root).parent) if where.endpoint else None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        with beam.Pipeline(argv=where.arguments) as pipeline:
             audit_images(
                 pipeline, files, config.audit, folder,
                 background=config.image.background, model=model, total=total,

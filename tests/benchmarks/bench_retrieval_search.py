@@ -9,11 +9,11 @@ side is timed while vectors are made: the pipeline reads them from files, 1,024 
 For each size of the gallery child processes run in turn, `--repeats` times, and the least figures
 count: others may be at work on the machine. One runs the pipeline with Beam's in-process runner,
 which keeps every shuffle and side input in memory; its peak resident memory is the child's
-ru_maxrss. The baseline, in a child of its own, is faiss IndexFlatL2 with all vectors in memory, the
-21 nearest of the same queries and no scores. One line per size, with the ratios of seconds and of
-processor time; and one for the exponent of growth between the first and the last. One line for two
-worker processes against one process on one core, at the first size: twice as fast is what two cores
-can give.
+ru_maxrss, pages of files that it has mapped included. The baseline, in a child of its own, is faiss
+IndexFlatL2 with all vectors in memory, the 21 nearest of the same queries and no scores. One line
+per size, with the ratios of seconds and of processor time; and one for the exponent of growth
+between the first and the last. One line for two worker processes against one process on one core,
+at the first size: twice as fast is what two cores can give.
 
 Before these, one line for the search and the scores alone, without Beam, against faiss in the same
 process and in turn with it: 4,096 queries in the first size of the gallery.
@@ -117,7 +117,9 @@ def search_with_beam(queries: int, gallery: int, workers: int) -> dict[str, floa
                 | f"{kind} rows" >> beam.Map(read_rows).with_output_types(LabelledRows)
                 for kind, of_kind in files.items()
             }
-            scored = rows["query"] | ScoreQueries(KS, rows["gallery"])
+            scored = rows["query"] | ScoreQueries(
+                KS, rows["gallery"], folder=f"{folder}/embeddings"
+            )
             total = scored | beam.Map(sums) | beam.CombineGlobally(sum)
             _ = total | beam.Map(write_means, str(result))
         seconds, used = time.perf_counter() - started, processor_time() - used

@@ -18,15 +18,20 @@ def held(pipeline: Path) -> dict[str, Any]:
     """What every file of a pipeline's artifacts holds, by path without the number of the execution.
 
     Examples, slices of metrics and keys are compared in any order, and examples by their fields:
-    each process has its own order of the fields. Of the report, which has dates, its pictures
-    count.
+    each process has its own order of the fields, and each runner its own number of files. Of the
+    report, which has dates, its pictures count.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted((pipeline / "artifacts").rglob("*")):
         name = str(path.relative_to(pipeline / "artifacts"))
         hidden = "/." in f"/{name}" or "tfevents" in name
         if path.is_file() and not hidden and path.name not in _OF_ITS_OWN:
-            found[re.sub(r"/\d+/", "/", name)] = _content(path, str(pipeline))
+            name = re.sub(r"/\d+/", "/", name)
+            if path.suffix == ".gz":
+                place = re.sub(r"-\d+-of-\d+", "", name)
+                found[place] = sorted([*found.get(place, ()), *_content(path, str(pipeline))])
+            else:
+                found[name] = _content(path, str(pipeline))
     return found
 
 

@@ -1,7 +1,8 @@
-"""The whole chain as Kubeflow runs it: compiled YAML, a process for each task, PostgreSQL."""
+"""The whole chain as Kubeflow runs it, a process for each task, and the commands on its runs."""
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
@@ -16,7 +17,10 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from modules.index import check_same_model
 from pipeline.config.paths import PROJECT
 from pipeline.datasets import write_dataset
-from pipeline.metadata import connect_store, find_execution
+from pipeline.metadata import PASSWORD, connect_store, find_execution
+from pipeline.runtime import MetadataError, NotRunError
+from tests.e2e.cluster_commands import Commands, check_commands
+from tests.forking import quick_python
 from tests.kubeflow.pods import Pods
 from tests.real_data import digits
 
@@ -28,7 +32,7 @@ RESOLVERS = re.compile("Resolver$")  # TFX never caches them
 
 def kubeflow(*arguments: str | Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "kubeflow", *map(str, arguments)],
+        [quick_python(), "-m", "kubeflow", *map(str, arguments)],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -100,14 +104,18 @@ metadata = "{url}"
         kubeflow("compile", "--config", self.config, "--image", "triplet:1", "--output", package)
         self.pods = Pods(package, root / "tasks")
 
+        self.commands = Commands(self.config, "cluster", self.root, url)
+
     def pushed(self) -> list[Path]:
-        return list((self.root / "cluster" / "serving").glob("[0-9]*"))
+        return self.commands.served()
 
 
-def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
+def test_runs_and_commands_on_both_databases(metadata_url, tmp_path, monkeypatch) -> None:
     """Every node in a process of its own, on PostgreSQL and on MariaDB."""
     volume = Volume(tmp_path, metadata_url)
-    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    with pytest.raises(NotRunError, match="has not run yet"):
+        volume.commands.call("summary")
+    first, second, third = (str(uuid.uuid4()) for _ in range(3))
     # As pods start, once; the other database is no different in that.
     states = run_all(volume.pods, first, forked=not metadata_url.startswith("postgresql"))
     assert set(states.values()) == {"executed"}
@@ -136,11 +144,14 @@ def test_two_runs_on_both_databases(metadata_url, tmp_path) -> None:
     assert models(metadata_url, second, "Trainer") == [model]
     assert len(volume.pushed()) == 1
 
-    if not metadata_url.startswith("postgresql"):
-        return  # what follows does not depend on the database
-    _a_parameter_changes_what_depends_on_it(volume, model)
+    _a_parameter_changes_what_depends_on_it(volume, third, model)
+    check_commands(volume.commands, [(first, "pushed"), (second, "nothing new"), (third, "pushed")])
     _this_machine_shares_the_cache(volume, states)
-    _nothing_starts_after_a_failure(volume)
+    if metadata_url.startswith("postgresql"):  # it does not depend on the database
+        _nothing_starts_after_a_failure(volume)
+    monkeypatch.setenv(PASSWORD, "wrong")
+    with pytest.raises(MetadataError, match="cannot be used"):
+        volume.commands.call("summary")
 
 
 def _any_user_of_the_group_can_go_on(volume: Volume) -> None:
@@ -151,8 +162,7 @@ def _any_user_of_the_group_can_go_on(volume: Volume) -> None:
     assert not {str(path): oct(mode) for path, mode in modes.items() if not mode & stat.S_IWGRP}
 
 
-def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
-    run_id = str(uuid.uuid4())
+def _a_parameter_changes_what_depends_on_it(volume: Volume, run_id: str, model: str) -> None:
     states = run_all(volume.pods, run_id, train_steps=21)
     ran = {node for node, state in states.items() if state == "executed"}
     assert {node for node in ran if not RESOLVERS.search(node)} == {
@@ -168,13 +178,17 @@ def _a_parameter_changes_what_depends_on_it(volume: Volume, model: str) -> None:
 
 
 def _this_machine_shares_the_cache(volume: Volume, expected: dict[str, str]) -> None:
-    output = kubeflow("local", "--config", volume.config)
+    """After gc all is there that the next run needs."""
+    volume.config.write_text(volume.config.read_text().replace("steps = 20", "steps = 21", 1))
+    run_id = str(uuid.uuid4())
+    output = kubeflow("local", "--config", volume.config, "--run-id", run_id)
     states = dict(re.findall(r"\] (\w+) (done|cached), ", output))
     assert states.keys() == expected.keys()
     ran = {node for node, state in states.items() if state == "done"}
     assert {node for node in ran if not RESOLVERS.search(node)} <= {
         "Evaluator", "ReportGen", "IndexGen", "Pusher",
     }  # fmt: skip
+    assert json.loads(volume.commands.call("summary", "--json"))["run_id"] == run_id
 
 
 def _nothing_starts_after_a_failure(volume: Volume) -> None:

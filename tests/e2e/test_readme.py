@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.documents import PROJECT, block_commands, blocks
+from tests.forking import quick_python
 from tests.real_data import digits
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
     assert names["embedding"].shape == (1, 128)
 
     for name in ("summary", "history", "gc", "reference-scores"):
-        looked = run(name, tmp_path)
+        looked = run(name, tmp_path, python=quick_python())
         assert looked.returncode == 0, looked.stdout + looked.stderr
 
     picture = tmp_path / "neighbours.png"
@@ -81,7 +82,7 @@ def test_your_own_images_as_the_readme_says(tmp_path: Path) -> None:
 def assert_page_finds(photo: Path, folder: Path, version: str) -> None:
     """The README's second command: the page is there, and finds a photo of the gallery itself."""
     process = subprocess.Popen(
-        [*command("serve", folder), "--port", "0"],
+        [*command(quick_python(), "serve", folder), "--port", "0"],
         cwd=PROJECT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -99,13 +100,15 @@ def assert_page_finds(photo: Path, folder: Path, version: str) -> None:
     assert nearest["picture"].startswith("data:image/jpeg;base64,")
 
 
-def command(name: str, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "pipeline", name, "--config", str(folder / "mine.toml")]
+def command(python: str, name: str, folder: Path) -> list[str]:
+    return [python, "-m", "pipeline", name, "--config", str(folder / "mine.toml")]
 
 
-def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, folder: Path, *arguments: str, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command(name, folder), *arguments],
+        [*command(python, name, folder), *arguments],
         cwd=PROJECT,
         env=os.environ | {"LOCAL_HOME": str(folder / "tfx")},
         capture_output=True,

@@ -146,7 +146,12 @@ def test_each_exit_code_and_the_history(loop: Loop) -> None:
     assert "ExampleValidator rejected the data" in output
     assert "'label'" in output
 
-    (loop.root / "data" / "all.tfrecord").rename(loop.root / "kept")
+    (loop.root / "data").rename(loop.root / "unmounted")
+    (loop.root / "data").mkdir()
+    output = loop.call("retrain", expected=ExitCode.NO_DATA)  # and no run
+    assert "Mount its disk" in output
+
+    (loop.root / "data" / "no records").write_bytes(b"nonsense")
     output = loop.call("retrain", expected=ExitCode.DATA_REJECTED)
     assert "ImportExampleGen rejected the data" in output
 

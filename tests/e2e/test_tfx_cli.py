@@ -17,6 +17,7 @@ from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.config.paths import PROJECT
 from pipeline.datasets import write_dataset
 from pipeline.metadata import latest_run
+from tests.forking import quick_python
 from tests.real_data import digits
 
 NODES = [
@@ -30,10 +31,15 @@ pytestmark = pytest.mark.slow
 
 
 class Workspace:
-    """A pipeline of its own in a temporary folder."""
+    """A pipeline of its own in a temporary folder.
+
+    Attributes:
+        program: The `tfx` command.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.program: list[str | Path] = [Path(sys.executable).with_name("tfx")]
         self.config = root / "config.toml"
         self.environment = os.environ | {
             "LOCAL_HOME": str(root / "tfx"),
@@ -72,7 +78,7 @@ max_drop = 0.02
         )
 
     def tfx(self, *arguments: str) -> str:
-        done = self.command(Path(sys.executable).with_name("tfx"), *arguments)
+        done = self.command(*self.program, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -107,6 +113,8 @@ def workspace(tmp_path_factory) -> Workspace:
 
 def test_first_run_again_and_a_worse_model(workspace: Workspace) -> None:
     first = workspace.run()
+    # The others do the same but for the start of two interpreters each.
+    workspace.program = [quick_python(), "-m", "tfx.tools.cli.cli_main"]
     assert set(states(first).values()) == {"run"}
     assert first["evaluation"]["blessed"] is True
     assert list(first["evaluation"]["metrics"]) == ["candidate"]  # no baseline yet

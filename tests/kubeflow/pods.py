@@ -7,13 +7,10 @@ interpreter for each task, or a fork of one that has imported everything and don
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
-import runpy
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,9 +21,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType
 
 from kubeflow.spec import parse_yaml
 from pipeline.config.paths import PROJECT
+from tests.forking import quick_python
 
-# What a forked task need not import; nothing of it starts a thread.
-_PRELOADED = ["pipeline.definition", "kubeflow.node", "kubeflow.ir", "tensorflow_model_analysis"]
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 _CONDITION = re.compile(r"inputs\.parameter_values\['(\w+)'\] == '(\w+)'")
 
@@ -156,38 +152,12 @@ class Pods:
         python, *arguments = self.command(name, run_id, parameters or {})
         assert python == "python"
         started = time.monotonic()
-        code, output, errors = (_fork if forked else _start)(arguments)
-        assert code == 0, f"{name}: {output}\n{errors[-8000:]}"
-        return output.strip(), time.monotonic() - started
-
-
-def _start(arguments: list[str]) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=PROJECT,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "1"},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def _fork(arguments: list[str]) -> tuple[int, str, str]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("output", "errors")]
-        process = context.Process(target=_task, args=(arguments, dict(os.environ), streams))
-        process.start()
-        process.join()
-        return process.exitcode, *(stream.read_text() for stream in streams)
-
-
-def _task(arguments: list[str], environment: dict[str, str], streams: list[Path]) -> None:
-    for number, stream in enumerate(streams, start=1):
-        os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT), number)
-    os.environ.update(environment)
-    os.chdir(PROJECT)
-    option, module, *sys.argv[1:] = arguments
-    assert option == "-m"
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+        done = subprocess.run(
+            [quick_python() if forked else sys.executable, *arguments],
+            cwd=PROJECT,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout}\n{done.stderr[-8000:]}"
+        return done.stdout.strip(), time.monotonic() - started

@@ -13,6 +13,7 @@ import kubernetes
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
+from kubeflow.group_access import UMASK
 from pipeline.config import BeamSettings
 from pipeline.config.kubeflow import KubeflowSettings
 from tests.kubeflow.test_manifests import MANIFESTS, documents
@@ -79,9 +80,12 @@ def test_job_server_workers_and_settings_meet() -> None:
     pods = found()["FlinkDeployment/triplet-flink"]["spec"]["taskManager"]["podTemplate"]["spec"]
     main, workers = pods["containers"]
     assert main["name"] == "flink-main-container"
-    assert workers["command"] == ["python", "-m", "apache_beam.runners.worker.worker_pool_main"]
-    (argument,) = workers["args"]
-    address = f"localhost:{argument.removeprefix('--service_port=')}"
+    assert workers["command"] == ["sh", "-c"]
+    umask, start = workers["args"][0].split(" && exec ")
+    assert int(umask.removeprefix("umask "), 8) == UMASK
+    program, port_of_pool = start.split(" --service_port=")
+    assert program == "python -m apache_beam.runners.worker.worker_pool_main"
+    address = f"localhost:{port_of_pool}"
     # What the page says to write.
     text = (MANIFESTS.parents[1] / "docs" / "beam.md").read_text(encoding="utf-8")
     for key, value in (

@@ -64,6 +64,11 @@ def smaller(image: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def moved(image: bytes) -> bytes:
+    """The same digit a pixel further to the left and up."""
+    return png(np.roll(np.asarray(Image.open(io.BytesIO(image))), (-1, -1), (0, 1)))
+
+
 @pytest.fixture(scope="module")
 def rows() -> dict[str, list[Row]]:
     """40 digits in train and 20 in eval, with faults."""
@@ -75,6 +80,7 @@ def rows() -> dict[str, list[Row]]:
         (train[5][0], b"9", b"conflict"),  # it is a 0
         (train[3][0], b"0", b"spare"),
         (blank, b"blank", b"blank"),
+        (moved(train[11][0]), train[11][1], b"moved"),
         (good[20][0], b"Six", b"upper"),
         (good[21][0], b"six", b"lower"),
     ]
@@ -90,14 +96,14 @@ def examples(tmp_path_factory, rows):
 def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path, examples, rows) -> None:
     output = audit(tmp_path, examples, **OPEN)
     report = read_audit(output.uri)
-    assert report.images == {"eval": 22, "train": 46}
+    assert report.images == {"eval": 22, "train": 47}
     assert report.counts == {
         "classes": 13,  # 0 to 9, blank, Six, six
         "groups_of_copies": 6,
         "copies": 5,  # of five of them; the leak is the only one in its split
         "leaked": 1,
         "conflicting": 6,  # three pairs
-        "near_duplicates": 1,
+        "near_duplicates": 2,
         "near_duplicates_conflicting": 0,
         "near_leaked": 1,
         "crowded": 0,
@@ -108,14 +114,16 @@ def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path, examples,
         "near_by_model": 0,
     }
     assert report.shares == {
-        "leaked": 1 / 22, "conflicting": 6 / 68, "copies": 5 / 46, "near_leaked": 1 / 22,
+        "leaked": 1 / 22, "conflicting": 6 / 69, "copies": 5 / 47, "near_leaked": 1 / 22,
     }  # fmt: skip
     assert [[one.id for one in group.members] for group in report.copies[:1]] == [
         ["conflict", rows["train"][5][2].decode()]
     ]
-    (near,) = report.near_duplicates
+    near, shifted = report.near_duplicates
     assert {one.id for one in near.members} == {"near", rows["train"][9][2].decode()}
-    assert (near.leaked, near.conflicting) == (True, False)
+    assert (near.leaked, near.conflicting, near.shifted) == (True, False, False)
+    assert {one.id for one in shifted.members} == {"moved", rows["train"][11][2].decode()}
+    assert (shifted.leaked, shifted.shifted, shifted.bits) == (False, True, 0)
     assert [one.id for one in report.blank] == ["blank"]
     assert [(one.id, one.label) for one in report.alone] == [
         ("upper", "Six"), ("blank", "blank"), ("lower", "six"),
@@ -142,8 +150,8 @@ def test_the_result_depends_neither_on_the_files_nor_on_the_runner(tmp_path, exa
     ("limits", "message"),
     [
         ({"max_leaked": 1 / 23}, r"4\.55% of the eval images have a copy in train.*leak.*\n  What"),
-        ({"max_conflicting": 5 / 68}, r"8\.82% of the images have a copy with another label.*drop"),
-        ({"max_copies": 4 / 46}, r"10\.87% of the images of a split repeat another"),
+        ({"max_conflicting": 5 / 69}, r"8\.70% of the images have a copy with another label.*drop"),
+        ({"max_copies": 4 / 47}, r"10\.64% of the images of a split repeat another"),
         ({"max_near_leaked": 0.0}, r"4\.55% of the eval images have a near-duplicate.*near "),
     ],
 )
@@ -155,7 +163,7 @@ def test_what_is_above_a_threshold_stops_the_run(tmp_path, examples, limits, mes
 
 
 def test_real_digits_pass_and_a_share_equal_to_the_threshold_too(tmp_path, examples) -> None:
-    audit(tmp_path / "equal", examples, max_leaked=1 / 22, max_conflicting=6 / 68)
+    audit(tmp_path / "equal", examples, max_leaked=1 / 22, max_conflicting=6 / 69)
     good = examples_artifact(tmp_path / "good", {"train": digits(4), "eval": digits(2, start=4)})
     assert read_audit(audit(tmp_path / "a", good).uri).failures == []
 
@@ -165,7 +173,7 @@ def test_other_eval_images_take_the_place_of_those_of_the_window(tmp_path, examp
         tmp_path / "other", {"train": rows["train"], "eval": digits(1, start=9)}
     )
     report = read_audit(audit(tmp_path / "a", examples, evaluated=[other], **OPEN).uri)
-    assert report.images == {"eval": 10, "train": 46}
+    assert report.images == {"eval": 10, "train": 47}
     assert report.counts["leaked"] == 0
 
 

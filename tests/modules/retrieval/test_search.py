@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import faiss
 import numpy as np
 import pytest
@@ -243,3 +245,47 @@ def test_positions_up_to_the_last():
         finish(start_sweep(tiles, tiles_of(shard, "m"), own, QueryTile.select, pool))
     positions, _ = unpack(tiles[0].neighbours())
     assert positions.tolist() == [[last, last - 1]]
+
+
+def test_a_shard_that_is_started_early_meets_each_tile_after_the_one_before(monkeypatch):
+    monkeypatch.setattr(retrieval_search, "QUERY_TILE", 4)
+    embeddings = np.arange(24, dtype=np.float32)[:, None]
+    classes = np.zeros(24, np.int32)
+    tiles = query_tiles(embeddings, classes, np.ones(24, np.int64))
+    assert len(tiles) == 6
+    seen: dict[int, list[int]] = {id(tile): [] for tile in tiles}
+    visited: set[int] = set()
+
+    def visit(tile, gallery_tile, own, products):
+        assert id(tile) not in visited  # by another thread
+        visited.add(id(tile))
+        # The first tiles are the slowest, so that later shards would overtake.
+        time.sleep(0.01 if tile is tiles[0] else 0.001)
+        seen[id(tile)].append(gallery_tile.position)
+        visited.remove(id(tile))
+
+    with search_threads() as pool:
+        at_work = [
+            future
+            for shard in cut(embeddings, classes, 3)
+            for future in start_sweep(tiles, tiles_of(shard, "m"), np.full(24, -1), visit, pool)
+        ]
+        finish(at_work)
+    assert list(seen.values()) == [list(range(0, 24, 3))] * 6
+
+
+def test_what_fails_in_one_shard_is_raised_by_those_behind_it():
+    embeddings, classes = np.ones((2, 1), np.float32), np.zeros(2, np.int32)
+    tiles = query_tiles(embeddings, classes, np.ones(2, np.int64))
+
+    def visit(tile, gallery_tile, own, products):
+        assert gallery_tile.position > 0, "the first shard"
+
+    with search_threads() as pool:
+        first, second = (
+            start_sweep(tiles, tiles_of(shard, "m"), np.full(2, -1), visit, pool)
+            for shard in cut(embeddings, classes, 1)
+        )
+        for futures in (first, second):
+            with pytest.raises(AssertionError, match="the first shard"):
+                finish(futures)

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.dataflow.internal import apiclient
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
 from components.triplet_gen.transforms import make_triplets
 from modules.settings import TripletSettings
@@ -117,10 +118,28 @@ def test_dataflow_takes_a_graph_of_ours() -> None:
     assert any("WriteTriplets" in name for name in graph.components.transforms)
 
 
-def test_the_pipeline_gets_them() -> None:
-    beam = {"runner": "portable", "endpoint": "localhost:8099"}
+def test_the_nodes_get_them() -> None:
+    """Each node of Beam its own, and no other node any."""
+    own = {"runner": "in_process", "workers": 2}
+    beam = {**FLINK, "nodes": {"Evaluator": own}}
     pipeline = create_pipeline(parse_config({**VALUES, "beam": beam}, "test"))
-    assert pipeline.beam_pipeline_args == BeamSettings(**beam).arguments
+    told = {
+        node.id: node.executor_spec.beam_pipeline_args
+        for node in pipeline.components
+        if isinstance(getattr(node, "executor_spec", None), BeamExecutorSpec)
+    }
+    assert set(told) == {
+        "ImportExampleGen", "StatisticsGen", "DataAudit", "Transform", "TripletGen", "Evaluator",
+        "ReportGen", "IndexGen",
+    }  # fmt: skip
+    assert told.pop("Evaluator") == BeamSettings(**own).arguments
+    assert all(arguments == BeamSettings(**FLINK).arguments for arguments in told.values())
+    assert not pipeline.beam_pipeline_args
+    for name in ("Trainer", "Evaluater"):
+        config = parse_config({**VALUES, "beam": {"nodes": {name: own}}}, "test")
+        said = rf"beam\.nodes\.{name}: there is no such node of Beam; there are DataAudit, Eval"
+        with pytest.raises(ConfigError, match=said):
+            create_pipeline(config)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +169,8 @@ def test_the_pipeline_gets_them() -> None:
         ({**DATAFLOW, "region": "Europe"}, r"beam\.region: "),
         ({key: DATAFLOW[key] for key in DATAFLOW if key != "image"},
          r'beam: runner = "dataflow" needs image, the image of the workers'),
+        ({"nodes": {"Evaluator": {"runner": "flink"}}},
+         r'beam\.nodes\.Evaluator: runner = "flink" needs endpoint'),
         ({"workers": 257}, r"beam: workers are threads of one process, at most 256"),
     ],
 )  # fmt: skip
@@ -192,6 +213,8 @@ def test_in_a_cluster_workers_are_not_in_the_pod() -> None:
     beam = {"runner": "portable", "endpoint": "localhost:8099"}
     with pytest.raises(ConfigError, match=r"beam\.worker_pool is required in the cluster"):
         in_cluster(beam)
+    with pytest.raises(ConfigError, match=r"beam\.worker_pool is required in the cluster"):
+        in_cluster({"nodes": {"Evaluator": beam}})
     for one in (FLINK, SPARK):
         assert in_cluster(one) == BeamSettings(**one)
 
