@@ -31,6 +31,9 @@ def _sentences(report: AuditReport, suspects: list[str], ids: Collection[bytes])
             f"The audit of the run doubts the labels of {len(suspects):,} of the {len(ids):,} "
             f"images to train on: {_such_as(suspects)}."
         )
+    else:
+        without = "" if report.compared else "; it had no model to judge labels with"
+        yield f"The audit of the run doubts none of the labels{without}."
     for what, groups in (
         ("copies with two labels", [one for one in report.copies if one.conflicting]),
         ("copies in train and eval", [one for one in report.copies if one.leaked]),
@@ -39,9 +42,6 @@ def _sentences(report: AuditReport, suspects: list[str], ids: Collection[bytes])
         named = [_of_group(one) for one in groups if any(m.id in asked for m in one.members)]
         if named:
             yield f"It found {what} among them: {_such_as(named, '; ')}."
-    if not suspects:
-        without = "" if report.compared else "; it had no model to judge labels with"
-        yield f"The audit of the run doubts none of the labels{without}."
 
 
 def _of_group(group: Group) -> str:
