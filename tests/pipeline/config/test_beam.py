@@ -23,6 +23,7 @@ from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
 from components.triplet_gen.transforms import make_triplets
 from modules.settings import TripletSettings
+from pipeline.beam_options import where_beam_runs
 from pipeline.config import BeamSettings, cluster_config, load_config, parse_config
 from pipeline.definition import create_pipeline
 from pipeline.local_runner import run_pipeline
@@ -136,10 +137,10 @@ def test_the_nodes_get_them() -> None:
     assert all(arguments == BeamSettings(**FLINK).arguments for arguments in told.values())
     assert not pipeline.beam_pipeline_args
     for name in ("Trainer", "Evaluater"):
-        config = parse_config({**VALUES, "beam": {"nodes": {name: own}}}, "test")
+        settings = BeamSettings(nodes={name: own})
         said = rf"beam\.nodes\.{name}: there is no such node of Beam; there are DataAudit, Eval"
         with pytest.raises(ConfigError, match=said):
-            create_pipeline(config)
+            where_beam_runs(settings, pipeline.components)
 
 
 @pytest.mark.parametrize(
