@@ -33,16 +33,13 @@ def gallery_nodes(
     folder = config.index.own_gallery
     if folder is None:
         return []
-    limits = {
-        "max_undecodable_fraction": config.data.max_undecodable_fraction,
-        "max_pixels": config.data.max_pixels,
-    }
+    dropped, pixels = config.data.max_undecodable_fraction, config.data.max_pixels
     kind = config.index.gallery
     node: BaseComponent
     if kind == "csv" or kind == "parquet":
-        node = SheetGalleryGen(folder, kind, **limits)
+        node = SheetGalleryGen(folder, kind, dropped, pixels)
     else:
-        node = ImageGalleryGen(folder, **limits)
+        node = ImageGalleryGen(folder, dropped, pixels)
     if validator:
         node.add_upstream_node(validator)
     trainer.add_upstream_node(node)

@@ -79,7 +79,12 @@ class SheetGalleryGen(FileBasedExampleGen):
             input_config=given_splits({GALLERY: f"*.{format}"}),
             output_config=_one_split(),
             custom_config=check_limits(
-                max_undecodable_fraction, max_pixels, **{FORMAT: format, BY_COLUMN: False}
+                max_undecodable_fraction,
+                max_pixels,
+                (),
+                None,
+                "warn",
+                **{FORMAT: format, BY_COLUMN: False},
             ),
         )
 

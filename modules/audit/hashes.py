@@ -48,13 +48,13 @@ def hash_pictures(pictures: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, 
     words = np.zeros((len(pictures), WORDS), np.uint16)
     shifted = np.zeros((len(pictures), SHIFTED, WORDS), np.uint16)
     # An image that could not be decoded has no size.
-    fits = ((sizes > 0) & (sizes <= SMALL)).all(axis=1)
+    fits: np.ndarray = np.all((sizes > 0) & (sizes <= SMALL), axis=1)
     whole = np.where(fits[:, None], sizes, SIDE)
     for height, width in np.unique(whole, axis=0).tolist():
         rows = np.flatnonzero((whole == (height, width)).all(axis=1))
         some = pictures[rows, :height, :width].astype(np.float64)
         words[rows] = _hash(some)
-    small = (sizes >= _LEAST).all(axis=1) & (sizes <= SMALL).all(axis=1)
+    small: np.ndarray = np.all((sizes >= _LEAST) & (sizes <= SMALL), axis=1)
     for height, width in np.unique(sizes[small], axis=0).tolist():
         rows = np.flatnonzero((sizes == (height, width)).all(axis=1))
         some = pictures[rows, :height, :width].astype(np.float64)

@@ -116,6 +116,8 @@ class ModelOnWorkers(TripletModel):
     replica, since each of them looks at the gathered batch.
     """
 
+    train_function: Any  # Keras sets it to None at first
+
     def make_train_function(self, force: bool = False) -> Callable[[Iterator[Any]], dict[str, Any]]:
         """Returns what Keras calls for each step: takes a batch, returns the logged means."""
         if self.train_function is None or force:

@@ -20,7 +20,9 @@ def test_the_steps_to_a_scheduled_pipeline_are_there() -> None:
 
 
 def test_manifests_are_applied_that_exist() -> None:
-    commands = [command for command in COMMANDS if command[:2] == ["kubectl", "apply"]]
+    pages = [README, *(page.read_text(encoding="utf-8") for page in PROJECT.glob("docs/*.md"))]
+    every = [command for page in pages for command in block_commands(page)]
+    commands = [command for command in every if command[:2] == ["kubectl", "apply"]]
     assert all(command[2:4] == ["-n", "kubeflow"] for command in commands)
     applied = [command[-1] for command in commands]
     there = {path.parent for path in PROJECT.glob("kubeflow/manifests/*/kustomization.yaml")}

@@ -1,104 +1,26 @@
-"""Evaluator through its real executor, on real digits: the verdict, the reasons, the gallery."""
+"""Evaluator through its real executor, on real digits: the verdict and its reasons."""
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from absl import logging as absl_logging
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import channel, standard_artifacts
-from tfx.utils import proto_utils
 
 from components.evaluator import Evaluator, executor
 from components.evaluator.revocation import reinstate, revoke
 from modules.contract import make_example
-from modules.gate.report import EvaluationReport, Metrics, read_report
-from modules.gate.result import read_intervals, read_metrics
+from modules.gate.result import read_intervals
+from tests.components.evaluator.evaluator_node import KS, ROWS
 from tests.gate_cases import eval_config
-from tests.pixel_models import ALL, FEW, NAN, NONE, model_artifact
-from tests.real_data import BEAM_ARGS, Row, digits, examples_artifact
+from tests.pixel_models import ALL, model_artifact
 from tests.retrieval_oracle import brute_force, mean_scores
 
-KS = [1, 5]
-# 6 of most classes, and one nine that has no positive.
-ROWS = [*digits(6, classes=range(9)), *digits(1, classes=[9])]
-CATALOGUE = digits(4, start=50)
 ALL_MET = "every threshold is met"
-
-
-class Outcome(NamedTuple):
-    """What one run of the executor left."""
-
-    blessed: bool
-    reason: str
-    metrics: Metrics
-    files: dict[str, str]  # of the blessing
-    validation: tfma.proto.validation_result_pb2.ValidationResult
-    report: EvaluationReport
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> dict[str, standard_artifacts.Model]:
-    return {
-        name: model_artifact(tmp_path_factory.mktemp(name), weights)
-        for name, weights in {"all": ALL, "few": FEW, "nan": NAN, "none": NONE}.items()
-    }
-
-
-@pytest.fixture(scope="module")
-def examples(tmp_path_factory) -> standard_artifacts.Examples:
-    splits = {"eval": ROWS, "catalogue": CATALOGUE}
-    return examples_artifact(tmp_path_factory.mktemp("examples"), splits)
-
-
-@pytest.fixture
-def evaluate(tmp_path, examples):
-    """Runs the executor with the properties that the node would hand it."""
-
-    def run(eval_config, gallery_split=None, gallery=None, examples=examples, **models) -> Outcome:
-        node = Evaluator(
-            examples=channel.Channel(standard_artifacts.Examples),
-            model=channel.Channel(standard_artifacts.Model),
-            eval_config=eval_config,
-            module_path="modules.evaluator",
-            gallery_split=gallery_split,
-        )
-        properties = dict(node.exec_properties)
-        properties["eval_config"] = proto_utils.proto_to_json(eval_config)
-        artifacts = {
-            "evaluation": standard_artifacts.ModelEvaluation(),
-            "blessing": standard_artifacts.ModelBlessing(),
-        }
-        for name, artifact in artifacts.items():
-            artifact.uri = str(tmp_path / name)
-        context = BaseBeamExecutor.Context(
-            beam_pipeline_args=BEAM_ARGS, tmp_dir=str(tmp_path / "tmp"), unique_id="1"
-        )
-        inputs = {"examples": [examples], **{name: [model] for name, model in models.items()}}
-        if gallery is not None:
-            inputs["gallery"] = [gallery]
-        executor.Executor(context).Do(
-            inputs, {name: [artifact] for name, artifact in artifacts.items()}, properties
-        )
-        assert not list((tmp_path / "tmp").rglob("*.npy"))
-        blessing, folder = artifacts["blessing"], tmp_path / "blessing"
-        return Outcome(
-            blessing.get_int_custom_property("blessed") == 1,
-            blessing.get_string_custom_property("reason"),
-            read_metrics(artifacts["evaluation"].uri),
-            {path.name: path.read_text() for path in folder.iterdir()} if folder.exists() else {},
-            tfma.load_validation_result(artifacts["evaluation"].uri),
-            read_report(artifacts["evaluation"].uri),
-        )
-
-    return run
 
 
 def test_a_first_model_passes_although_one_class_has_no_scores(evaluate, models, caplog):
@@ -192,47 +114,6 @@ def test_without_thresholds_nothing_is_blessed(evaluate, models):
     np.testing.assert_equal(outcome.report.metrics, outcome.metrics)
 
 
-def test_the_gallery_may_be_another_split_or_other_examples(
-    evaluate, models, examples, tmp_path, tmp_path_factory
-):
-    config = eval_config(KS, {"precision@1": {"lower": 0.5}})
-    outcome = evaluate(config, gallery_split="catalogue", model=models["all"])
-    overall = outcome.metrics["candidate"]["overall"]
-    # Also the single nine has positives there.
-    assert (overall["queries"], overall["excluded_queries"]) == (len(ROWS), 0)
-    written = json.loads((tmp_path / "evaluation" / "eval_config.json").read_text())
-    metric, _ = written["evalConfig"]["metricsSpecs"][0]["metrics"]
-    assert json.loads(metric["config"])["gallery_files"] == [f"{examples.uri}/Split-catalogue/*"]
-    other = examples_artifact(tmp_path_factory.mktemp("other"), {"only": CATALOGUE})
-    again = evaluate(config, gallery_split="only", gallery=other, model=models["all"])
-    np.testing.assert_equal(again.metrics, outcome.metrics)  # NaN included
-
-
-def lit(row: Row) -> Row:
-    """The digit with its first pixel white, which is black in all others."""
-    pixels = tf.io.decode_png(row[0]).numpy()
-    assert pixels[0, 0, 0] == 0
-    pixels[0, 0, 0] = 255
-    return tf.io.encode_png(pixels).numpy(), *row[1:]
-
-
-def test_a_model_that_fails_only_on_the_gallery_is_not_blessed(
-    evaluate, tmp_path, tmp_path_factory
-):
-    catalogue = [*map(lit, CATALOGUE[:2]), *CATALOGUE[2:]]
-    gallery = examples_artifact(tmp_path_factory.mktemp("gallery"), {"only": catalogue})
-    # White is level 3 and 3 · 3e38 is beyond float32.
-    model = model_artifact(tmp_path / "model", np.where(np.arange(14 * 14) == 0, 3e38, ALL))
-    config = eval_config(KS, {"map@r": {"lower": 0.0}})
-    outcome = evaluate(config, gallery_split="only", gallery=gallery, model=model)
-    overall = outcome.metrics["candidate"]["overall"]
-    assert (overall["non_finite_embeddings"], overall["non_finite_gallery"]) == (0, 2)
-    assert not outcome.blessed
-    assert outcome.reason == (
-        "non_finite_gallery (overall): 2 embeddings of the gallery hold NaN or infinity"
-    )
-
-
 def test_slices_by_other_features(evaluate, models, tmp_path):
     """Of bytes and of int64; a threshold binds to each slice of its feature and to no other."""
     artifact = standard_artifacts.Examples()
@@ -292,30 +173,6 @@ def test_the_viewer_of_tfma_shows_the_slices(evaluate, models, tmp_path):
     result = tfma.load_eval_result(str(tmp_path / "evaluation"))
     shown = tfma.view.render_slicing_metrics(result, slicing_column="label")
     assert {row["slice"] for row in shown.data} == {f"label:{i}" for i in range(10)}
-
-
-def test_a_gallery_split_that_does_not_exist(evaluate, models):
-    config = eval_config(KS, {"precision@1": {"lower": 0.5}})
-    with pytest.raises(
-        ValueError, match=r"gallery_split is 'all', .* has the splits \['eval', 'catalogue'\]"
-    ):
-        evaluate(config, gallery_split="all", model=models["all"])
-
-
-def test_no_embeddings_are_left_where_the_search_fails(evaluate, models, tmp_path, monkeypatch):
-    removed, remove = [], executor.fileio.rmtree
-
-    def spy(folder):
-        removed.append((folder, {path.suffix for path in Path(folder).iterdir()}))
-        remove(folder)
-
-    monkeypatch.setattr(executor.fileio, "rmtree", spy)
-    twice = examples_artifact(tmp_path / "twice", {"eval": [*ROWS, ROWS[0]]})
-    with pytest.raises(Exception, match="occurs more than once"):
-        evaluate(eval_config(KS), examples=twice, model=models["all"])
-    folder = f"{tmp_path}/tmp/1/{executor.EMBEDDINGS_FOLDER}"
-    assert removed == [(folder, {".npy"})]
-    assert not Path(folder).exists()
 
 
 @pytest.mark.slow

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -131,42 +127,3 @@ def test_a_larger_network_is_served_as_it_is_in_training(tmp_path, name: str) ->
     assert (trained * served).sum(axis=1).mean() < 0.5
     logs = estimated(trainer, encoded, 40, 8, larger_pixels)
     assert logs["served_agreement"] > 0.9
-
-
-FIT = """
-import json, sys
-from pathlib import Path
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-from modules.models import normalisations_that_learn
-from modules.settings import ModelSettings
-from modules.training.fitting import make_strategy
-from tests.modules.training.training_runs import Run
-
-run = Run(Path(sys.argv[1]), ModelSettings(name="residual_cnn"), steps=16, validate_every=8)
-with make_strategy("mirrored").scope():
-    trainer = run.trainer()
-_, best = run.fit(trainer)
-layers = normalisations_that_learn(trainer.embedder)
-copies = [
-    [copy.numpy().tolist() for copy in variable.value.values]
-    for layer in layers for variable in (layer.moving_mean, layer.moving_variance)
-]
-print(json.dumps([copies, best.scores]))
-"""
-
-
-@pytest.mark.slow
-def test_all_replicas_have_the_same(tmp_path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FIT, str(tmp_path)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    copies, scores = json.loads(done.stdout.splitlines()[-1])
-    assert len(copies) > 2
-    for first, second in copies:
-        np.testing.assert_array_equal(first, second)
-    assert scores["val_precision@1"] > 0.6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,53 +13,26 @@ import tensorflow as tf
 
 from modules.settings import TrainingSettings
 from modules.training.fitting import make_strategy
+from pipeline.config.paths import PROJECT
 
-# In a process of its own: logical devices must be made before TensorFlow starts.
-TRAIN = """
-import json, sys
-import keras
-import numpy as np
-import tensorflow as tf
 
-settings = json.loads(sys.argv[1])
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+@pytest.fixture(scope="module")
+def replicas():
+    """Does a job of `tests.modules.training.replicas`, in a process with two devices."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.modules.training.replicas"],
+        cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
 
-from modules.models.embedding_network import build_embedding_model
-from modules.images import decode_images
-from modules.settings import ImageSettings, ModelSettings, TrainingSettings
-from modules.training.fitting import compile_model, make_strategy
-from tests.modules.training.training_runs import PLAIN
-from tests.real_data import digits
+        def ask(*job: object) -> Any:
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+            found = json.loads(process.stdout.readline())
+            assert not (isinstance(found, dict) and "error" in found), found["error"]
+            return found
 
-images = tf.constant([image for image, _, _ in digits(5)])
-pixels = (decode_images(images, ImageSettings()) - 0.13) / 0.31
-order = np.random.default_rng(0).permutation(50)
-batch = tf.gather(pixels, order), tf.constant(order // 5, tf.int32)
-model = ModelSettings(embedding_size=8, batch_norm=False)  # each replica has its own
-found = {}
-for distribution in ("one", "/CPU:1", "mirrored"):
-    training = TrainingSettings(distribution=distribution, **PLAIN | settings)
-    keras.utils.set_random_seed(0)
-    strategy = make_strategy(distribution)
-    with strategy.scope():
-        embedder = build_embedding_model(model, ImageSettings(), training.precision)
-        trainer = compile_model(embedder, training, 9, model, np.arange(10))
-    fit = trainer.fit(
-        tf.data.Dataset.from_tensors(batch).repeat(2), epochs=1, shuffle=False, verbose=0
-    )
-    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
-    found[distribution] = {
-        "replicas": strategy.num_replicas_in_sync,
-        "steps": int(trainer.steps_done.numpy()),
-        "logs": {name: values[0] for name, values in fit.history.items()},
-        "momentum": [m.numpy().ravel().tolist() for m in optimizer._momentums],
-        "weights": [v.numpy().ravel().tolist() for v in trainer.trainable_variables],
-        "memory": [v.numpy().ravel().tolist() for v in trainer.memory.variables]
-        if trainer.memory else [],
-    }
-print(json.dumps(found))
-"""
+        yield ask
+        process.stdin.close()
 
 
 @pytest.mark.slow
@@ -71,13 +45,9 @@ print(json.dumps(found))
         {"loss": "proxy_anchor", "turn_classes": True, "mirror_classes": True},
     ],
 )
-def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
+def test_two_replicas_mine_the_whole_batch(replicas, settings: dict) -> None:
     """Each embeds 25 of 50 digits. The first momentum is a tenth of the gradient."""
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, json.dumps(settings)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = replicas("two_steps", settings)
     one, device, mirrored = found["one"], found["/CPU:1"], found["mirrored"]
     assert (one["replicas"], device["replicas"], mirrored["replicas"]) == (1, 1, 2)
     half = "precision" in settings
@@ -97,23 +67,6 @@ def test_two_replicas_mine_the_whole_batch(settings: dict) -> None:
                 assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(a), 1e-6)
 
 
-FIT = """
-import json, sys
-from pathlib import Path
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-from modules.training.fitting import make_strategy
-from tests.modules.training.training_runs import Run
-
-run = Run(Path(sys.argv[1]), steps=16, validate_every=8, **json.loads(sys.argv[2]))
-with make_strategy("mirrored").scope():
-    trainer = run.trainer()
-run.fit(trainer)
-print(int(trainer.steps_done.numpy()))
-"""
 # Batches of triplets; what has no effect on them is left at its default.
 TRIPLETS = {"batches": "triplets"} | {
     name: TrainingSettings.model_fields[name].default
@@ -123,23 +76,28 @@ TRIPLETS = {"batches": "triplets"} | {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("settings", "result"),
+    "settings",
     [
         # 180 digits in chunks of 3 make 4 batches of 45, or 7 of 24 and 27.
-        ({"classes_per_batch": 19}, "16"),
-        ({"classes_per_batch": 9}, "16"),
-        ({"batch_size": 61} | TRIPLETS, "16"),
+        {"classes_per_batch": 19},
+        {"classes_per_batch": 9},
+        {"batch_size": 61} | TRIPLETS,
         # 41 triplets, of which two replicas share 40.
-        ({"mining": "none", "batch_size": 123} | TRIPLETS, "16"),
+        {"mining": "none", "batch_size": 123} | TRIPLETS,
     ],
 )
-def test_a_whole_training_on_two_replicas(tmp_path, settings: dict, result: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FIT, str(tmp_path), json.dumps(settings)],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1].startswith(result)
+def test_a_whole_training_on_two_replicas(replicas, tmp_path, settings: dict) -> None:
+    assert replicas("whole", str(tmp_path), settings) == 16
+
+
+@pytest.mark.slow
+def test_all_replicas_have_the_same_statistics(replicas, tmp_path) -> None:
+    """Those of batch normalisation, which each replica estimates."""
+    copies, scores = replicas("statistics", str(tmp_path))
+    assert len(copies) > 2
+    for first, second in copies:
+        np.testing.assert_array_equal(first, second)
+    assert scores["val_precision@1"] > 0.6
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
