@@ -10,12 +10,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-# Names of variables in graphs, times of the clock, and a hash of the former.
-_OF_ITS_OWN = {"saved_model.pb", "fingerprint.pb", "training.json", "index.json"}
+# These use no Beam. Their files name variables, and a process gives each name once; what the model
+# makes is in the files of Evaluator and IndexGen.
+_WITHOUT_BEAM = {"Trainer", "Pusher"}
+# Names in graphs, and a hash of them.
+_OF_ITS_OWN = {"saved_model.pb", "fingerprint.pb", "index.json"}
 
 
 def held(pipeline: Path) -> dict[str, Any]:
-    """What every file of a pipeline's artifacts holds, by path without the number of the execution.
+    """What the files of the nodes of Beam hold, by path without the number of the execution.
 
     Examples, slices of metrics and keys are compared in any order, and examples by their fields:
     each process has its own order of the fields, and each runner its own number of files. Of the
@@ -24,8 +27,8 @@ def held(pipeline: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted((pipeline / "artifacts").rglob("*")):
         name = str(path.relative_to(pipeline / "artifacts"))
-        hidden = "/." in f"/{name}" or "tfevents" in name
-        if path.is_file() and not hidden and path.name not in _OF_ITS_OWN:
+        counts = "/." not in f"/{name}" and name.partition("/")[0] not in _WITHOUT_BEAM
+        if path.is_file() and counts and path.name not in _OF_ITS_OWN:
             name = re.sub(r"/\d+/", "/", name)
             if path.suffix == ".gz":
                 place = re.sub(r"-\d+-of-\d+", "", name)

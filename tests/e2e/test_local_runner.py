@@ -158,7 +158,7 @@ def compare_with_prism(root: Path, monkeypatch, settings: str) -> None:
     nodes = {name.partition("/")[0] for name in here}
     assert nodes >= {
         "ImportExampleGen", "StatisticsGen", "DataAudit", "Transform", "TripletGen", "Evaluator",
-        "ReportGen", "IndexGen", "Trainer",
+        "ReportGen", "IndexGen",
     }  # fmt: skip
 
 
