@@ -167,16 +167,13 @@ class JobStarter:
             name = f"workers-{hashlib.sha256(self._run_id.encode()).hexdigest()[:16]}"
             started = StartedJob(jobs, name, namespace)
             started.stop()
-            made = jobs.create_namespaced_job(
-                namespace, self._completed(name, folder, numbers, pod)
-            )
+            jobs.create_namespaced_job(namespace, self._completed(name, folder, numbers, pod))
         except kubernetes.client.ApiException as error:
             advice = f" {_RIGHTS}" if error.status == 403 else ""
             raise NodeFailedError(
                 f"The workers of the Trainer cannot be started: {error.reason} (HTTP "
                 f"{error.status}).{advice}"
             ) from error
-        started.take(made.status)
         return started
 
     def _completed(
@@ -208,10 +205,6 @@ class StartedJob:
         self._jobs, self._name, self._namespace = jobs, name, namespace
         self._seen: kubernetes.client.V1JobStatus | None = None
         self._seen_at = -math.inf
-
-    def take(self, status: kubernetes.client.V1JobStatus) -> None:
-        """Takes over what the cluster has just answered."""
-        self._seen, self._seen_at = status, time.monotonic()
 
     def lost(self) -> str | None:
         """What became of a worker that is gone."""
@@ -264,7 +257,8 @@ class StartedJob:
         import kubernetes
 
         try:
-            return self._jobs.read_namespaced_job_status(self._name, self._namespace).status
+            job = self._jobs.read_namespaced_job_status(self._name, self._namespace)
+            return job.status or kubernetes.client.V1JobStatus()  # none yet
         except kubernetes.client.ApiException as error:
             if error.status == 404:
                 return None

@@ -21,7 +21,7 @@ from tests.modules.models.preset_folders import save_preset
 from tests.modules.test_trainer import ROWS, SETTINGS, arguments, prepared  # noqa: F401
 from tests.modules.training.training_runs import PLAIN
 
-# Neither the project nor KerasHub can be imported there.
+# Neither the project nor KerasHub can be imported there. A line for each model and its images.
 SERVE = """
 import sys
 class Blocked:
@@ -31,10 +31,31 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import json
 import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-images = tf.constant([open(path, "rb").read() for path in sys.argv[2:]])
-print(json.dumps(model.signatures["images"](images=images)["embedding"].numpy().tolist()))
+for line in sys.stdin:
+    path, *files = json.loads(line)
+    model = tf.saved_model.load(path)
+    images = tf.constant([open(file, "rb").read() for file in files])
+    found = model.signatures["images"](images=images)["embedding"].numpy().tolist()
+    print(json.dumps(found), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Embeds image files by a SavedModel, in a process that knows TensorFlow only."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=tmp_path_factory.mktemp("bare"), env={"TF_CPP_MIN_LOG_LEVEL": "2"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+
+        def embedded(path: str, files: list[Path]) -> np.ndarray:
+            process.stdin.write(json.dumps([path, *map(str, files)]) + "\n")
+            process.stdin.flush()
+            return np.array(json.loads(process.stdout.readline()))
+
+        yield embedded
+        process.stdin.close()
 
 
 def run(prepared, root: Path, model: dict, monkeypatch, **training) -> str:
@@ -61,6 +82,7 @@ def embed(path: str, images: list[bytes]) -> np.ndarray:
     ],
 )
 def test_the_export_needs_neither_project_nor_keras_hub(
+    bare,
     prepared,
     tmp_path,
     monkeypatch,
@@ -77,12 +99,7 @@ def test_the_export_needs_neither_project_nor_keras_hub(
     files = [tmp_path / f"{number}.png" for number in range(3)]
     for file, image in zip(files, images, strict=True):
         file.write_bytes(image)
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, path, *map(str, files)],
-        cwd=tmp_path, env={"TF_CPP_MIN_LOG_LEVEL": "2"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = np.array(json.loads(done.stdout.splitlines()[-1]))
+    found = bare(path, files)
     np.testing.assert_allclose(found, embed(path, images), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert (Path(extra_assets(path)) / "embedding_float.tflite").exists()

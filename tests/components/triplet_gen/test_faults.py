@@ -39,6 +39,17 @@ make(sys.argv[2], examples, sys.argv[4:], **json.loads(sys.argv[3]))
 _PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 
 
+_SETTINGS = {"bucket_size": 40, "triplets_per_anchor": 20}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Many digits, and the files that are made of them when nothing fails."""
+    root = tmp_path_factory.mktemp("made")
+    examples = examples_artifact(root / "examples", {"train": digits(500)}, shards=4)
+    return examples, contents(make(root / "expected", examples, **_SETTINGS))
+
+
 def start(examples, output: Path, settings, beam_args=()) -> subprocess.Popen:
     """Runs the executor in a process of its own, which one may kill."""
     arguments = [examples.uri, str(output), json.dumps(settings), *beam_args]
@@ -51,13 +62,11 @@ def start(examples, output: Path, settings, beam_args=()) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_a_process_killed_while_it_writes(tmp_path):
-    examples = examples_artifact(tmp_path / "examples", {"train": digits(500)})
-    settings = {"bucket_size": 40, "triplets_per_anchor": 20}
-    expected = contents(make(tmp_path / "expected", examples, **settings))
+def test_a_process_killed_while_it_writes(made, tmp_path):
+    examples, expected = made
     shards = sum("Split-" in name for name in expected)
 
-    child = start(examples, tmp_path / "out", settings)
+    child = start(examples, tmp_path / "out", _SETTINGS)
     try:
         while child.poll() is None and len(_shards(tmp_path / "out")) < 3:
             time.sleep(0.001)
@@ -71,7 +80,7 @@ def test_a_process_killed_while_it_writes(tmp_path):
     # What is there is whole, and the next attempt at the same artifact gives what it should.
     for shard in _shards(tmp_path / "out"):
         assert shard.read_bytes() == expected[f"Split-train/{shard.name}"]
-    assert contents(make(tmp_path / "out", examples, **settings)) == expected
+    assert contents(make(tmp_path / "out", examples, **_SETTINGS)) == expected
 
 
 def workers_of(driver: subprocess.Popen) -> list[psutil.Process]:
@@ -87,12 +96,10 @@ def workers_of(driver: subprocess.Popen) -> list[psutil.Process]:
 # Killed while it starts, when Beam by itself would wait for ever, and while it writes.
 @pytest.mark.slow
 @pytest.mark.parametrize("shards_before", [0, 3])
-def test_a_worker_process_killed(tmp_path, shards_before):
-    examples = examples_artifact(tmp_path / "examples", {"train": digits(500)}, shards=4)
-    settings = {"bucket_size": 40, "triplets_per_anchor": 20}
-    expected = contents(make(tmp_path / "expected", examples, **settings))
+def test_a_worker_process_killed(made, tmp_path, shards_before):
+    examples, expected = made
     output = tmp_path / "out"
-    driver = start(examples, output, settings, _PROCESSES)
+    driver = start(examples, output, _SETTINGS, _PROCESSES)
     children: list[psutil.Process] = []
     try:
         while len(children) < 2:
@@ -114,7 +121,7 @@ def test_a_worker_process_killed(tmp_path, shards_before):
     # What is there, if anything, is whole; and the next attempt gives what it should.
     for shard in _shards(output):
         assert shard.read_bytes() == expected[f"Split-train/{shard.name}"]
-    assert contents(make(output, examples, _PROCESSES, **settings)) == expected
+    assert contents(make(output, examples, _PROCESSES, **_SETTINGS)) == expected
 
 
 def _shards(root: Path) -> list[Path]:
