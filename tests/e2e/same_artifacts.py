@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 # These use no Beam. Their files name variables, and a process gives each name once; what the model
 # makes is in the files of Evaluator and IndexGen.
@@ -41,6 +42,10 @@ def held(pipeline: Path) -> dict[str, Any]:
 def _content(path: Path, pipeline: str) -> Any:
     if path.suffix == ".parquet":
         return pq.read_table(path).replace_schema_metadata().to_pydict()
+    if path.name == "FeatureStats.pb":
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+        # The last digit of a standard deviation depends on the order of the sums.
+        return re.sub(r"\d+\.\d{5,}", lambda number: f"{float(number[0]):.12g}", str(found))
     if path.name == "report.html":
         return re.findall(rb"data:image/[^\"')]+", path.read_bytes())
     if path.suffix == ".gz" or path.parts[-4] == "Evaluator":
