@@ -26,7 +26,6 @@ from modules.retrieval.accept_counts import AcceptCounters, units_of
 from modules.retrieval.definitions import COUNTS, score_names
 from modules.retrieval.embedding_files import temporary_folder
 from modules.retrieval.kept_queries import Kept, KeptRows, WriteKept, candidate_of, make_rows
-from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.operating_threshold import OperatingGrid, find_grid
 from modules.retrieval.order import EVALUATED, blocks_and_shards
 from modules.retrieval.pair_counts import PairCounters, count_block_pairs
@@ -52,21 +51,6 @@ class ScoredQueries:
 
     queries: LabelledRows
     by_model: dict[str, BlockScores]
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """A block of queries with the nearest rows of the gallery.
-
-    Attributes:
-        query_ids: Object array [Q].
-        ids: Object array [Q, k], by (distance, id), NaN last; None where the gallery has no more.
-        distances: Squared L2, float32 [Q, k], rounded as `modules.retrieval.search` says.
-    """
-
-    query_ids: np.ndarray
-    ids: np.ndarray
-    distances: np.ndarray
 
 
 class ScoreQueries(beam.PTransform):
@@ -187,66 +171,3 @@ def _kept_rows(scored: ScoredQueries) -> KeptRows:
 def _queries(block: QueryRows) -> QueryBlock:
     rows = block.rows
     return QueryBlock(rows.ids, block.classes, block.members, rows.embeddings, block.groups)
-
-
-class FindNeighbours(beam.PTransform):
-    """PCollection of LabelledRows (queries) → PCollection of Neighbours.
-
-    Args:
-        k: How many neighbours, at least 1.
-        gallery: PCollection of LabelledRows. Default: the queries themselves. In either case a row
-            with the query's own id is no neighbour.
-        model: Whose embeddings.
-        query_rows: How many queries are one unit of work for a runner.
-        shard_rows: How many rows of the gallery are read at once.
-        folder: As for `StoreEmbeddings`. Default: `temporary_folder()`.
-
-    Raises:
-        ValueError: k is below 1. At run time: no queries, no gallery, a repeated id in either.
-    """
-
-    def __init__(
-        self,
-        k: int,
-        gallery: beam.PCollection | None = None,
-        *,
-        model: str = "",
-        query_rows: int = QUERY_ROWS,
-        shard_rows: int = SHARD_ROWS,
-        folder: str | None = None,
-    ) -> None:
-        super().__init__()
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        self._k, self._gallery, self._model = k, gallery, model
-        self._query_rows, self._shard_rows = query_rows, shard_rows
-        self._folder = folder or temporary_folder()
-
-    def expand(self, queries: beam.PCollection) -> beam.PCollection:
-        """Searches each block of queries in the whole gallery."""
-        blocks, shards = blocks_and_shards(
-            queries, self._gallery, self._query_rows, self._shard_rows, self._folder
-        )
-        ids = shards | "Ids" >> beam.Map(lambda shard: (shard.position, shard.ids))
-        search = SearchTogether(partial(_find, self._k, self._model), self._folder)
-        return blocks | "Search" >> beam.ParDo(
-            search, beam.pvalue.AsIter(shards), beam.pvalue.AsIter(ids)
-        )
-
-
-def _find(
-    k: int,
-    model: str,
-    block: QueryRows,
-    gallery: Iterable[Shard],
-    gallery_ids: Iterable[tuple[int, np.ndarray]],
-) -> Iterator[Neighbours]:
-    rows = block.rows
-    positions, distances = find_neighbours(
-        rows.ids, rows.embeddings[model], gallery, k, model=model
-    )
-    ids = np.full(positions.shape, None, dtype=object)
-    for position, shard_ids in gallery_ids:
-        here = (positions >= position) & (positions < position + len(shard_ids))
-        ids[here] = shard_ids[positions[here] - position]
-    yield Neighbours(rows.ids, ids, distances)

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from modules.retrieval import search as retrieval_search
 from modules.retrieval.first_hits import find_first_hits
 from modules.retrieval.keys import unpack, unpack_hits
+from modules.retrieval.neighbours import find_neighbours
 from modules.retrieval.search import (
     QueryTile,
     finish,
@@ -90,6 +91,20 @@ def test_neighbours_are_exact_with_many_ties(n, largest, size, depths, order, se
         assert distances[row, :k].tolist() == expected[1][row, :k].tolist()
         assert hits[row, :k].tolist() == expected[2][row, :k].tolist()
     assert (positions[:, n - 1 :] == -1).all()
+
+
+@pytest.mark.parametrize("k", [1, 10, 40])
+def test_neighbours_of_all_are_as_deep_as_asked_or_as_the_gallery_is(k):
+    embeddings, classes = whole_numbers(30, 2, 2), np.zeros(30, np.int32)
+    shards = cut(embeddings, classes, 7)
+    ids = np.concatenate([shard.ids for shard in shards])
+    positions, distances = find_neighbours(ids, embeddings, shards, k, model="m")
+    expected = sorted_pairs(embeddings, classes, np.arange(30))
+    found = min(k, 29)
+    np.testing.assert_array_equal(positions[:, :found], expected[0][:, :found])
+    np.testing.assert_array_equal(distances[:, :found], expected[1][:, :found])
+    assert (positions[:, found:] == -1).all()
+    assert np.isnan(distances[:, found:]).all()
 
 
 @pytest.mark.parametrize(

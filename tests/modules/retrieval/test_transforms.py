@@ -19,9 +19,9 @@ from modules.retrieval import (
 )
 from modules.retrieval.rows import LabelledRows
 from modules.retrieval.sets import MeasureSet
-from modules.retrieval.transforms import FindNeighbours, ScoreQueries
+from modules.retrieval.transforms import ScoreQueries
 from tests.real_data import BEAM_ARGS
-from tests.retrieval_oracle import Rows, brute_force, neighbours_in, pairs, set_metrics
+from tests.retrieval_oracle import Rows, brute_force, pairs, set_metrics
 
 KS = [1, 5]
 WORKERS = [*BEAM_ARGS, "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
@@ -103,6 +103,7 @@ def test_scores_equal_the_brute_force_for_all_batches_blocks_and_shards(
     gallery = make_rows(1, 50, labels=b"cdefghi") if two_sets else queries
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(together_module, "_TOGETHER", together * 4)  # a query has 3 + 1 values
+        patch.setattr(retrieval_order, "_DEALT_ROWS", 10)  # in several parts of a bundle
         run(
             lambda pcollection: ScoreQueries(
                 KS, pcollection, query_rows=query_rows, shard_rows=shard_rows
@@ -124,33 +125,6 @@ def test_scores_of_two_worker_processes(tmp_path):
         in_batches(gallery, [30]),
         check_scores(queries, gallery),
         WORKERS,
-    )
-
-
-@pytest.mark.parametrize("two_sets", [False, True])
-def test_neighbours_equal_a_sort_of_all_pairs(two_sets, monkeypatch):
-    monkeypatch.setattr(retrieval_order, "_DEALT_ROWS", 10)  # in several parts of a bundle
-    queries = make_rows(0, 30)
-    gallery = make_rows(1, 8) if two_sets else queries
-
-    def check(blocks):
-        assert sum(len(block.query_ids) for block in blocks) == 30
-        for block in blocks:
-            for query, ids, distances in zip(
-                block.query_ids, block.ids, block.distances, strict=True
-            ):
-                row = queries.embeddings[queries.ids.index(query)]
-                nearest = neighbours_in(gallery, query, row)[:10]
-                missing = 10 - len(nearest)
-                assert ids.tolist() == [gallery.ids[i] for i in nearest] + [None] * missing
-                squared = ((gallery.embeddings[nearest] - row) ** 2).sum(axis=1)
-                np.testing.assert_array_equal(distances, [*squared, *[np.nan] * missing])
-
-    run(
-        lambda pcollection: FindNeighbours(10, pcollection, model="x", query_rows=11, shard_rows=7),
-        in_batches(queries, [9, 14]),
-        in_batches(gallery, []) if two_sets else None,
-        check,
     )
 
 
@@ -198,8 +172,6 @@ def test_nothing_to_search_for_or_in():
         run(lambda _: ScoreQueries(KS), [], None, lambda blocks: None)
     with pytest.raises(Exception, match="there are no gallery examples"):
         run(lambda gallery: ScoreQueries(KS, gallery), some, Nothing(), lambda blocks: None)
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        FindNeighbours(0)
 
 
 class Nothing(list):
