@@ -26,6 +26,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def freed():
+    """What a file's tests have left is gone before the next file's begin."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(params=["postgresql", "mariadb"], scope="session")
 def metadata_url(request):
     with getattr(databases, request.param)() as url, pytest.MonkeyPatch.context() as patch:

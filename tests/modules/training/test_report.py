@@ -32,9 +32,10 @@ def test_a_real_training_that_learns_its_images_by_heart_hears_of_it_once(
     assert "max_shift" in advice
     assert result.keys() == {
         "steps", "total_steps", "stopped", "seconds", "loss", "active", "d_ap", "d_an", "spread",
-        "served_spread", "served_agreement", "classes", "alone", "val_map@r", "best",
+        "served_spread", "served_agreement", "classes", "alone", "val_map@r", "best", "resumed_at",
     }  # fmt: skip
     assert result["served_agreement"] is None  # no batch normalisation
+    assert result["resumed_at"] == []
     assert (result["steps"], result["stopped"], result["classes"]) == (36, "steps used up", 10)
     assert result["best"]["val_map@r"] >= result["val_map@r"]
 
