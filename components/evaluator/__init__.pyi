@@ -1,2 +1,2 @@
 from .component import Evaluator as Evaluator
-from .revocation import reinstate as reinstate, revoke as revoke
+from .revocation import REVOKED_FILE as REVOKED_FILE, reinstate as reinstate, revoke as revoke

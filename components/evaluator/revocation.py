@@ -11,7 +11,7 @@ from __future__ import annotations
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-_FILE = "REVOKED"
+REVOKED_FILE = "REVOKED"
 
 
 def revoke(model_uri: str, reason: str) -> None:
@@ -22,16 +22,16 @@ def revoke(model_uri: str, reason: str) -> None:
         reason: For whoever asks why it is not blessed.
     """
     if fileio.isdir(model_uri):
-        io_utils.write_string_file(f"{model_uri}/{_FILE}", reason)
+        io_utils.write_string_file(f"{model_uri}/{REVOKED_FILE}", reason)
 
 
 def reinstate(model_uri: str) -> None:
     """Removes the mark, if there is one."""
-    if fileio.exists(f"{model_uri}/{_FILE}"):
-        fileio.remove(f"{model_uri}/{_FILE}")
+    if fileio.exists(f"{model_uri}/{REVOKED_FILE}"):
+        fileio.remove(f"{model_uri}/{REVOKED_FILE}")
 
 
 def revocation(model_uri: str) -> str | None:
     """Why a model was revoked; None if it was not."""
-    path = f"{model_uri}/{_FILE}"
+    path = f"{model_uri}/{REVOKED_FILE}"
     return io_utils.read_string_file(path) if fileio.exists(path) else None

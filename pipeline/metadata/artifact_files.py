@@ -45,7 +45,10 @@ def describe_files(uri: str) -> str:
     Returns:
         Such as `3 files, 1,024 bytes (9f86d081884c7d65)`.
     """
+    from components.evaluator import REVOKED_FILE
+
     sizes = file_sizes(uri)
+    sizes.pop(REVOKED_FILE, None)  # a rollback leaves it with the model
     text = "\0".join(f"{name}\0{size}" for name, size in sorted(sizes.items()))
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
     noun = "file" if len(sizes) == 1 else "files"

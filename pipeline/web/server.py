@@ -44,6 +44,7 @@ def server_config(current: CurrentVersion, settings: WebSettings) -> uvicorn.Con
         make_application(current, settings),
         host=settings.host,
         port=settings.port,
+        log_config=None,  # uvicorn's own closes the handlers that are there, and their streams
         log_level="warning",
         access_log=False,
         server_header=False,
