@@ -1,8 +1,8 @@
 """The gallery as it is embedded, in files, so that Beam shuffles ids and places alone.
 
-A part is an Arrow file with some thousand rows in the order of their ids. A shard is a range of ids,
-so its rows are neighbours in each part: that much is read of it, and the file let go. A place is the
-number of a part and a row in it.
+A part is an Arrow file with some thousand rows in the order of their ids. A shard is a range of
+ids, so its rows are neighbours in each part: that much is read of it, and the file let go. A place
+is the number of a part and a row in it.
 
 A file is never written twice. Where a runner repeats a bundle, the second attempt writes files of
 its own, and nothing knows those of the first: whoever gave the folder removes it.

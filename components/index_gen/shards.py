@@ -45,7 +45,7 @@ def write_shards(
         earlier: `gallery.parquet` of an index of the same model; None for none.
         folder: Existing folder, reached by all workers, for files `NUMBER.parquet` of up to 16,384
             rows; in the order of their names they are the gallery.
-        parts: Folder, reached by all workers, for files that nobody needs when the pipeline is done.
+        parts: Folder, reached by all workers, for files that nobody needs in the end.
     """
     known = SharedEarlier(earlier) if earlier else None
     _ = (
