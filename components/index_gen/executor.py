@@ -78,12 +78,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         fingerprint = model_fingerprint(model)
         earlier = _usable(input_dict.get(PREVIOUS_KEY) or [], fingerprint, plan)
-        shards = f"{index.uri}/.shards"
+        shards, parts = f"{index.uri}/.shards", f"{index.uri}/.parts"
         _clear(index.uri)  # of an earlier attempt at this artifact
         tf.io.gfile.makedirs(shards)
+        tf.io.gfile.makedirs(parts)
         try:
             with self._make_beam_pipeline() as pipeline:
-                write_shards(pipeline, files, plan, model, earlier, shards)
+                write_shards(pipeline, files, plan, model, earlier, shards, parts)
+            tf.io.gfile.rmtree(parts)
             source = ", ".join(sorted({_split_of(file) for file in files}))
             made = assemble(shards, index.uri, settings, fingerprint, source)
             tf.io.gfile.rmtree(shards)

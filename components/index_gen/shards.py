@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from components.index_gen.earlier import SharedEarlier
+from components.index_gen.parts import WriteParts, read_places, schema_of
 from components.index_gen.reading import KEPT, EmbedFile, Plan
-from modules.contract import ID, LABEL
-from modules.index import IMAGE_HASH, THUMBNAIL, VECTOR, gallery_schema
+from modules.contract import ID
+from modules.index import THUMBNAIL, VECTOR
 from modules.models import SharedEmbedder
 from modules.retrieval import LabelledRows, OrderById
 from modules.storage import write_file
 
 SHARD_ROWS = 16_384
-_ARROW = {tf.string: pa.binary(), tf.int64: pa.int64(), tf.float32: pa.float32()}
 
 
 def write_shards(
@@ -31,10 +30,12 @@ def write_shards(
     model: str,
     earlier: str | None,
     folder: str,
+    parts: str,
 ) -> None:
     """Adds everything to a pipeline: reading, embedding, ordering by id, writing.
 
-    A worker holds some hundred images, and one shard; the vectors of all go through one shuffle.
+    A worker holds a part or a shard, of 16,384 rows each. What Beam shuffles, and in process keeps,
+    is the id of each image and its place in a part.
 
     Args:
         pipeline: Pipeline to add to.
@@ -44,6 +45,7 @@ def write_shards(
         earlier: `gallery.parquet` of an index of the same model; None for none.
         folder: Existing folder, reached by all workers, for files `NUMBER.parquet` of up to 16,384
             rows; in the order of their names they are the gallery.
+        parts: Folder, reached by all workers, for files that nobody needs in the end.
     """
     known = SharedEarlier(earlier) if earlier else None
     _ = (
@@ -51,61 +53,55 @@ def write_shards(
         | "Files" >> beam.Create(sorted(files), reshuffle=False)
         | "SpreadFiles" >> beam.Reshuffle()
         | "EmbedFile" >> beam.ParDo(EmbedFile(plan, SharedEmbedder(model), known))
+        | "WriteParts" >> beam.ParDo(WriteParts(plan, parts)).with_output_types(LabelledRows)
         | "OrderById" >> OrderById("gallery images", SHARD_ROWS)
-        | "WriteShard" >> beam.ParDo(_WriteShard(plan, known, folder))
+        | "WriteShard" >> beam.ParDo(_WriteShard(plan, known, folder, parts))
     )
 
 
-def schema_of(plan: Plan, dimension: int) -> pa.Schema:
-    """The columns of the gallery."""
-    further: dict[str, Any] = {name: _ARROW[kind] for name, kind in plan.columns.items()}
-    further[IMAGE_HASH] = pa.string()
-    if plan.thumbnails:
-        further[THUMBNAIL] = pa.binary()
-    return gallery_schema(dimension, further)
-
-
 class _WriteShard(beam.DoFn):
-    """(position, rows ordered by id) → a file; yields nothing."""
+    """(position, ids in order with their places) → a file; yields nothing."""
 
-    def __init__(self, plan: Plan, earlier: SharedEarlier | None, folder: str) -> None:
-        self._plan, self._earlier, self._folder = plan, earlier, folder
+    def __init__(self, plan: Plan, earlier: SharedEarlier | None, folder: str, parts: str) -> None:
+        self._plan, self._earlier, self._folder, self._parts = plan, earlier, folder, parts
 
     def process(self, element: tuple[int, LabelledRows]) -> Iterator[None]:
         position, rows = element
-        rows = self._filled(rows)
-        vectors = rows.embeddings[""]
-        schema = schema_of(self._plan, vectors.shape[1])
-        labels = np.array([label or None for label in rows.labels], object)  # of a catalogue
-        columns = {ID: rows.ids, LABEL: labels, **rows.features}
-        columns[KEPT] = rows.features[KEPT] >= 0
-        arrays = [
-            pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-            if field.name == VECTOR
-            else pa.array(columns[field.name].tolist(), field.type)
-            for field in schema
-        ]
-        schema = schema.append(pa.field(KEPT, pa.bool_()))
-        table = pa.Table.from_arrays([*arrays, pa.array(columns[KEPT])], schema=schema)
+        found = self._filled(read_places(self._parts, rows.embeddings[""]))
+        columns = {name: found[name] for name in found.column_names}
+        columns[ID] = pa.array(rows.ids.tolist(), pa.binary())
+        columns[KEPT] = pc.greater_equal(found[KEPT], 0)
+        dimension = found.schema.field(VECTOR).type.list_size
+        schema = schema_of(self._plan, dimension).append(pa.field(KEPT, pa.bool_()))
+        table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="none", use_dictionary=False)
         write_file(f"{self._folder}/{position:012d}.parquet", buffer.getvalue())
         yield from ()
 
-    def _filled(self, rows: LabelledRows) -> LabelledRows:
+    def _filled(self, rows: pa.Table) -> pa.Table:
         """With what the earlier gallery has of those rows that were not embedded."""
-        kept = rows.features[KEPT]
-        there = np.flatnonzero(kept >= 0)
-        if not len(there) or self._earlier is None:
+        kept = rows[KEPT].to_numpy()
+        there = kept >= 0
+        if not there.any() or self._earlier is None:
             return rows
         wanted = [VECTOR, *([THUMBNAIL] if self._plan.thumbnails else [])]
         # The earlier gallery is in the order of ids, as these rows are.
         table = self._earlier.acquire().read(kept[there], wanted)
-        embeddings = rows.embeddings[""].copy()
-        column = table[VECTOR].combine_chunks()
-        embeddings[there] = column.flatten().to_numpy().reshape(-1, embeddings.shape[1])
-        features = dict(rows.features)
+        vectors = _matrix(rows[VECTOR]).copy()
+        vectors[there] = _matrix(table[VECTOR])
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        filled = rows.set_column(rows.column_names.index(VECTOR), VECTOR, lists)
         if self._plan.thumbnails:
-            features[THUMBNAIL] = features[THUMBNAIL].copy()
-            features[THUMBNAIL][there] = table[THUMBNAIL].to_pylist()
-        return LabelledRows(rows.ids, rows.labels, {"": embeddings}, features)
+            pictures = rows[THUMBNAIL].to_numpy().copy()
+            pictures[there] = table[THUMBNAIL].to_pylist()
+            column = pa.array(pictures, pa.binary())
+            filled = filled.set_column(rows.column_names.index(THUMBNAIL), THUMBNAIL, column)
+        return filled
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Vectors, float32 [N, D]."""
+    lists = column.combine_chunks()
+    found: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), -1)
+    return found

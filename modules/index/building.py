@@ -48,6 +48,7 @@ def make_index(
         With squared L2 as its distance; ids are row numbers.
     """
     index = _empty(vectors, kind, storage, seed)
+    _reserve(index, kind, len(vectors))
     if kind == "hnsw":
         with threads(1):
             # The graph depends on which vectors are added together.
@@ -103,6 +104,19 @@ def _empty(vectors: Vectors, kind: IndexKind, storage: IndexStorage, seed: int) 
     # Two vectors with the ends of the range say all that there is to learn.
     index.train(vectors.extremes() if storage == "int8" else np.zeros((2, size), np.float32))
     return index
+
+
+def _reserve(index: Any, kind: IndexKind, images: int) -> None:
+    """Takes the memory of all codes at once: where they grow, old and new ones are there together.
+
+    The lists of ivf grow one by one.
+    """
+    import faiss
+
+    if kind != "ivf":
+        codes = faiss.downcast_index(index.storage) if kind == "hnsw" else index
+        codes.codes.resize(images * codes.code_size)
+        codes.codes.resize(0)  # what is taken stays
 
 
 def sample_rows(images: int, most: int, seed: int) -> np.ndarray:

@@ -64,7 +64,11 @@ from .order import (
     blocks_and_shards as blocks_and_shards,
     hash_id as hash_id,
 )
-from .rows import LabelledRows as LabelledRows, QueryRows as QueryRows
+from .rows import (
+    LabelledRows as LabelledRows,
+    QueryRows as QueryRows,
+    concatenate as concatenate,
+)
 from .shards import Shard as Shard
 from .together import SearchTogether as SearchTogether
 from .transforms import (

@@ -52,13 +52,14 @@ class Named(NamedTuple):
         folder: Of a version, or a serving folder.
         max_pixels: Largest width × height of an image.
         beam: Where Beam runs.
-        data_path: Folder that ids are relative to; None with `--model` alone, which does not say.
+        gallery_path: Folder that ids of the gallery are relative to; None with `--model` alone,
+            which does not say.
     """
 
     folder: str
     max_pixels: int
     beam: BeamSettings
-    data_path: str | None
+    gallery_path: str | None
 
 
 def named(config_name: str | None, model: str | None) -> Named:
@@ -73,14 +74,15 @@ def named(config_name: str | None, model: str | None) -> Named:
         return Named(model, MAX_PIXELS, BeamSettings(), None)
     config = load_config(config_name)
     folder = model or config.pipeline.serving_directory
-    return Named(folder, config.data.max_pixels, config.beam, config.data.path)
+    gallery = config.index.own_gallery or config.data.path
+    return Named(folder, config.data.max_pixels, config.beam, gallery)
 
 
 def open_served(config_name: str | None, model: str | None) -> tuple[ServedVersion, str | None]:
     """Opens the version that `--config` and `--model` name, quietly.
 
     Returns:
-        The version, and the folder of the data; see `Named`.
+        The version, and the folder of its gallery; see `Named`.
 
     Raises:
         PipelineError: There is no version, or it cannot be used.
@@ -91,4 +93,4 @@ def open_served(config_name: str | None, model: str | None) -> tuple[ServedVersi
     what = named(config_name, model)
     folder = newest_version(what.folder)
     with quiet_imports():
-        return open_version(folder, what.max_pixels), what.data_path
+        return open_version(folder, what.max_pixels), what.gallery_path

@@ -18,7 +18,7 @@ from pipeline.served import Outcome, outcome_help
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.served import Found, ServedVersion
+    from pipeline.served import Found, Neighbour, ServedVersion
 
 _ROWS = 50  # images in a preview
 
@@ -53,14 +53,14 @@ def search_command(
     if bool(images) == (sample is not None):
         raise ConfigError("Name images to search with, or --sample 5 to see some of the gallery.")
     paths = find_images(images)
-    version, data_path = open_served(config_name, model)
+    version, folder = open_served(config_name, model)
     if sample is not None:
         found = search_sample(version, sample, k)
     else:
         found = list(search_images(version, paths, k, keep=_ROWS))
     if preview:
         with held_back(2, TENSORFLOW_CHATTER):
-            _write_preview(preview, version, found[:_ROWS], data_path)
+            _write_preview(preview, version, found[:_ROWS], folder)
     if as_json:
         click.echo(json.dumps(search_values(version, found), indent=2))
     else:
@@ -78,7 +78,7 @@ def _print(version: ServedVersion, found: Sequence[Found], k: int) -> None:
 
 
 def search_table(version: ServedVersion, found: Sequence[Found], k: int) -> Table:
-    """One row for each neighbour."""
+    """One row for each neighbour; no column of labels where none has one, as in a catalogue."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -94,28 +94,35 @@ def search_table(version: ServedVersion, found: Sequence[Found], k: int) -> Tabl
     )
     table.add_column("image", overflow="fold")
     table.add_column("", justify="right")
-    table.add_column("label", overflow="fold")
+    labelled = any(neighbour.label is not None for one in found for neighbour in one.neighbours)
+    if labelled:
+        table.add_column("label", overflow="fold")
     table.add_column("distance", justify="right")
     table.add_column("id", overflow="fold")
     for one in found:
         for cells in search_rows(one):
-            table.add_row(*map(escape, cells))
+            image, rank, label, *rest = map(escape, cells)
+            table.add_row(image, rank, *([label] if labelled else []), *rest)
         table.add_section()
     return table
 
 
 def _write_preview(
-    path: Path, version: ServedVersion, found: Sequence[Found], data_path: str | None
+    path: Path, version: ServedVersion, found: Sequence[Found], folder: str | None
 ) -> None:
     from pipeline.served import GalleryPictures, Row, Tile, write_preview
 
-    pictures = GalleryPictures(version, data_path)
+    pictures = GalleryPictures(version, folder)
     rows = [
         Row(
             one.image.path,
-            Tile(one.image.content or pictures.file(one.image.path), one.label or "", "query"),
+            Tile(
+                one.image.content or pictures.file(one.image.path),
+                one.label or "query",
+                "query" if one.label else "",
+            ),
             [
-                Tile(picture, neighbour.label or "", f"{neighbour.distance:.4f}")
+                Tile(picture, _title(neighbour), f"{neighbour.distance:.4f}")
                 for neighbour, picture in zip(
                     one.neighbours, pictures.of(one.neighbours), strict=True
                 )
@@ -126,6 +133,11 @@ def _write_preview(
     ]
     if rows:
         write_preview(path, f"Neighbours in version {version.name}", rows)
+
+
+def _title(neighbour: Neighbour) -> str:
+    """The label; where there is none, the name of the file."""
+    return neighbour.label or neighbour.id.rpartition("/")[2]
 
 
 def _say_written(preview: Path, images: int) -> None:

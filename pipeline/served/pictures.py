@@ -11,15 +11,15 @@ from pipeline.served.version import Neighbour, ServedVersion
 class GalleryPictures:
     """Finds pictures: the thumbnail in the gallery, else the file that the id names."""
 
-    def __init__(self, version: ServedVersion, data_path: str | None = None) -> None:
+    def __init__(self, version: ServedVersion, folder: str | None = None) -> None:
         """Takes where to look.
 
         Args:
             version: With an index.
-            data_path: Folder that ids are relative to, where they are paths.
+            folder: That ids are relative to, where they are paths.
         """
         self._index = version.require_index()
-        self._data = data_path and data_path.rstrip("/")
+        self._folder = folder and folder.rstrip("/")
 
     def of(self, neighbours: Sequence[Neighbour]) -> list[bytes | None]:
         """Encoded pictures; None where there is none."""
@@ -30,14 +30,14 @@ class GalleryPictures:
         ]
 
     def file(self, example_id: str) -> bytes | None:
-        """The file that an id names; None if it names none below the folder of the data."""
+        """The file that an id names; None if it names none below the folder."""
         # An id is data: it must not lead out of the folder.
         parts = example_id.split("/")
-        if self._data is None or ".." in parts or example_id.startswith("/"):
+        if self._folder is None or ".." in parts or example_id.startswith("/"):
             return None
         if is_remote(example_id):
             return None
         try:
-            return read_bytes(f"{self._data}/{example_id}")
+            return read_bytes(f"{self._folder}/{example_id}")
         except (OSError, ValueError):
             return None

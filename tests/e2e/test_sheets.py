@@ -5,14 +5,19 @@ What is searched later is a catalogue of its own, without labels.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
+from qdrant_client import QdrantClient
 
 from modules.index import index_folder, open_index
+from pipeline.__main__ import main
 from pipeline.config import CONFIG_VARIABLE, load_config
 from pipeline.local_runner import run_pipeline
 from pipeline.metadata import Run, latest_run, read_latest
@@ -59,6 +64,34 @@ def write_catalogue(root: Path, numbers: range) -> None:
     for i, (image, _, _) in enumerate(digits(1, start=90)):
         path = root / ("new" if i % 2 else "") / f"{i}.png"
         path.write_bytes(image) if i in numbers else path.unlink(missing_ok=True)
+
+
+def check_search(root: Path, version: str, searchable: dict[bytes, bytes | None]) -> None:
+    """What the command says, a program that calls the model, and a database."""
+    query = root / "catalogue" / "4.png"
+    texts = {name.decode(): label and label.decode() for name, label in searchable.items()}
+    asked = ["search", str(query), "--config", str(root / "config.toml"), "--k", "8"]
+    done = CliRunner().invoke(main, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    neighbours = json.loads(done.stdout)["results"][0]["neighbours"]
+    assert {one["id"]: one["label"] for one in neighbours} == texts
+    assert neighbours[0]["id"] == "4.png"
+    assert neighbours[0]["distance"] < 1e-6
+
+    called = tf.saved_model.load(version).signatures["nearest"](
+        images=tf.constant([query.read_bytes()]), k=tf.constant(8)
+    )
+    ids, labels = (called[name][0].numpy().tolist() for name in ("ids", "labels"))
+    assert ids == [one["id"].encode() for one in neighbours]
+    assert labels == [searchable[name] or b"" for name in ids]
+
+    folder = str(root / "qdrant")
+    pushed = ["index", "push", "--model", version, "--to", "qdrant", "--url", folder]
+    done = CliRunner().invoke(main, [*pushed, "--name", "things"])
+    assert done.exit_code == 0, done.output
+    with contextlib.closing(QdrantClient(path=folder)) as client:
+        points, _ = client.scroll("things")
+    assert {point.payload["id"]: point.payload["label"] for point in points} == texts
 
 
 def executed(run: Run) -> set[str]:
@@ -128,6 +161,7 @@ path = "{tmp_path}/catalogue"
         (b"new/%d.png" if i % 2 else b"%d.png") % i: b"new" if i % 2 else None for i in range(8)
     }
     assert nodes["GalleryExampleGen"].outputs["examples"]["images"] == 8
+    check_search(tmp_path, first.pushed_to, searchable)
 
     run_pipeline(load_config())
     assert executed(latest_run(load_config())) == set()

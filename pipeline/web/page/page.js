@@ -59,16 +59,20 @@ async function search(file) {
 }
 
 function show(neighbours) {
-  results.replaceChildren(...neighbours.map(card));
+  const labelled = neighbours.some((one) => one.label !== null);
+  results.replaceChildren(...neighbours.map((one, rank) => card(one, rank, labelled)));
   const labels = new Map();
-  for (const { label } of neighbours) labels.set(label, (labels.get(label) ?? 0) + 1);
+  for (const { label } of neighbours) {
+    if (label !== null) labels.set(label, (labels.get(label) ?? 0) + 1);
+  }
   const [label, times] = [...labels].sort((a, b) => b[1] - a[1])[0] ?? [null, 0];
   say(label === null
     ? `The ${neighbours.length} nearest images, nearest first.`
     : `${times} of the ${neighbours.length} nearest have the label ${label}.`);
 }
 
-function card(found, rank) {
+// `labelled`: whether any of the neighbours has a label; those of a catalogue may have none.
+function card(found, rank, labelled) {
   const item = document.createElement("li");
   item.title = found.id;
   const picture = document.createElement(found.picture ? "img" : "div");
@@ -87,10 +91,12 @@ function card(found, rank) {
     element.className = kind;
     return element;
   };
+  const distance = add("span", found.distance.toFixed(4), found.same ? "same" : "");
+  if (found.same) distance.append(add("i", "same")); // below the number where a card is narrow
   item.append(
     picture,
-    add("b", found.label ?? "no label"),
-    add("span", found.distance.toFixed(4) + (found.same ? " · same" : ""), found.same ? "same" : ""),
+    ...(labelled ? [add("b", found.label ?? "no label", found.label === null ? "none" : "")] : []),
+    distance,
     add("span", found.id, "id"),
   );
   return item;

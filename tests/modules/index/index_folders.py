@@ -28,7 +28,7 @@ def unit_vectors(count: int, dimension: int, seed: int = 0) -> np.ndarray:
 def gallery_table(
     vectors: np.ndarray,
     ids: Sequence[bytes] | None = None,
-    labels: Sequence[bytes] | None = None,
+    labels: Sequence[bytes | None] | None = None,
     thumbnails: Sequence[bytes | None] | None = None,
     **further: pa.Array,
 ) -> pa.Table:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
-from modules.index import Vectors, make_index
+from modules.index import Vectors, building, make_index
 from modules.index.building import number_of_lists, sample_rows, threads
 
 KINDS, STORAGES = ("flat", "ivf", "hnsw"), ("float32", "float16", "int8")
@@ -67,6 +67,28 @@ def test_the_bytes_depend_on_vectors_and_seed_alone(kind, storage) -> None:
     with threads(4):
         other = make_index(in_parts(whole, [7, 93, 200]), kind, storage, seed=3)
     assert np.array_equal(faiss.serialize_index(one), faiss.serialize_index(other))
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_codes_do_not_move_as_they_become_more(monkeypatch, kind, storage) -> None:
+    """Or both places would be in memory at once: twice the bytes of the index."""
+    places = []
+
+    def noted(index, kind, images) -> None:
+        reserve(index, kind, images)
+        places.append(int(codes(index).data()))
+
+    def codes(index):
+        return faiss.downcast_index(index.storage if kind == "hnsw" else index).codes
+
+    reserve = building._reserve
+    monkeypatch.setattr(building, "_reserve", noted)
+    monkeypatch.setattr(building, "_TOGETHER", 1000)
+    whole = unit_vectors(20_000 if kind == "flat" else 3000, 64)
+    index = make_index(in_parts(whole, [len(whole) // 10] * 10), kind, storage)
+    assert places == [int(codes(index).data())]
+    assert index.ntotal == len(whole)
 
 
 def test_the_seed_draws_other_centres() -> None:

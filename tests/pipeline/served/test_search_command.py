@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from pipeline.commands import main
 from pipeline.runtime import ConfigError, NotRunError
+from pipeline.served.preview import Row, Tile, preview_page
 from tests.pipeline.served.served_versions import (
     GALLERY,
     QUERIES,
@@ -106,6 +108,41 @@ def test_a_preview_shows_query_and_neighbours(
     assert page.count("<figure") == 10
     assert "<bold>" not in page
     assert "http" not in page
+
+
+def test_a_catalogue_has_no_labels_and_a_folder_of_its_own(model, photos, tmp_path: Path) -> None:
+    rows = [(image, None, example_id) for image, _, example_id in GALLERY]
+    version = write_version(tmp_path / "serving" / "3", model, rows, thumbnails=False)
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        f'[pipeline]\nname = "mine"\nserving = "{version.parent}"\n'
+        f'[data]\npath = "{tmp_path}/data"\nformat = "images"\n'
+        f'[index]\ngallery = "images"\npath = "{tmp_path}/catalogue"\n'
+    )
+    for image, _, example_id in GALLERY:
+        for root, content in (("data", b"another image of this name"), ("catalogue", image)):
+            path = tmp_path / root / example_id.decode()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    query = photos / "a[bold].png"
+    page = tmp_path / "page.html"
+    done = search(query, "--config", config, "--k", "2", "--preview", page)
+    assert done.exit_code == 0, done.output
+    header = next(line for line in done.stdout.splitlines() if "distance" in line)
+    assert [cell.strip() for cell in header.split("┃")[1:-1]] == ["image", "", "distance", "id"]
+    nearest = neighbours_by_loop(QUERIES[0][0], GALLERY, 2)
+    titles = re.findall(r"<figcaption>(.*?)<br>", page.read_text())
+    assert titles == ["query", *(example_id.split("/")[-1] for example_id, _, _ in nearest)]
+    images = {example_id.decode(): image for image, _, example_id in GALLERY}
+    shown = preview_page("", [Row("", None, [Tile(images[name], "") for name, _, _ in nearest])])
+    assert pictures(page.read_text())[1:] == pictures(shown)
+    result = json.loads(search(query, "--config", config, "--k", "2", "--json").stdout)["results"]
+    found = [(one["id"], one["label"]) for one in result[0]["neighbours"]]
+    assert found == [(example_id, None) for example_id, _, _ in nearest]
+
+
+def pictures(page: str) -> list[str]:
+    return re.findall(r"base64,([^\"]+)", page)
 
 
 def test_a_sample_of_the_gallery_needs_no_files(version_folder, tmp_path: Path) -> None:

@@ -182,6 +182,11 @@ def test_further_columns_and_strange_bytes_arrive(reader: Reader, tmp_path: Path
     ]
 
 
+def test_images_of_a_catalogue_have_no_labels(reader: Reader, tmp_path: Path) -> None:
+    push(make_version(tmp_path / "7", b"o", images=3, labels=[None] * 3), reader.database())
+    assert [row[:3] for row in reader.rows()] == [(i, f"id-{i:05d}", None) for i in range(3)]
+
+
 def test_a_later_push_that_goes_on_is_left_alone() -> None:
     def stored(name: str, version: int | None, served: str) -> Stored:
         facts = Facts(

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.served.served_versions import GALLERY, QUERIES, neighbours_by_loop
+from tests.pipeline.served.served_versions import (
+    GALLERY,
+    QUERIES,
+    neighbours_by_loop,
+    write_version,
+)
 from tests.pipeline.web.browser import MISSING, TAB, Browser, browser
 from tests.pipeline.web.servers import serving
 
@@ -54,6 +59,30 @@ def test_an_image_is_chosen_and_its_neighbours_are_shown(window, url, tmp_path: 
     hosts = {address.split("/")[2] for address in window.requests() if "//" in address[:7]}
     assert hosts == {url.split("/")[2]}
     assert window.errors() == []
+
+
+@pytest.mark.parametrize("which", ["none has one", "some have one"])
+def test_images_of_a_catalogue_without_labels(window, model, tmp_path: Path, which: str) -> None:
+    (tmp_path / "query.png").write_bytes(QUERY)
+    nearest = [name for name, _, _ in neighbours_by_loop(QUERY, GALLERY, 10)]
+    kept = nearest[2:5] if which == "some have one" else []
+    rows = [(i, b"three" if n.decode() in kept else None, n) for i, _, n in GALLERY]
+    write_version(tmp_path / "serving" / "7", model, rows)
+    with serving(tmp_path / "serving") as url:
+        window.open(url)
+        window.choose_file("#choose", tmp_path / "query.png")
+        window.wait(lambda: window.count("#results li") == 10)
+        labels = window.run(
+            """return [...document.querySelectorAll("#results li")].map((card) =>
+            [card.title, card.querySelector("b")?.innerText ?? null])"""
+        )
+    if kept:
+        expected = ["three" if name in kept else "no label" for name in nearest]
+        assert window.text("#status") == "3 of the 10 nearest have the label three."
+    else:
+        expected = [None] * 10
+        assert window.text("#status") == "The 10 nearest images, nearest first."
+    assert labels == [list(card) for card in zip(nearest, expected, strict=True)]
 
 
 def most_frequent(labels: list[str]) -> tuple[str, int]:
