@@ -9,7 +9,9 @@ from components.sheet_example_gen import Executor as SheetExecutor
 class ImageGalleryExecutor(Executor):
     """Reads image files at any depth below a folder."""
 
-    EXPECTED = "Expected files ending in .jpg, .jpeg, .png, .webp, .bmp or .gif at any depth"
+    EXPECTED = (
+        "Expected files ending in .jpg, .jpeg, .png, .webp, .bmp, .gif, .pgm or .ppm at any depth"
+    )
     TABLE = "[index]"
 
 

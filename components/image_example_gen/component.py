@@ -19,7 +19,8 @@ class ImageExampleGen(FileBasedExampleGen):
 
     `input_base/<class>/<file>` becomes the features `image` (the bytes of the file),
     `label` (`<class>`) and `id` (the path below `input_base`). Files ending in .jpg, .jpeg, .png,
-    .webp, .bmp or .gif, in any case, are read; all others and hidden ones are ignored and counted.
+    .webp, .bmp, .gif, .pgm or .ppm, in any case, are read; all others and hidden ones are ignored
+    and counted.
     Each image is decoded once, as Transform will: what cannot be decoded is dropped and reported in
     `undecodable.txt` of the artifact, and too many of them fail the node. What the served model
     could not decode becomes a PNG, see `check_image`.

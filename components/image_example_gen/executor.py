@@ -89,8 +89,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
 
     READ: Callable[..., beam.PTransform] = ReadImages  # of the arguments of `ReadImages`
     EXPECTED = (
-        "Expected folders of classes that hold files ending in .jpg, .jpeg, .png, .webp, .bmp or "
-        ".gif"
+        "Expected folders of classes that hold files ending in .jpg, .jpeg, .png, .webp, .bmp, "
+        ".gif, .pgm or .ppm"
     )
     TABLE = "[data]"  # of the configuration, for messages
 
@@ -279,6 +279,7 @@ def _judge(counts: Mapping[str, Any], exec_properties: Mapping[str, Any], expect
         if not count:
             raise ValueError(
                 f"The split {name!r} has no image; there are {counts['images']} in {input_base} "
-                f"with the pattern {patterns}. Correct the pattern, or, if the split is made by "
-                "hash, its share: by label, few classes can all fall on one side."
+                f"with the pattern {patterns}; other files ignored, by suffix: "
+                f"{counts['ignored']}. Correct the pattern, or, if the split is made by hash, its "
+                "share: by label, few classes can all fall on one side."
             )

@@ -17,12 +17,15 @@ from PIL import (
     ImageFile,
     ImageOps,
     JpegImagePlugin,
+    PpmImagePlugin,
     WebPImagePlugin,
 )
 
 from modules.images import REFUSED, compiled_decoder
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+# Binary PGM and PPM, as old sets of faces have them; no graph decodes these.
+_PORTABLE = re.compile(rb"P[56]\s")
 _WHITE = (255, 255, 255)
 
 
@@ -37,9 +40,9 @@ class Checked(NamedTuple):
 def check_image(image: bytes, max_pixels: int) -> Checked:
     """Decodes an image once, as every later node and the served model will.
 
-    What the served graph cannot decode (an animated WebP, a BMP with a palette, a GIF with
-    transparency) becomes a PNG of what a person sees of it, its first frame, without loss. So does
-    a PNG whose EXIF data follow its pixels.
+    What the served graph cannot decode (PGM and PPM, an animated WebP, a BMP with a palette, a GIF
+    with transparency) becomes a PNG of what a person sees of it, its first frame, without loss. So
+    does a PNG whose EXIF data follow its pixels.
 
     Args:
         image: The content of the file.
@@ -50,7 +53,7 @@ def check_image(image: bytes, max_pixels: int) -> Checked:
     """
     if fault := header_fault(image, max_pixels):
         return Checked(None, fault)
-    if turns_late(image):
+    if turns_late(image) or _PORTABLE.match(image):
         return _converted(image)
     fault = _decoding_fault(image)
     if fault and REFUSED in fault:
@@ -72,7 +75,7 @@ def header_fault(image: bytes, max_pixels: int) -> str | None:
         return "the file is empty"
     read_size = _kind(image)
     if read_size is None:
-        return "neither JPEG, PNG, WebP, BMP nor GIF by its first bytes"
+        return "neither JPEG, PNG, WebP, BMP, GIF, PGM nor PPM by its first bytes"
     try:
         width, height = read_size(image)
     except Exception as error:
@@ -96,12 +99,14 @@ def _converted(image: bytes) -> Checked:
     """What a person sees of it, as PNG."""
     try:
         # The formats that were checked, none of the many others; the size was checked too.
-        with Image.open(io.BytesIO(image), formats=["WEBP", "BMP", "GIF", "PNG"]) as opened:
+        with Image.open(io.BytesIO(image), formats=["WEBP", "BMP", "GIF", "PNG", "PPM"]) as opened:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
             mode = "RGBA" if upright.has_transparency_data else "RGB"
             if upright.mode in ("1", "L", "I;16"):
                 mode = upright.mode
+            elif upright.mode == "I":  # a PGM of 16 bits
+                mode = "I;16"
             buffer = io.BytesIO()
             plain = upright.convert(mode)
             plain.info = {}
@@ -125,6 +130,8 @@ def _kind(image: bytes) -> Callable[[bytes], tuple[int, int]] | None:
             return functools.partial(_size_by_pillow, plugin)
     if image.startswith(b"RIFF") and image[8:12] == b"WEBP":
         return functools.partial(_size_by_pillow, WebPImagePlugin.WebPImageFile)
+    if _PORTABLE.match(image):
+        return functools.partial(_size_by_pillow, PpmImagePlugin.PpmImageFile)
     return None
 
 

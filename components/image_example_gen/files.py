@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".pgm", ".ppm")
 _NO_FILE = {
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a pipe",

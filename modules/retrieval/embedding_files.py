@@ -17,6 +17,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -54,11 +55,15 @@ class StoreEmbeddings(beam.PTransform):
 
 
 class _Store(beam.DoFn):
+    """Writes on a thread of its own while the next rows are made."""
+
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
     def start_bundle(self) -> None:
         self._waiting: list[LabelledRows] = []
+        self._writer = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
 
     def process(self, rows: LabelledRows) -> Iterator[LabelledRows]:
         self._waiting.append(rows)
@@ -68,16 +73,22 @@ class _Store(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._waiting:
             yield GlobalWindows.windowed_value(self._write())
+        if self._written:
+            self._written.result()  # the next stage reads the files
+        self._writer.shutdown()
 
     def _write(self) -> LabelledRows:
         rows = concatenate(self._waiting)
         self._waiting = []
-        places = {}
+        if self._written:
+            self._written.result()  # no more than one file for each model waits
+        places, files = {}, {}
         for model, values in rows.embeddings.items():
             number = secrets.randbits(63)
-            _save(_path(self._folder, number), values)
+            files[_path(self._folder, number)] = values
             places[model] = np.empty((len(values), 2), np.int64)
             places[model][:, 0], places[model][:, 1] = number, np.arange(len(values))
+        self._written = self._writer.submit(_save_all, files)
         return replace(rows, embeddings=places)
 
 
@@ -96,6 +107,11 @@ def temporary_folder() -> str:
 
 def _path(folder: str, number: int) -> str:
     return f"{folder}/{number:016x}.npy"
+
+
+def _save_all(files: dict[str, np.ndarray]) -> None:
+    for path, values in files.items():
+        _save(path, values)
 
 
 def _save(path: str, values: np.ndarray) -> None:

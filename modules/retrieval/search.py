@@ -33,7 +33,28 @@ QUERY_TILE = 512  # queries: 512 × 512 products are 1 MiB and stay in the cache
 
 _STEP_BITS = 18  # a query of length 1 tells squared distances apart by steps of 2⁻¹⁸
 _KEPT = 1 << 23  # keys of one tile: with very many neighbours a tile has fewer queries
+_WAITING = 8  # cells for each query, from which on they are picked
 _DENSE = 1 / 4  # share of candidates from which a whole tile costs less than picking them out
+
+
+class _Cells:
+    """Single cells of a product, and what of its gallery tile is needed for their keys.
+
+    Attributes:
+        own: As for `QueryTile.distances`.
+        cells: int64 [N], places in the product, which has a column for each row of the tile.
+        values: float32 [N], the product there.
+    """
+
+    __slots__ = ("cells", "classes", "groups", "own", "position", "values")
+
+    def __init__(
+        self, gallery_tile: GalleryTile, own: np.ndarray, cells: np.ndarray, values: np.ndarray
+    ) -> None:
+        # Not the tile: its factor would stay in memory.
+        self.position, self.classes = gallery_tile.position, gallery_tile.classes
+        self.groups = gallery_tile.groups
+        self.own, self.cells, self.values = own, cells, values
 
 
 class QueryTile:
@@ -65,6 +86,8 @@ class QueryTile:
         self._factor[: len(rows), -1] = 1
         self._depth = depth
         self._kept: list[np.ndarray] = []  # keys [Q, …], unordered
+        self._waiting: list[_Cells] = []  # still to be kept
+        self._waiting_cells = 0
         self._width = 0
         self._limit: np.ndarray | None = None  # bits of the farthest kept; None while all fit
         self._threshold: np.ndarray | None = None  # the same as a product, or a little more
@@ -125,32 +148,42 @@ class QueryTile:
             cells = np.flatnonzero(admitted)
             if len(cells) < _DENSE * products.size:
                 if len(cells):
-                    self._keep(self._picked(gallery_tile, own, products, cells))
+                    values = products.reshape(-1)[cells]
+                    self._waiting.append(_Cells(gallery_tile, own, cells, values))
+                    self._waiting_cells += len(cells)
+                if self._waiting_cells >= _WAITING * len(self.rows):
+                    self._pick()
                 return
         bits = self.distances(gallery_tile, own, products).view(np.int32)
         positions = np.arange(gallery_tile.position, gallery_tile.position + gallery_tile.size)
         self._keep(pack(bits, positions, gallery_tile.classes == self.classes))
 
-    def _picked(
-        self, gallery_tile: GalleryTile, own: np.ndarray, products: np.ndarray, cells: np.ndarray
-    ) -> np.ndarray:
-        """Keys of single cells, moved to the left of their rows: int64 [Q, most in a row]."""
-        rows, columns = np.divmod(cells, gallery_tile.size)
-        counts = np.bincount(rows, minlength=len(self.rows))
-        places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    def _pick(self) -> None:
+        """Keeps the cells that wait: a few of each tile cost as much as many of several."""
+        if not self._waiting:
+            return
+        tiles, self._waiting, self._waiting_cells = self._waiting, [], 0
+        sizes = np.array([len(tile.classes) for tile in tiles])
+        of_cell = np.repeat(np.arange(len(tiles)), [len(tile.cells) for tile in tiles])
+        rows, columns = np.divmod(np.concatenate([tile.cells for tile in tiles]), sizes[of_cell])
+        at = (np.cumsum(sizes) - sizes)[of_cell] + columns  # among the rows of all the tiles
         with np.errstate(invalid="ignore", over="ignore"):
-            distances = products[rows, columns] + self._offsets[rows, 0]
+            distances = np.concatenate([tile.values for tile in tiles]) + self._offsets[rows, 0]
             distances -= self._steps[rows, 0]
         bits = np.maximum(distances, 0, out=distances).view(np.int32)
         bits &= 0x7FFFFFFF
-        hits = gallery_tile.classes[columns] == self.classes[rows, 0]
-        keys = pack(bits, gallery_tile.position + columns, hits)
-        keys[columns == own[rows]] = NOTHING
-        for mine, theirs in zip(self._groups, gallery_tile.groups, strict=True):
-            keys[mine[rows, 0] == theirs[columns]] = NOTHING
+        positions = np.array([tile.position for tile in tiles])[of_cell] + columns
+        hits = np.concatenate([tile.classes for tile in tiles])[at] == self.classes[rows, 0]
+        keys = pack(bits, positions, hits)
+        keys[columns == np.stack([tile.own for tile in tiles])[of_cell, rows]] = NOTHING
+        for number, mine in enumerate(self._groups):
+            theirs = np.concatenate([tile.groups[number] for tile in tiles])
+            keys[mine[rows, 0] == theirs[at]] = NOTHING
+        order = np.argsort(rows, kind="stable")
+        rows, counts = rows[order], np.bincount(rows, minlength=len(self.rows))
         result = np.full((len(self.rows), counts.max()), NOTHING)
-        result[rows, places] = keys
-        return result
+        result[rows, np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]] = keys[order]
+        self._keep(result)
 
     def _keep(self, keys: np.ndarray) -> None:
         self._kept.append(keys)
@@ -192,6 +225,7 @@ class QueryTile:
 
     def neighbours(self) -> np.ndarray:
         """The keys of the nearest, ascending: int64 [Q, W ≤ depth], `NOTHING` behind the last."""
+        self._pick()
         if not self._kept:
             return np.empty((len(self.rows), 0), np.int64)
         self._cut()

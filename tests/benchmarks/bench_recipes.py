@@ -6,7 +6,8 @@
 Each ready configuration runs as it is, with folders of its own and, if given, other minutes of
 training; everything else is in its file. It is scored by its own Evaluator on classes never trained
 on. The sets are those of `quality_sets`, and `plain-characters`, characters without twins; with
-`--faces` also `real-faces`, from folders of .pgm files, where a seed chooses the people.
+`--faces` also two of folders of .pgm files: `real-faces`, where a seed chooses the people to score,
+and `ready-faces`, where they are those that the recipe itself holds out.
 `--choosing` draws sets that no reported figure is of.
 
 With `--cpu-seconds` the network, its images and its training are those of the recipe, and the rest
@@ -47,10 +48,10 @@ from tests.benchmarks.quality_runs import (
     train,
     write_triplets,
 )
-from tests.benchmarks.quality_sets import CHOOSING, SETS, QualitySet, real_faces
+from tests.benchmarks.quality_sets import CHOOSING, SETS, QualitySet, ready_faces, real_faces
 from tests.real_data import Row
 
-REAL_FACES = "real-faces"
+REAL_FACES, READY_FACES = "real-faces", "ready-faces"
 RECIPES = {
     "characters": "characters",
     "plain-characters": "characters",
@@ -58,6 +59,7 @@ RECIPES = {
     "products": "products",
     "near-duplicates": "near-duplicates",
     REAL_FACES: "faces",
+    READY_FACES: "faces",
 }
 PEER_BATCH = 192  # images
 
@@ -65,6 +67,8 @@ PEER_BATCH = 192  # images
 def choose_set(name: str, seed: int, faces: Path | None) -> QualitySet:
     if name == REAL_FACES:
         return real_faces(faces, seed)
+    if name == READY_FACES:
+        return ready_faces(faces)
     if name != "plain-characters":
         return SETS[name](seed)
     train, unseen = (
@@ -169,9 +173,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--faces", type=Path, help="a folder for each person")
     parser.add_argument("--idx", type=Path, help="not used: the images are drawn")
     options = parser.parse_args(argv)
-    if REAL_FACES in (options.only or []) and not options.faces:
-        parser.error(f"{REAL_FACES} needs --faces")
-    names = [name for name in RECIPES if options.faces or name != REAL_FACES]
+    of_files = {REAL_FACES, READY_FACES}
+    if not options.faces and (named := of_files & {*(options.only or [])}):
+        parser.error(f"{named.pop()} needs --faces")
+    names = [name for name in RECIPES if options.faces or name not in of_files]
     first = CHOOSING if options.choosing else 0
     for seed in range(first, first + options.seeds):
         for name in options.only or names:

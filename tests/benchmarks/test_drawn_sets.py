@@ -7,12 +7,15 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from tfx.components.example_gen import base_example_gen_executor as tfx_example_gen
 
+from components.image_example_gen import hash_split
+from modules.contract import make_example
 from tests.benchmarks import drawn_classes as characters
 from tests.benchmarks.drawn_classes import drawn_classes
 from tests.benchmarks.drawn_copies import drawn_copies
 from tests.benchmarks.drawn_objects import drawn_faces, drawn_products
-from tests.benchmarks.quality_sets import SETS
+from tests.benchmarks.quality_sets import SETS, ready_faces
 from tests.real_data import Row
 
 DRAWN = {
@@ -74,3 +77,21 @@ def test_unseen_classes_are_not_in_the_training(name, classes, images):
     assert not parts[0] & parts[1]
     assert (len(data.train), len(data.tests["unseen"])) == images
     assert decode(data.train[:1]).shape[1:] == (data.image.height, data.image.width)
+
+
+def test_the_ready_faces_are_parted_as_the_recipe_parts_them(tmp_path):
+    """By what TFX parts examples with."""
+    split = hash_split(0.2, by="label").split_config
+    of_part: list[set[bytes]] = [set(), set()]
+    for number in range(1, 41):
+        name = f"s{number}"
+        (tmp_path / name).mkdir()
+        Image.new("L", (5, 6)).save(tmp_path / name / "1.pgm")
+        part = tfx_example_gen._PartitionFn(
+            make_example(b"", name.encode(), b""), 2, [800, 1000], split
+        )
+        of_part[part].add(name.encode())
+    data = ready_faces(tmp_path)
+    found = [{label for _, label, _ in rows} for rows in (data.train, data.tests["unseen"])]
+    assert found == of_part
+    assert list(map(len, found)) == [31, 9]

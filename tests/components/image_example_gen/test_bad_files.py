@@ -23,7 +23,7 @@ from tests.components.image_example_gen.test_image_example_gen import (
     run,
     write_files,
 )
-from tests.modules.images.image_files import CONVERTED, chunk, encoded, seen
+from tests.modules.images.image_files import CONVERTED, PORTABLE, chunk, encoded, seen
 
 WHITE = (255, 255, 255)
 
@@ -95,7 +95,8 @@ def test_the_root_is_literal(tmp_path) -> None:
 
 def test_converted_images_keep_what_is_seen(tmp_path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
-    files = {f"a/{name}.{name.split()[0]}": write(pixels, 0) for name, write in CONVERTED.items()}
+    writers = CONVERTED | PORTABLE
+    files = {f"a/{name}.{name.split()[0]}": write(pixels, 0) for name, write in writers.items()}
     write_files(tmp_path / "in", {**files, **{f"b/{row}.png": digit(row) for row in range(20)}})
     examples, splits = run(ImageExampleGen(str(tmp_path / "in")), tmp_path / "out")
     found = {**splits["train"], **splits["eval"]}
@@ -105,7 +106,7 @@ def test_converted_images_keep_what_is_seen(tmp_path) -> None:
         np.testing.assert_array_equal(decode_to_array(image), seen(file, WHITE, 3))
     assert examples.get_int_custom_property("converted") == len(files)
     counts = json.loads((tmp_path / "out" / executor.COUNTS_FILE).read_text())
-    assert counts["converted"] == {".webp": 1, ".bmp": 3, ".gif": 1}
+    assert counts["converted"] == {".webp": 1, ".bmp": 3, ".gif": 1, ".pgm": 2, ".ppm": 1}
 
 
 def test_exif_data_behind_the_pixels_turn_too() -> None:

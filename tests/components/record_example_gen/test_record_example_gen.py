@@ -63,7 +63,7 @@ def test_bad_images_are_dropped_and_named_with_file_and_id(tmp_path) -> None:
     assert examples.get_int_custom_property("converted") == 1
     report = (tmp_path / "out" / image_executor.UNDECODABLE_FILE).read_text().splitlines()
     assert report == [
-        "a: bad 1\tneither JPEG, PNG, WebP, BMP nor GIF by its first bytes",
+        "a: bad 1\tneither JPEG, PNG, WebP, BMP, GIF, PGM nor PPM by its first bytes",
         "a: bad 3\tits label \\xff is not UTF-8",
         "a: bad \\x1b[31m\tdeclares 30000 × 30000 pixels, more than 50,000,000",
     ]

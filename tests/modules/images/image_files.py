@@ -110,12 +110,18 @@ CONVERTED: dict[str, Writer] = {
     "bmp 1 bit": lambda p, _: encoded(_grey(p).convert("1"), "BMP"),
     "gif clear": lambda p, _: encoded(_rgb(p).quantize(8), "GIF", transparency=0),
 }
+# What the graph does not know at all, and ExampleGen converts.
+PORTABLE: dict[str, Writer] = {
+    "pgm": lambda p, _: encoded(_grey(p), "PPM"),
+    "pgm 16 bits": lambda p, _: b"P5 7 9 65535\n" + (p[..., 0].astype(">u2") * 256 + 77).tobytes(),
+    "ppm": lambda p, _: encoded(_rgb(p), "PPM"),
+}
 
 
 def seen(file: bytes, background: tuple[int, int, int], channels: int) -> Pixels:
     """What a person sees, by Pillow: upright, on a background; uint8 [h, w, channels]."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

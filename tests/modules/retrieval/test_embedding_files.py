@@ -74,6 +74,14 @@ def test_a_repeated_bundle_writes_files_of_its_own(tmp_path):
     np.testing.assert_array_equal(files.load(other).embeddings["x"], ROWS.embeddings[20:])
 
 
+@pytest.mark.parametrize("batches", [1, 2, 5])
+def test_a_bundle_does_not_end_well_without_its_files(batches, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_files, "_FILE_VALUES", 1)  # a file for each batch
+    (tmp_path / "a file").touch()
+    with pytest.raises(OSError, match="a file"):
+        store(in_batches(ROWS, list(range(1, batches))), tmp_path / "a file")
+
+
 def test_a_gallery_is_read_again_with_its_embeddings(tmp_path):
     rows = concatenate(store(in_batches(ROWS, []), tmp_path))
     order = np.argsort(rows.ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -32,10 +33,10 @@ def cut(embeddings: np.ndarray, classes: np.ndarray, size: int) -> list[Shard]:
     ]
 
 
-def searched(embeddings, classes, rows, depths, shards) -> list[QueryTile]:
+def searched(embeddings, classes, rows, depths, shards, groups=None) -> list[QueryTile]:
     """Tiles of the queries `rows` that have seen all shards."""
     ids = np.array([b"%06d" % i for i in rows], object)
-    tiles = query_tiles(embeddings[rows], classes[rows], np.asarray(depths))
+    tiles = query_tiles(embeddings[rows], classes[rows], np.asarray(depths), groups)
     with search_threads() as pool:
         for shard in shards:
             own = shard.rows_of(ids)
@@ -121,16 +122,29 @@ def test_many_tiles_and_shards(largest, depth):
         np.testing.assert_array_equal(actual, expected[:, :depth])
 
 
-def test_both_ways_of_selecting_agree(monkeypatch):
-    embeddings = whole_numbers(5000, 3, 4)
-    classes = np.zeros(5000, np.int32)
-    rows, shards = np.arange(100), cut(embeddings, classes, 5000)
-    picked = search(embeddings, classes, rows, [30] * 100, shards)
-    monkeypatch.setattr(retrieval_search, "_DENSE", 0)
-    for one, other in zip(
-        picked, search(embeddings, classes, rows, [30] * 100, shards), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize(("dense", "waiting"), [(0, 8), (0.25, 0), (0.25, 8), (1, 10**6)])
+def test_all_ways_of_selecting_agree(dense, waiting, monkeypatch):
+    monkeypatch.setattr(retrieval_search, "_DENSE", dense)
+    monkeypatch.setattr(retrieval_search, "_WAITING", waiting)  # cells are picked at once, or last
+    n, rows = 3000, np.arange(0, 3000, 31)
+    embeddings, rng = whole_numbers(n, 3, 4), np.random.default_rng(2)
+    classes = rng.integers(0, 9, n).astype(np.int32)
+    # Two columns of groups; nothing of a query's groups is its neighbour.
+    groups = rng.integers(0, [40, 500], (n, 2)).astype(np.int32)
+    shards = [
+        replace(shard, groups=groups[shard.position : shard.position + len(shard.ids)])
+        for shard in cut(embeddings, classes, 1300)  # tiles of two sizes
+    ]
+    tiles = searched(embeddings, classes, rows, [30] * len(rows), shards, groups[rows])
+    positions, distances, hits = sorted_pairs(embeddings, classes, rows)
+    for tile in tiles:
+        keys = tile.neighbours()
+        for at, row in enumerate(tile.rows):
+            other = (groups[positions[row]] != groups[rows[row]]).all(axis=1)
+            expected = [part[row][other][:30] for part in (positions, distances, hits)]
+            found = *unpack(keys[at]), unpack_hits(keys[at])[1]
+            for one, wanted in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, wanted)
 
 
 def test_neighbours_equal_those_of_faiss():

@@ -59,6 +59,18 @@ def two_steps(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def copies(settings: dict[str, Any]) -> dict[str, float]:
+    """What a step on two replicas logs of ten images, five times each."""
+    images = tf.constant([image for image, _, _ in digits(1)] * 5)
+    batch = (decode_images(images, ImageSettings()) - 0.13) / 0.31, tf.tile(tf.range(10), [5])
+    model = ModelSettings(embedding_size=8, batch_norm=False)
+    with make_strategy("mirrored").scope():
+        embedder = build_embedding_model(model, ImageSettings())
+        trainer = compile_model(embedder, TrainingSettings(**PLAIN | settings), 9, model)
+    fit = trainer.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    return {name: float(values[0]) for name, values in fit.history.items()}
+
+
 def whole(folder: str, settings: dict[str, Any]) -> int:
     """Steps of a whole training on two replicas."""
     run = Run(Path(folder), steps=16, validate_every=8, **settings)
@@ -82,7 +94,7 @@ def statistics(folder: str) -> tuple[list[list[list[float]]], dict[str, float]]:
     return copies, best.scores
 
 
-JOBS = {"two_steps": two_steps, "whole": whole, "statistics": statistics}
+JOBS = {"two_steps": two_steps, "copies": copies, "whole": whole, "statistics": statistics}
 
 
 def answer(name: str, *arguments: Any) -> str:

@@ -67,6 +67,15 @@ def test_two_replicas_mine_the_whole_batch(replicas, settings: dict) -> None:
                 assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(a), 1e-6)
 
 
+@pytest.mark.slow
+def test_replicas_bend_a_class_alike(replicas) -> None:
+    """Of copies of an image those with one label stay copies, and a class becomes two at most."""
+    found = replicas("copies", {"loss": "supervised_contrastive", "bend_classes": 0.2})
+    assert found["d_ap"] == pytest.approx(0, abs=1e-5)
+    assert found["d_an"] > 0.1
+    assert 10 < found["classes"] <= 2 * 10  # of ten digits
+
+
 # Batches of triplets; what has no effect on them is left at its default.
 TRIPLETS = {"batches": "triplets"} | {
     name: TrainingSettings.model_fields[name].default
