@@ -114,9 +114,9 @@ def _reserve(index: Any, kind: IndexKind, images: int) -> None:
     import faiss
 
     if kind != "ivf":
-        codes = faiss.downcast_index(index.storage) if kind == "hnsw" else index
-        codes.codes.resize(images * codes.code_size)
-        codes.codes.resize(0)  # what is taken stays
+        flat: Any = faiss.downcast_index(index.storage) if kind == "hnsw" else index
+        flat.codes.resize(images * flat.code_size)
+        flat.codes.resize(0)  # what is taken stays
 
 
 def sample_rows(images: int, most: int, seed: int) -> np.ndarray:

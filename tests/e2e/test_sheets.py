@@ -78,9 +78,8 @@ def check_search(root: Path, version: str, searchable: dict[bytes, bytes | None]
     assert neighbours[0]["id"] == "4.png"
     assert neighbours[0]["distance"] < 1e-6
 
-    called = tf.saved_model.load(version).signatures["nearest"](
-        images=tf.constant([query.read_bytes()]), k=tf.constant(8)
-    )
+    model = tf.saved_model.load(version)  # owns the variables of the signature
+    called = model.signatures["nearest"](images=tf.constant([query.read_bytes()]), k=tf.constant(8))
     ids, labels = (called[name][0].numpy().tolist() for name in ("ids", "labels"))
     assert ids == [one["id"].encode() for one in neighbours]
     assert labels == [searchable[name] or b"" for name in ids]
