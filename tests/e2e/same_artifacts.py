@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationResult
 
 # These use no Beam. Their files name variables, and a process gives each name once; what the model
 # makes is in the files of Evaluator and IndexGen.
@@ -52,6 +53,8 @@ def _content(path: Path, pipeline: str) -> Any:
         kind = "GZIP" if path.suffix == ".gz" else ""
         if "tfrecord" in path.name:
             records = list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator())
+            if path.name == "validations.tfrecord":
+                return [*map(_verdict, records)]
             return sorted(map(_fields, records) if kind else records)
     content = path.read_bytes().replace(pipeline.encode(), b"PIPELINE")
     return json.loads(content) if path.suffix == ".json" else content
@@ -59,3 +62,10 @@ def _content(path: Path, pipeline: str) -> Any:
 
 def _fields(record: bytes) -> bytes:
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+
+
+def _verdict(record: bytes) -> bytes:
+    found = ValidationResult.FromString(record)
+    found.metric_validations_per_slice.sort(key=str)
+    found.validation_details.slicing_details.sort(key=str)
+    return found.SerializeToString(deterministic=True)

@@ -17,6 +17,7 @@ from pipeline.metadata import Run, RunState, latest_run, read_latest
 from pipeline.runtime import NodeFailedError
 from tests.components.portable import prism, prism_job_server
 from tests.e2e.same_artifacts import held
+from tests.pipeline.local_runs import not_cached
 from tests.real_data import digits
 
 pytestmark = pytest.mark.slow
@@ -93,64 +94,63 @@ def audited(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def test_records_split_here_with_an_inferred_schema(tmp_path, monkeypatch) -> None:
+# TFX never caches them. The model that mines looks at the labels too.
+RESOLVERS = {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
+
+
+def test_the_second_run_mines_with_the_model_of_the_first_and_the_third_is_cached(
+    tmp_path, monkeypatch
+) -> None:
+    """Records that are split here, with an inferred schema."""
     (tmp_path / "data").mkdir()
     with tf.io.TFRecordWriter(str(tmp_path / "data" / "all.tfrecord")) as writer:
         for i, row in enumerate(digits(40)):
             example = make_example(*row)
             example.features.feature["night"].int64_list.value.append(i % 2)
             writer.write(example.SerializeToString())
-    found = run(
-        tmp_path,
-        monkeypatch,
-        'split = "hash"\nschema_file = "inferred"',
-        'slice_by = ["label", "night"]\nslice_thresholds.night."map@r".lower = 0.01',
+    settings = (
+        'split = "hash"\nschema_file = "inferred"\n'
+        '[triplets]\nstrategy = "semi_hard"\nbucket_size = 8192'
     )
-    assert {node.state for node in found.nodes} == {"run"}
-    assert "SchemaGen" in {node.node for node in found.nodes}
-    assert found.evaluation is not None
-    slices = found.evaluation.metrics["candidate"]
-    assert 40 < slices["overall"]["queries"] < 120  # about a fifth of 400
-    by_night = [slices[f"night={night}"]["queries"] for night in (0, 1)]
-    assert sum(by_night) == slices["overall"]["queries"]
-    assert found.evaluation.blessed
-    assert found.pushed_to is not None
-
-
-def test_the_second_run_mines_with_the_model_of_the_first_and_the_third_is_cached(
-    tmp_path, monkeypatch
-) -> None:
-    (tmp_path / "data").mkdir()
-    with tf.io.TFRecordWriter(str(tmp_path / "data" / "all.tfrecord")) as writer:
-        for row in digits(40):
-            writer.write(make_example(*row).SerializeToString())
-    settings = 'split = "hash"\n[triplets]\nstrategy = "semi_hard"\nbucket_size = 8192'
+    evaluation = 'slice_by = ["label", "night"]\nslice_thresholds.night."map@r".lower = 0.01'
 
     def sampled(found: Run) -> tuple[str, str, str]:
         nodes = {node.node: node for node in found.nodes}
         triplets = nodes["TripletGen"].outputs["triplets"]
         return nodes["TripletGen"].state, triplets["strategy"], triplets["sampled_by"]
 
-    first = run(tmp_path, monkeypatch, settings)
+    first = run(tmp_path, monkeypatch, settings, evaluation)
+    assert {node.state for node in first.nodes} == {"run"}
+    assert "SchemaGen" in {node.node for node in first.nodes}
     assert sampled(first) == ("run", "semi_hard", "random")  # no model is blessed yet
+    assert first.evaluation is not None
+    slices = first.evaluation.metrics["candidate"]
+    assert 40 < slices["overall"]["queries"] < 120  # about a fifth of 400
+    by_night = [slices[f"night={night}"]["queries"] for night in (0, 1)]
+    assert sum(by_night) == slices["overall"]["queries"]
+    assert first.evaluation.blessed
     assert first.pushed_to is not None
     if prism():
-        compare_with_prism(tmp_path, monkeypatch, settings)
-    second = run(tmp_path, monkeypatch, settings)
+        compare_with_prism(tmp_path, monkeypatch, settings, evaluation)
+    second = run(tmp_path, monkeypatch, settings, evaluation)
     assert sampled(second) == ("run", "semi_hard", "semi_hard")
-    third = run(tmp_path, monkeypatch, settings)
-    ran = {node.node for node in third.nodes if node.state != "cached"}
-    assert ran == {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
+    third = run(tmp_path, monkeypatch, settings, evaluation)
+    assert not_cached(third) == RESOLVERS
+    for _ in range(2):
+        gc = ["gc", "--keep", "1", "--delete", "--config", str(tmp_path / "config.toml")]
+        done = CliRunner().invoke(main, gc)
+        assert done.exit_code == 0, done.output
+        assert not_cached(run(tmp_path, monkeypatch, settings, evaluation)) == RESOLVERS
 
 
-def compare_with_prism(root: Path, monkeypatch, settings: str) -> None:
+def compare_with_prism(root: Path, monkeypatch, settings: str, evaluation: str) -> None:
     """The same chain on Beam's job server: every node of Beam makes what it made in process."""
     there = root / "there"
     there.mkdir()
     (there / "data").symlink_to(root / "data")
     with prism_job_server(there) as endpoint:
         beam = f'[beam]\nrunner = "portable"\nendpoint = "{endpoint}"'
-        found = run(there, monkeypatch, f"{settings}\n{beam}")
+        found = run(there, monkeypatch, f"{settings}\n{beam}", evaluation)
     assert {node.state for node in found.nodes} == {"run"}
     here, elsewhere = held(root / "local"), held(there / "local")
     assert here.keys() == elsewhere.keys()

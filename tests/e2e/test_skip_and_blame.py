@@ -169,6 +169,8 @@ def test_the_next_span_is_trained_on_with_the_skipped_one_and_rejected(chain: Ch
     run = chain.runs[-1]
     assert run.decision == "1 span was skipped in a row, max_skips = 1"
     assert (run.state, run.window, run.index) == ("rejected", (1, 2, 3), {})
+    # Evaluated on all spans of the window.
+    assert run.metrics["candidate"]["queries"] == 3 * EVALUATED * len(CLASSES)
     # The versions with their indexes are as the runs before left them.
     assert tree(Path(chain.config.pipeline.serving_directory)) == chain.served
 

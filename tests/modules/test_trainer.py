@@ -42,8 +42,8 @@ ROWS = {"train": digits(12), "eval": digits(6, start=12)}
 SETTINGS = {
     "image": {"height": 28, "width": 28, "channels": 1},
     "model": {"name": "small_cnn", "embedding_size": 16, "batch_norm": False},
-    "training": {"steps": 12, "batch_size": 96, "validate_every": 6},
-    "export": {},
+    "training": {"steps": 12, "batch_size": 96, "validate_every": 6, "projector": False},
+    "export": {"tflite": False},
     "code_fingerprint": "of the test",
 }
 
@@ -96,11 +96,15 @@ def prepared(tmp_path_factory) -> dict[str, list[Any]]:
     return {"examples": [triplets], "transform_graph": [graph]}
 
 
-def train(prepared: dict[str, list[Any]], root: Path, **training: Any) -> Path:
+def train(
+    prepared: dict[str, list[Any]], root: Path, *, tflite: bool = False, **training: Any
+) -> Path:
     """Runs the Trainer; returns the SavedModel."""
     model, run = standard_artifacts.Model(), standard_artifacts.ModelRun()
     model.uri, run.uri = str(root / "model"), str(root / "run")
-    settings = SETTINGS | {"training": SETTINGS["training"] | training}
+    settings = SETTINGS | {
+        "training": SETTINGS["training"] | training, "export": {"tflite": tflite}
+    }  # fmt: skip
     GenericExecutor().Do(
         prepared,
         {"model": [model], "model_run": [run]},
@@ -122,9 +126,13 @@ def arguments(
     training: dict[str, Any] | None = None,
     base_model: str | None = None,
     attempt: int = 1,
+    *,
+    tflite: bool = False,
 ) -> FnArgs:
     """What TFX hands to `run_fn`, for runs that the executor's own wheel would slow down."""
     tables = SETTINGS | {"training": SETTINGS["training"] | (training or {})}
+    if tflite:
+        tables["export"] = {}
     return FnArgs(
         train_files=shards(prepared, "train"),
         eval_files=shards(prepared, VALIDATION),
@@ -139,7 +147,7 @@ def arguments(
 
 @pytest.fixture(scope="module")
 def trained(prepared, tmp_path_factory) -> Path:
-    return train(prepared, tmp_path_factory.mktemp("trained"))
+    return train(prepared, tmp_path_factory.mktemp("trained"), tflite=True, projector=True)
 
 
 def test_pixels_are_normalised_over_the_train_split(prepared) -> None:
@@ -272,7 +280,7 @@ def test_the_export_has_tflite_models_and_pictures(prepared, trained) -> None:
 
 
 def test_nothing_is_exported_when_a_tflite_model_differs(prepared, tmp_path, monkeypatch) -> None:
-    fn_args = arguments(prepared, tmp_path)
+    fn_args = arguments(prepared, tmp_path, tflite=True)
     original = tflite_export._convert
 
     def worse(embedder: keras.Model) -> dict[str, bytes]:
@@ -306,7 +314,6 @@ CHILD = """
 import json, sys
 from types import SimpleNamespace
 from modules import trainer
-from modules.export import tflite as tflite_export
 
 trainer.run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
 """
@@ -346,7 +353,7 @@ def test_a_killed_trainer_goes_on_in_the_next_attempt(prepared, tmp_path, capsys
 
 
 def test_what_is_left_open_is_chosen_and_written_down(prepared, tmp_path) -> None:
-    left_open = {"steps": None, "validate_every": None, "minutes": 0.05, "projector": False}
+    left_open = {"steps": None, "validate_every": None, "minutes": 0.05}
     trainer.run_fn(arguments(prepared, tmp_path, left_open))
     run = tmp_path / "run" / "1"
     assert json.loads((run / "choices.json").read_text()).keys() == {"steps", "validate_every"}
@@ -358,9 +365,7 @@ def test_what_is_left_open_is_chosen_and_written_down(prepared, tmp_path) -> Non
 @pytest.mark.slow
 def test_the_number_of_steps_follows_from_the_images(prepared, tmp_path) -> None:
     """The least number of steps there is, for those of 120 images that are not held out."""
-    trainer.run_fn(
-        arguments(prepared, tmp_path, {"steps": None, "patience": 1, "projector": False})
-    )
+    trainer.run_fn(arguments(prepared, tmp_path, {"steps": None, "patience": 1}))
     choices = json.loads((tmp_path / "run" / "1" / "choices.json").read_text())
     assert choices["steps"]["value"] == 300
     count = len(labelled_images(shards(prepared, "train")).ids)

@@ -61,7 +61,7 @@ def bare(tmp_path_factory):
 def run(prepared, root: Path, model: dict, monkeypatch, **training) -> str:
     """Trains with `[model]`; returns the SavedModel."""
     monkeypatch.setitem(SETTINGS, "model", {"embedding_size": 16, **model})
-    fn_args = arguments(prepared, root, {"projector": False, "learning_rate": 0.02} | training)
+    fn_args = arguments(prepared, root, {"learning_rate": 0.02} | training)
     trainer.run_fn(fn_args)
     return fn_args.serving_model_dir
 
@@ -118,7 +118,6 @@ def test_a_head_learns_the_same_from_features_as_from_images(
         "name": "keras_hub", "preset": save_preset("vit", tmp_path), "trainable": "head"
     }  # fmt: skip
     images = [image for image, _, _ in ROWS["eval"]]
-    monkeypatch.setitem(SETTINGS, "export", {"tflite": False})
     found = [
         embed(run(prepared, tmp_path / place, model, monkeypatch, **PLAIN, **settings), images)
         for place, settings in (("memory", {}), ("file", {"cache_megabytes": 0}))
@@ -146,7 +145,6 @@ def test_images_that_change_at_random_are_not_cached(
         raise AssertionError
 
     monkeypatch.setattr(learning, "FeatureCache", never)
-    monkeypatch.setitem(SETTINGS, "export", {"tflite": False})
     model = {
         "name": "keras_hub", "preset": save_preset("vit", tmp_path), "trainable": "head"
     }  # fmt: skip

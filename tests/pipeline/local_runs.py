@@ -16,9 +16,9 @@ from tests.real_data import digits
 class LocalPipeline:
     """A pipeline on 400 digits that trains for some steps."""
 
-    def __init__(self, root: Path, monkeypatch) -> None:
+    def __init__(self, root: Path) -> None:
         self.path = root / "small.toml"
-        self._root, self._monkeypatch = root, monkeypatch
+        self._root = root
         (root / "data").mkdir()
         with tf.io.TFRecordWriter(str(root / "data" / "all.tfrecord")) as writer:
             for row in digits(40):

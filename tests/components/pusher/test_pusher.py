@@ -261,7 +261,12 @@ def test_an_object_store_gets_the_file_that_makes_it_a_model_last(tmp_path, monk
         assert file.read() == "c" * 100
 
 
-PUSH = "import sys; from components.pusher.versioned_push import push; push(*sys.argv[1:3])"
+PUSH = """
+import sys
+from components.pusher.versioned_push import push
+print("imported", flush=True)
+push(*sys.argv[1:3])
+"""
 
 
 def test_two_pushes_at_once_make_two_whole_versions(tmp_path) -> None:
@@ -288,12 +293,15 @@ def test_a_push_waits_for_another_one(tmp_path) -> None:
     with hand_over._alone(str(serving)):
         unfinished.mkdir()
         process = subprocess.Popen(
-            [sys.executable, "-c", PUSH, str(model), str(serving)], cwd=PROJECT
-        )
+            [sys.executable, "-c", PUSH, str(model), str(serving)],
+            cwd=PROJECT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout.readline() == "imported\n"
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=15)  # most of it is imports
+            process.wait(timeout=3)
         assert unfinished.exists()
-    assert process.wait() == 0
+    process.communicate()
+    assert process.returncode == 0
     assert not unfinished.exists()  # nobody works on it any more
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -160,6 +161,8 @@ def test_a_download_that_fails_says_how_to_do_without(tmp_path, monkeypatch) -> 
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
+    # Five more tries wait for 1 + 2 + 4 + 8 + 8 seconds.
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     with pytest.raises(WeightsError, match=r"hf://keras/none cannot be .*Without internet"):
         build_embedding_model(settings("hf://keras/none"), IMAGE)
 

@@ -20,8 +20,8 @@ HEAD = ModelSettings(embedding_size=8)  # batch normalisation on top only
 LARGER = ImageSettings(height=32, width=32, channels=1)
 # Steps; one of convnext_tiny takes a second of the processor, and a few are enough.
 TRAINED = {
-    "small_cnn": 100, "residual_cnn": 100, "mobilenet_v3_small": 100, "efficientnet_v2_b0": 100,
-    "convnext_tiny": 16,
+    "small_cnn": 100, "residual_cnn": 100, "mobilenet_v3_small": 50, "efficientnet_v2_b0": 50,
+    "convnext_tiny": 12,
 }  # fmt: skip
 
 

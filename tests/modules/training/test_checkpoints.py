@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,13 @@ class KilledError(Exception):
     """The end of a process."""
 
 
-def stop_in_third_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+def killed() -> None:
+    raise KilledError
+
+
+def happens_in_third_stretch(
+    monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object] = killed
+) -> None:
     """After step 15 of 18; the last validation was after step 12."""
     original = keras.callbacks.TensorBoard.on_train_batch_end
     steps = []
@@ -31,7 +39,7 @@ def stop_in_third_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
         original(self, *arguments, **options)
         steps.append(1)
         if len(steps) == 15:
-            raise KilledError
+            happens()
 
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", on_train_batch_end)
 
@@ -51,17 +59,20 @@ OF_TRIPLETS = {
         {"loss": "proxy_anchor", "ema": 0.8},
     ],
 )
-def test_a_stopped_training_ends_like_one_that_was_not(tmp_path, monkeypatch, settings) -> None:
+def test_a_stopped_training_ends_like_one_that_was_not(
+    tmp_path, monkeypatch, capsys, settings
+) -> None:
+    """From the files that it would have left, had it been killed."""
     model = ModelSettings(embedding_size=16, dropout=0.2)
-    whole, best = Run(tmp_path / "whole", model, **settings).fit()
     stopped = Run(tmp_path / "stopped", model, **settings)
     with monkeypatch.context() as patch:
-        stop_in_third_stretch(patch)
-        with pytest.raises(KilledError):
-            stopped.fit()
+        left = tmp_path / "whole" / "checkpoints", tmp_path / "stopped" / "checkpoints"
+        happens_in_third_stretch(patch, lambda: shutil.copytree(*left))
+        whole, best = Run(tmp_path / "whole", model, **settings).fit()
     trainer = stopped.trainer()
     trainer, best_of_stopped = stopped.fit(trainer)
     assert int(trainer.steps_done.numpy()) == 18
+    assert "Goes on at step 12 of an earlier attempt" in capsys.readouterr().out
     pairs = [
         (whole.embedder.get_weights(), trainer.embedder.get_weights()),
         (best.state().values(), best_of_stopped.state().values()),
@@ -78,7 +89,7 @@ def test_only_the_rest_is_trained_and_a_finished_training_is_not_repeated(
 ) -> None:
     run = Run(tmp_path)
     with monkeypatch.context() as patch:
-        stop_in_third_stretch(patch)
+        happens_in_third_stretch(patch)
         with pytest.raises(KilledError):
             run.fit()
     capsys.readouterr()

@@ -18,16 +18,10 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from pipeline.__main__ import main
 from pipeline.operations import gc_files
 from pipeline.operations.gc import carry_out, make_plan
-from pipeline.operations.rollback import roll_back
-from pipeline.runtime import ConfigError, LockedError, NotRunError
-from pipeline.runtime.lock import hold_lock
-from tests.pipeline.local_runs import LocalPipeline, not_cached, output
+from pipeline.runtime import ConfigError, NotRunError
 from tests.pipeline.simulated_runs import Event, Simulation
 
 DAY = 24 * 3600
-RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
-# The model that mines looks at the labels too.
-MINING = {"PreviousModelResolver", "BaselineResolver", "PreviousIndexResolver"}
 
 events = st.lists(
     st.builds(
@@ -282,80 +276,6 @@ def test_artifacts_elsewhere_stay(tmp_path) -> None:
     (tmp_path / "elsewhere" / "1").mkdir(parents=True)
     simulation.collect(1)
     assert (tmp_path / "elsewhere" / "1").exists()
-
-
-def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
-
-
-def gc(pipeline: LocalPipeline, *arguments: str):
-    done = CliRunner().invoke(main, ["gc", "--config", str(pipeline.path), *arguments])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
-
-
-@pytest.mark.slow
-def test_after_real_runs_the_next_one_is_cached_and_a_rollback_works(tmp_path, monkeypatch) -> None:
-    pipeline = LocalPipeline(tmp_path, monkeypatch)
-    models = []
-    for steps in (20, 40, 60, 80):
-        pipeline.configure(steps, "keep_versions = 2")
-        models.append(output(pipeline.run(), "Trainer", "model")["uri"])
-    artifacts = Path(pipeline.config.pipeline.root)
-    killed = artifacts / "Trainer" / "model" / "999"
-    shutil.copytree(models[0], killed)
-    make_old(killed, days=2)
-
-    before = tree(tmp_path)
-    planned = gc(pipeline, "--keep", "1")
-    assert planned.exit_code == 0
-    assert "Would be removed" in planned.output
-    assert "Nothing was changed" in planned.output
-    assert tree(tmp_path) == before
-
-    with hold_lock(pipeline.config, "run"), pytest.raises(LockedError):
-        gc(pipeline, "--delete")
-    with hold_lock(pipeline.config, "run"):
-        assert gc(pipeline, "--keep", "1").exit_code == 0  # looking is allowed
-    assert {p for p in map(Path, models) if p.exists()} == set(map(Path, models))
-
-    done = gc(pipeline, "--keep", "1", "--delete")
-    assert "Removed" in done.output
-    # The third is served and the baseline, and so is what was blessed before it.
-    assert [Path(uri).exists() for uri in models] == [False, True, True, True]
-    assert not killed.exists()
-    size_before = sum(size for size, _ in before.values())
-    assert sum(size for size, _ in tree(tmp_path).values()) < size_before
-    assert gc(pipeline, "--keep", "1", "--delete").output.endswith("Nothing to remove.\n")
-
-    again = pipeline.run()
-    assert not_cached(again) == RESOLVERS
-    back = roll_back(pipeline.config)
-    assert back.model.uri == models[2]
-    gc(pipeline, "--keep", "1", "--delete")
-    after = pipeline.run()
-    assert not_cached(after) == RESOLVERS | {"ReportGen", "IndexGen", "Pusher"}
-    assert output(after, "BaselineResolver", "model")["uri"] == models[2]
-    assert pipeline.served()[-1] == back.version
-    gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == RESOLVERS
-    # The history is whole.
-    shown = CliRunner().invoke(main, ["history", "--config", str(pipeline.path)])
-    assert shown.exit_code == 0, shown.output
-
-
-@pytest.mark.slow
-def test_mining_with_the_model_before_stays_cached(tmp_path, monkeypatch) -> None:
-    pipeline = LocalPipeline(tmp_path, monkeypatch)
-    pipeline.configure(40, tables='[triplets]\nstrategy = "semi_hard"')
-    pipeline.run()
-    second = pipeline.run()
-    assert output(second, "TripletGen", "triplets")["sampled_by"] == "semi_hard"
-    gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == MINING
-    gc(pipeline, "--keep", "1", "--delete")
-    assert not_cached(pipeline.run()) == MINING
 
 
 def test_what_cannot_be_collected(tmp_path) -> None:

@@ -1,10 +1,13 @@
-"""Rollback after real runs: what is served, what the metadata say, what the next runs do."""
+"""Rollback and gc after real runs: what is served, what the metadata say, what the next runs do."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -17,9 +20,8 @@ from components import pusher
 from components.evaluator.revocation import revocation
 from components.metadata import Models
 from components.pusher.versioned_push import same_files
-from modules.compatibility import COMPATIBILITY_FOLDER, read_compatibility
+from modules.compatibility import read_compatibility
 from modules.gate import OperatingPoint, read_operating_point
-from modules.index import check_same_model, index_folder, model_fingerprint
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.config.paths import PROJECT
@@ -32,64 +34,27 @@ from pipeline.operations.summary import show_latest
 from pipeline.runtime import ConfigError, LockedError, NotRunError
 from pipeline.runtime.lock import hold_lock
 from tests.pipeline.local_runs import LocalPipeline, not_cached, output
-from tests.real_data import digits
+from tests.pipeline.pushed_models import PushedModels, lineage, model_files, served_files, serves
 
 RESOLVERS = {"AuditModelResolver", "BaselineResolver", "PreviousIndexResolver"}
-OPERATING_POINT = """
-[evaluation]
-verification = true
-false_accept_rate = 0.05
-max_threshold_shift = 10.0
-"""
+DAY = 24 * 3600
 
 
-def served_files(pipeline: LocalPipeline) -> str:
-    return str(pipeline.serving / str(pipeline.served()[-1]))
-
-
-def serves(pipeline: LocalPipeline, model_uri: str) -> bool:
-    """Whether a model is served, and with its own index, and with nothing besides."""
-    served = served_files(pipeline)
-    extras = {"index": index_folder(served)}
-    # The push has put gallery and threshold where the Trainer left empty files.
-    extras |= {f"assets/{path.name}": str(path) for path in Path(served, "assets").iterdir()}
-    if (beside := Path(served, COMPATIBILITY_FOLDER)).exists():  # it was compared with another
-        extras[COMPATIBILITY_FOLDER] = str(beside)
-        assert read_compatibility(str(beside)).candidate == model_fingerprint(served)
-    return same_files(model_files(model_uri), served, extras) and bool(check_same_model(served))
-
-
-def model_files(uri: str) -> str:
-    return f"{uri}/Format-Serving"
-
-
-def lineage(store: mlmd.MetadataStore, version: int) -> tuple[str, list[str], list[str]]:
-    """Type of the execution that pushed a version, with the uris that it read and made."""
-    for artifact in store.get_artifacts_by_type("PushedModel"):
-        if artifact.custom_properties["pushed_version"].string_value == str(version):
-            (event,) = store.get_events_by_artifact_ids([artifact.id])
-            (execution,) = store.get_executions_by_id([event.execution_id])
-            assert execution.last_known_state == proto.Execution.COMPLETE
-            (kind,) = store.get_execution_types_by_id([execution.type_id])
-            events = store.get_events_by_execution_ids([execution.id])
-            by_type: dict[int, list[str]] = {}
-            for one in events:
-                (related,) = store.get_artifacts_by_id([one.artifact_id])
-                by_type.setdefault(one.type, []).append(related.uri)
-            return kind.name, by_type[proto.Event.INPUT], by_type[proto.Event.OUTPUT]
-    raise AssertionError(version)
+@pytest.fixture(scope="module")
+def pushed_models(tmp_path_factory) -> PushedModels:
+    return PushedModels(tmp_path_factory.mktemp("pushed"))
 
 
 @pytest.mark.slow
-def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
-    pipeline = LocalPipeline(tmp_path, monkeypatch)
-    first = output(pipeline.run(), "Trainer", "model")
+def test_back_to_the_older_model_and_it_stays(pushed_models) -> None:
+    pipeline = pushed_models.after(1)
+    before, run, _ = pushed_models.runs
+    first = output(before, "Trainer", "model")
     (oldest,) = pipeline.served()
     with pytest.raises(ConfigError, match="no earlier blessed model"):
         roll_back(pipeline.config)
 
-    pipeline.configure(steps=60)
-    run = pipeline.run()
+    pipeline = pushed_models.after(2)
     second = output(run, "Trainer", "model")
     assert output(run, "BaselineResolver", "model")["uri"] == first["uri"]
     assert serves(pipeline, second["uri"])
@@ -123,7 +88,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     assert not_cached(pipeline.run()) == RESOLVERS
 
     # Judged again by another gate, the same model is rejected for the same reason.
-    pipeline.configure(steps=60, lower=0.1)
+    pushed_models.configure(40, lower=0.1)
     judged = pipeline.run()
     assert not_cached(judged) == RESOLVERS | {"Evaluator", "ReportGen", "IndexGen", "Pusher"}
     assert output(judged, "Evaluator", "blessing")["blessed"] == 0
@@ -131,7 +96,7 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
     assert pipeline.served()[-1] == version
 
     # A new model compares with the older one, and may be pushed.
-    pipeline.configure(steps=80)
+    pushed_models.configure(80)
     better = pipeline.run()
     assert output(better, "BaselineResolver", "model")["uri"] == first["uri"]
     assert pipeline.served()[-1] > version
@@ -162,21 +127,13 @@ def test_back_to_the_older_model_and_it_stays(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, capsys) -> None:
-    """Models with an operating point and a comparison, which come back with their model."""
-    pipeline = LocalPipeline(tmp_path, monkeypatch)
-    logged = tmp_path / "logged"
-    logged.mkdir()
-    for number, (image, *_) in enumerate(digits(1, start=45)):
-        (logged / f"{number}.png").write_bytes(image)
-    tables = f'{OPERATING_POINT}[compatibility]\nqueries = "{logged}"\n'
-    pipeline.configure(steps=20, tables=tables)
-    first = output(pipeline.run(), "Trainer", "model")
-    pipeline.configure(steps=40, tables=tables)
-    second = pipeline.run()
-    pipeline.configure(steps=60, tables=tables)
-    last = pipeline.run()
-    third = output(last, "Trainer", "model")
+def test_killed_at_any_step_the_next_call_completes_it(
+    pushed_models, tmp_path, monkeypatch, capsys
+) -> None:
+    """Operating point and comparison come back with their model."""
+    pipeline = pushed_models.after(3)
+    first, *_, third = (output(one, "Trainer", "model") for one in pushed_models.runs)
+    _, second, last = pushed_models.runs
     (oldest, good, bad) = pipeline.served()
     points = {one: read_operating_point(str(pipeline.serving / str(one))) for one in (good, bad)}
     assert points[good] == second.evaluation.operating_point
@@ -292,6 +249,72 @@ def test_killed_at_any_step_the_next_call_completes_it(tmp_path, monkeypatch, ca
     Path(model_files(third["uri"])).rename(tmp_path / "gone")
     with pytest.raises(ConfigError, match=r"were removed.*--to: \d+"):
         roll_back(pipeline.config, to=bad)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def gc(pipeline: LocalPipeline, *arguments: str):
+    done = CliRunner().invoke(main, ["gc", "--config", str(pipeline.path), *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+@pytest.mark.slow
+def test_after_gc_the_next_run_is_cached_and_a_rollback_works(pushed_models) -> None:
+    pipeline = pushed_models.after(3)
+    models = [output(run, "Trainer", "model")["uri"] for run in pushed_models.runs]
+    (oldest, good, _) = pipeline.served()
+    shutil.rmtree(pipeline.serving / str(oldest))
+    artifacts = Path(pipeline.config.pipeline.root)
+    killed = artifacts / "Trainer" / "model" / "999"
+    shutil.copytree(models[0], killed)
+    old = time.time() - 2 * DAY
+    for path in [*killed.rglob("*"), killed]:
+        os.utime(path, (old, old))
+
+    before = tree(pipeline.path.parent)
+    planned = gc(pipeline, "--keep", "1")
+    assert planned.exit_code == 0
+    assert "Would be removed" in planned.output
+    assert "Nothing was changed" in planned.output
+    assert tree(pipeline.path.parent) == before
+
+    with hold_lock(pipeline.config, "run"), pytest.raises(LockedError):
+        gc(pipeline, "--delete")
+    with hold_lock(pipeline.config, "run"):
+        assert gc(pipeline, "--keep", "1").exit_code == 0  # looking is allowed
+    assert {p for p in map(Path, models) if p.exists()} == set(map(Path, models))
+
+    done = gc(pipeline, "--keep", "1", "--delete")
+    assert "Removed" in done.output
+    # The second is served, and a rollback from there would push what was blessed before it.
+    assert all(Path(uri).exists() for uri in models)
+    assert not killed.exists()
+    size_before = sum(size for size, _ in before.values())
+    assert sum(size for size, _ in tree(pipeline.path.parent).values()) < size_before
+    assert gc(pipeline, "--keep", "1", "--delete").output.endswith("Nothing to remove.\n")
+    shutil.rmtree(pipeline.serving / str(good))
+    assert "Removed" in gc(pipeline, "--keep", "1", "--delete").output
+    # The second is the baseline of the third.
+    assert [Path(uri).exists() for uri in models] == [False, True, True]
+
+    again = pipeline.run()
+    assert not_cached(again) == RESOLVERS
+    back = roll_back(pipeline.config)
+    assert back.model.uri == models[1]
+    gc(pipeline, "--keep", "1", "--delete")
+    after = pipeline.run()
+    assert not_cached(after) == RESOLVERS | {"ReportGen", "IndexGen", "Pusher"}
+    assert output(after, "BaselineResolver", "model")["uri"] == models[1]
+    assert pipeline.served()[-1] == back.version
+    gc(pipeline, "--keep", "1", "--delete")
+    assert not_cached(pipeline.run()) == RESOLVERS
+    # The history is whole.
+    shown = CliRunner().invoke(main, ["history", "--config", str(pipeline.path)])
+    assert shown.exit_code == 0, shown.output
 
 
 def test_nothing_to_roll_back(tmp_path) -> None:
