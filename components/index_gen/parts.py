@@ -42,7 +42,7 @@ def schema_of(plan: Plan, dimension: int) -> pa.Schema:
 
 
 class WriteParts(beam.DoFn):
-    """LabelledRows → LabelledRows of ids, with places in the stead of embeddings, in larger pieces.
+    """LabelledRows → LabelledRows of ids, with places for embeddings, in larger pieces.
 
     Labels are empty, and there are no features: these are in the files too.
     """
