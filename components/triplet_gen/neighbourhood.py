@@ -7,6 +7,7 @@ nor the machine leaves a trace.
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 
@@ -16,8 +17,8 @@ SAMPLE = 4
 _GRID = 1 << 12
 # Classes that stay together at least, so that a bucket has negatives of several.
 LEAST_CLASSES = 8
-# How far the share of a side may be from the one wanted, for a wider gap.
-_SLACK = 0.05
+# The share of a side may be a 20th of all from the one wanted, for a wider gap.
+_SLACK = 20
 _ROUNDS = 4
 
 
@@ -78,24 +79,26 @@ def bisect(
         buckets = int(width[classes[0]])
         if buckets == 1 or len(classes) < 2 * LEAST_CLASSES:
             continue
-        order, cut = _cut(centroids[classes], counts[classes], (buckets // 2) / buckets)
+        order, cut = _cut(centroids[classes], counts[classes], buckets)
         left, right = np.sort(classes[order[:cut]]), np.sort(classes[order[cut:]])
-        share = counts[left].sum() / counts[classes].sum()
-        of_left = int(np.clip(np.rint(buckets * share), 1, buckets - 1))
+        share = Fraction(int(counts[left].sum()), int(counts[classes].sum()))
+        of_left = min(max(round(buckets * share), 1), buckets - 1)
         width[left], width[right] = of_left, buckets - of_left
         first[right] += of_left
         pending += [left, right]
     return first, width
 
 
-def _cut(points: np.ndarray, counts: np.ndarray, wanted: float) -> tuple[np.ndarray, int]:
-    """An order of classes, and after how many of them to cut it."""
+def _cut(points: np.ndarray, counts: np.ndarray, buckets: int) -> tuple[np.ndarray, int]:
+    """An order of classes, and after how many of them to cut it for two halves of the buckets."""
     along = points @ _direction(points, counts)
     order = np.argsort(along, kind="stable")
     places = np.arange(LEAST_CLASSES, len(points) - LEAST_CLASSES + 1)
     gap = along[order[places]] - along[order[places - 1]]
-    off = np.abs(np.cumsum(counts[order])[places - 1] / counts.sum() - wanted)
-    near = np.flatnonzero(off <= max(off.min(), _SLACK))
+    # Shares as whole numbers of 1 / (all examples · buckets): as floats, equal ones could differ.
+    whole = counts.sum() * buckets
+    off = np.abs(np.cumsum(counts[order])[places - 1] * buckets - counts.sum() * (buckets // 2))
+    near = np.flatnonzero((off == off.min()) | (off * _SLACK <= whole))
     best = near[np.lexsort((off[near], -gap[near]))[0]]
     return order, int(places[best])
 

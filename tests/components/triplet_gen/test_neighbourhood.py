@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from components.triplet_gen.buckets import BucketPlan
 from components.triplet_gen.hashes import hash_ids
@@ -83,6 +83,7 @@ def slow_bisect(points, counts, classes, first, buckets) -> dict[int, tuple[int,
 @given(
     st.integers(1, 70), st.integers(1, 12), st.sampled_from([3, 50, 4096]), st.integers(0, 2**32)
 )
+@example(68, 10, 3, 68)  # two cuts are equally far from the share, but not as floats
 def test_bisection_as_the_slow_rule(classes, buckets, spread, seed):
     rng = np.random.default_rng(seed)
     points = rng.integers(-spread, spread, (classes, 3))  # ties abound if it is narrow
