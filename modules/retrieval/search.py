@@ -139,7 +139,7 @@ class QueryTile:
 
         Args:
             gallery_tile: Rows of the gallery.
-            own: As for `distances`.
+            own: As for `distances`; kept for later, so it must stay as it is.
             products: As `products` gives them; may be overwritten.
         """
         if self._threshold is not None:
